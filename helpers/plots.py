@@ -1,0 +1,164 @@
+"""Every picture of the report, one function each: they take plain tables and give back a matplotlib figure."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette for the colour-blind; one colour a diagnosis, whatever the dataset calls it.
+COLOURS = {
+    "AKIEC": "#E69F00",
+    "AK": "#E69F00",
+    "BCC": "#56B4E9",
+    "BKL": "#009E73",
+    "DF": "#B8AC00",  # their yellow, darkened until it shows on white
+    "MEL": "#D55E00",
+    "NV": "#0072B2",
+    "SCC": "#000000",
+    "VASC": "#CC79A7",
+}
+PART_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
+NEUTRAL = "#555555"
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 80,
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+
+
+def class_colours(codes: Sequence[str]) -> list[str]:
+    """Colour of each class code. Raises KeyError for a code that is in none of the datasets."""
+    return [COLOURS[code.upper()] for code in codes]
+
+
+def class_counts(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
+    """Images and lesions of each class as horizontal bars on a logarithmic axis, with their numbers."""
+    counts = lesions.groupby("label")["lesion_id"].agg(["size", "nunique"]).reindex(codes)
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(codes) + 1))
+    places = np.arange(len(codes))
+    for offset, column, alpha, name in ((-0.2, "size", 1.0, "images"), (0.2, "nunique", 0.5, "lesions")):
+        bars = axes.barh(places + offset, counts[column], 0.38, color=class_colours(codes), alpha=alpha)
+        axes.bar_label(bars, [f"{count:,} {name}" for count in counts[column]], padding=3, fontsize=8)
+    axes.set(xscale="log", xlim=(1, 4 * counts["size"].max()), xlabel="count (logarithmic)", yticks=places)
+    axes.set_yticklabels(codes)
+    axes.invert_yaxis()
+    axes.set_title(f"{len(lesions):,} images of {lesions['lesion_id'].nunique():,} lesions")
+    return figure
+
+
+def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
+    """Age by class: a box from the first to the third quartile, whiskers to the 5th and 95th percentile."""
+    figure, axes = plt.subplots(figsize=(7, 3))
+    groups = [lesions.loc[lesions["label"] == code, "age"].dropna() for code in codes]
+    boxes = axes.boxplot(groups, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": "white"})
+    for box, colour in zip(boxes["boxes"], class_colours(codes), strict=True):
+        box.set(facecolor=colour, edgecolor=colour)
+    axes.set_xticks(range(1, len(codes) + 1), [f"{code}\nn = {len(g)}" for code, g in zip(codes, groups, strict=True)])
+    axes.set(ylabel="age (years)", title="Age by diagnosis, images of known age")
+    return figure
+
+
+def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
+    """A table of counts, one row a class, shown as shares of its row in percent."""
+    shares = 100 * table.div(table.sum(axis=1), axis=0)
+    figure, axes = plt.subplots(figsize=(min(11, 2.5 + 0.65 * table.shape[1]), 1.3 + 0.36 * len(table)))
+    sns.heatmap(
+        shares, annot=True, fmt=".0f", cmap="Blues", vmin=0, vmax=100, ax=axes, cbar_kws={"label": "% of the class"}
+    )
+    axes.set(title=title, xlabel="", ylabel="")
+    axes.set_yticklabels([f"{code} (n = {n:,})" for code, n in table.sum(axis=1).items()], rotation=0)
+    plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    return figure
+
+
+def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, credit: str) -> Figure:
+    """Pictures uint8 [columns, side, side, 3] in rows, each row with its name, and below all whose pictures they are."""
+    columns = max(len(row) for row in rows)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(1.05 * columns + 0.8, 1.08 * len(rows) + 0.6), squeeze=False
+    )
+    for line, row, name in zip(axes, rows, names, strict=True):
+        for place, picture in zip(line, row, strict=False):
+            place.imshow(picture)
+        for place in line:
+            place.set(xticks=[], yticks=[])
+            place.spines[:].set_visible(False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    figure.supxlabel(credit, fontsize=7, color=NEUTRAL, x=0.02, ha="left")
+    return figure
+
+
+def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[str]) -> Figure:
+    """Distribution of the mean red, green and blue of images, float [n, 3] in 0 to 255, a line a class."""
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, sharex=True)
+    for channel, (place, name) in enumerate(zip(axes, ("red", "green", "blue"), strict=True)):
+        for code, colour in zip(codes, class_colours(codes), strict=True):
+            sns.kdeplot(means[labels == code, channel], ax=place, color=colour, label=code)
+        place.set(title=f"mean {name}", xlabel="intensity (0 to 255)", ylabel="density", xlim=(0, 255))
+    axes[-1].legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
+    """Loss and accuracies by epoch, for training and validation; a line marks the epoch whose weights were kept."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+    for part, column in (("train", "loss"), ("validation", "val_loss")):
+        left.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
+    curves = (
+        ("accuracy", "train", "-"),
+        ("val_accuracy", "validation", "-"),
+        ("val_balanced_accuracy", "validation", "--"),
+    )
+    for column, part, style in curves:
+        name = f"{part}, balanced" if "balanced" in column else part
+        right.plot(history["epoch"], history[column], style, color=PART_COLOURS[part], label=name)
+    left.set(xlabel="epoch", ylabel="loss (nats)", title="Loss")
+    right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
+    for axes in (left, right):
+        axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> Figure:
+    """Confusion matrix int [k, k], rows the truth: as counts, and in percent of each row."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.45 * len(codes) + 1.4))
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    options = {"annot": True, "xticklabels": codes, "cmap": "Blues", "square": False}
+    sns.heatmap(counts, fmt="d", yticklabels=codes, ax=left, cbar=False, **options)
+    rows = [f"{code} (n = {n})" for code, n in zip(codes, counts.sum(axis=1), strict=True)]
+    sns.heatmap(shares, fmt=".0f", yticklabels=rows, ax=right, vmin=0, vmax=100, cbar_kws={"label": "%"}, **options)
+    left.set(title=f"{title}: images", xlabel="predicted", ylabel="true")
+    right.set(title="in % of the true class", xlabel="predicted", ylabel="")
+    for axes in (left, right):
+        axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def forest(table: pd.DataFrame, label: str, title: str, floor: float | None = None) -> Figure:
+    """Figures with their 95 % intervals, one line a row of `table` (index: name; columns value, low, high)."""
+    figure, axes = plt.subplots(figsize=(7, 0.38 * len(table) + 1.2))
+    places = np.arange(len(table))
+    errors = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
+    axes.errorbar(table["value"], places, xerr=errors, fmt="o", color="#0072B2", capsize=3)
+    for place, (value, low, high) in enumerate(table[["value", "low", "high"]].to_numpy(float)):
+        if np.isfinite(value):
+            axes.annotate(
+                f"{value:.3f} [{low:.3f}, {high:.3f}]", (1.02, place), xycoords=("axes fraction", "data"), va="center"
+            )
+    if floor is not None:
+        axes.axvline(floor, color=NEUTRAL, linewidth=1, linestyle=":")
+    axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title, ylim=(len(table) - 0.5, -0.5))
+    return figure
