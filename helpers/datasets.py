@@ -45,6 +45,11 @@ ISIC2019 = (
     Diagnosis("SCC", "squamous cell carcinoma", True),
     Diagnosis("VASC", "vascular lesion", False),
 )
+CREDIT = {
+    "demo": "Pictures: drawn by helpers.demo; no patients.",
+    "ham10000": "Images: HAM10000, Tschandl, Rosendahl and Kittler, Sci. Data 5:180161 (2018), CC BY-NC 4.0.",
+    "isic2019": "Images: ISIC 2019 (HAM10000, BCN_20000, MSK), CC BY-NC 4.0.",
+}
 DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}
 
 

@@ -40,7 +40,7 @@ class PixelCache:
 def read_square(path: Path, side: int) -> np.ndarray:
     """The centre square of an image file, resized: uint8 [side, side, 3], RGB, turned upright by its EXIF tag.
 
-    Grey, CMYK, palette and transparent images become RGB (transparency on black).
+    Grey, CMYK, palette and transparent images become RGB, transparency is dropped.
     Raises StudyError for a file that is empty, truncated, no image, or larger than MOST_PIXELS.
     """
     return np.asarray(_open_square(path, side, "RGB"))
@@ -126,6 +126,8 @@ def _square(image: Image.Image, side: int, mode: str) -> Image.Image:
     """Centre square of an open image at `side` pixels. A large JPEG is decoded at a reduced scale first."""
     image.draft(mode, (2 * side, 2 * side))
     ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
+        image = image.point(lambda value: value / 256).convert("L")
     if image.mode != mode:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
     edge = min(image.size)

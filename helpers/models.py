@@ -44,7 +44,8 @@ def convolution_block(features, filters: int, depth: int):
     """`depth` times 3 x 3 convolution, batch normalisation and ReLU, then 2 x 2 max pooling."""
     for _ in range(depth):
         features = layers.Conv2D(filters, 3, padding="same", use_bias=False)(features)
-        features = layers.BatchNormalization()(features)
+        # Keras keeps 0.99 of the moving averages a step: too slow for the few steps that a small study has.
+        features = layers.BatchNormalization(momentum=0.9)(features)
         features = layers.ReLU()(features)
     return layers.MaxPooling2D()(features)
 

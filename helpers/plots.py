@@ -83,7 +83,7 @@ def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
 
 
 def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, credit: str) -> Figure:
-    """Pictures uint8 [columns, side, side, 3] in rows, each row with its name, and below all whose pictures they are."""
+    """Pictures uint8 [columns, side, side, 3] in named rows, and below all of them whose pictures they are."""
     columns = max(len(row) for row in rows)
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(1.05 * columns + 0.8, 1.08 * len(rows) + 0.6), squeeze=False
@@ -162,3 +162,71 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: float | None = No
         axes.axvline(floor, color=NEUTRAL, linewidth=1, linestyle=":")
     axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title, ylim=(len(table) - 0.5, -0.5))
     return figure
+
+
+def roc_and_precision_recall(curves: dict[str, dict]) -> Figure:
+    """One-against-rest ROC and precision-recall curves, as `metrics.curves` gives them, with areas in the legend."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8))
+    for name, curve in curves.items():
+        malignant = {"color": "black", "linestyle": "--"}
+        style = malignant if name == "malignant" else {"color": COLOURS[name.upper()]}
+        roc, precision = (f"{name}: {_area(curve, key)}" for key in ("auc", "average_precision"))
+        left.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=roc, **style)
+        right.plot(curve["recall"], curve["precision"], label=precision, **style)
+    left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC on test")
+    right.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall on test", ylim=(0, 1.02))
+    left.legend(title="AUC [95 % interval]", fontsize=8)
+    right.legend(title="average precision [95 % interval]", fontsize=8)
+    return figure
+
+
+def malignancy_roc(curves: dict[str, dict]) -> Figure:
+    """ROC curves of several models for malignant against benign; `curves` by model, as `metrics.curves` gives them."""
+    figure, axes = plt.subplots(figsize=(5.6, 4.8))
+    for (name, curve), colour in zip(curves.items(), sns.color_palette("colorblind"), strict=False):
+        label = f"{name}: {_area(curve, 'auc')}"
+        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=colour, label=label)
+    axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="Malignant against benign, on test")
+    axes.legend(title="AUC [95 % interval]", fontsize=8, loc="lower right")
+    return figure
+
+
+def recall_heatmap(recalls: pd.DataFrame) -> Figure:
+    """Recall of each class (column) by each model (row), in percent."""
+    figure, axes = plt.subplots(figsize=(2.5 + 0.9 * recalls.shape[1], 1.4 + 0.4 * len(recalls)))
+    sns.heatmap(
+        100 * recalls, annot=True, fmt=".0f", cmap="Blues", vmin=0, vmax=100, ax=axes, cbar_kws={"label": "recall (%)"}
+    )
+    axes.set(title="Recall on test by diagnosis", xlabel="", ylabel="")
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def reliability(table: pd.DataFrame, ece: dict) -> Figure:
+    """Accuracy against stated probability, bin by bin with 95 % intervals, and below it how many images a bin has.
+
+    table: what `metrics.reliability` gives; ece: expected calibration error with its interval.
+    """
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(4.6, 5), sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+    filled = table[table["images"] > 0]
+    errors = np.abs(filled[["low", "high"]].to_numpy().T - filled["accuracy"].to_numpy())
+    top.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="perfect")
+    top.errorbar(
+        filled["confidence"], filled["accuracy"], yerr=errors, fmt="o", color="#0072B2", capsize=3, label="model"
+    )
+    top.set(
+        ylabel="share that was right",
+        ylim=(0, 1.02),
+        title="Reliability on test\nECE {value:.3f} [{low:.3f}, {high:.3f}]".format(**ece),
+    )
+    top.legend(fontsize=8)
+    bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)
+    bottom.set(xlabel="probability of the answer given", ylabel="images", xlim=(0, 1))
+    return figure
+
+
+def _area(curve: dict, key: str) -> str:
+    low, high = curve[f"{key}_interval"]
+    return f"{curve[key]:.2f} [{low:.2f}, {high:.2f}]"

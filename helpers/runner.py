@@ -90,6 +90,7 @@ def _execute(notebook: str, partial: Path, parameters: dict) -> None:
             partial,
             parameters,
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             log_output=True,
             cwd=ROOT,
@@ -103,9 +104,10 @@ def _execute(notebook: str, partial: Path, parameters: dict) -> None:
 
 def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A finished notebook as a report: no progress bars or start-up notices, no times and paths of this machine."""
-    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
+    kept = {key: value for key, value in notebook.metadata.items() if key in ("kernelspec", "language_info")}
+    notebook.metadata = nbformat.NotebookNode(kept)
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        cell.metadata = nbformat.NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook

@@ -172,29 +172,45 @@ class Run:
         with atomic_path(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
 
-    def entry(self, split: pd.DataFrame, judged: dict, training: dict, weights_sha256: str | None = None) -> dict:
-        """A `metrics.json` entry: who ran what on which split, and what `metrics.evaluate` said of it (`judged`).
+    def entry(self, name: str, split: pd.DataFrame, judged: dict, training: dict | None) -> dict:
+        """A `metrics.json` entry: which model, run how, on which split, and what `metrics.judge` said of it (`judged`).
 
-        training: epochs, seconds, images_per_second and weights (their number); the environment is added here.
+        name: what the model is called in tables; training: epochs, seconds, images_per_second and weights (their
+        number), or None for what is not trained in epochs. The environment is added here.
         """
         return {
+            "name": name,
             "study": self.study,
             "notebook": self.notebook,
             "task": "diagnosis",
             "split": describe_split(split),
             "parameters": self.parameters,
             "seed": self.parameters["seed"],
-            "environment": {**environment(), "weights_sha256": weights_sha256},
+            "environment": environment(),
             "training": training,
             **judged,
         }
 
-    def write_model_record(self, entry: dict, predictions: pd.DataFrame, history: pd.DataFrame, arm: str = "") -> None:
-        """Write metrics.json, predictions.csv and history.csv, of the notebook or of one of its arms."""
+    def write_record(self, entry: dict, predictions: pd.DataFrame, arm: str = "") -> None:
+        """Write predictions.csv and metrics.json, of the notebook or, under arms/<arm>/, of one of its arms."""
         folder = self.folder / "arms" / arm if arm else self.folder
         write_csv(folder / "predictions.csv", predictions)
-        write_csv(folder / "history.csv", history)
         write_json(folder / "metrics.json", entry)
+
+
+def read_records(folder: Path) -> list[dict]:
+    """The `metrics.json` entries below a study's results, arms as entries of their own, each with its `folder`.
+
+    Raises StudyError if there is none, or if they were not all judged on the same split.
+    """
+    paths = sorted([*folder.glob("*/metrics.json"), *folder.glob("*/arms/*/metrics.json")])
+    records = [json.loads(path.read_text()) | {"folder": path.parent} for path in paths]
+    if not records:
+        raise StudyError(f"{folder}: no run records. Run the model notebooks of this study first.")
+    splits = {record["split"]["sha256"] for record in records}
+    if len(splits) > 1:
+        raise StudyError(f"{folder}: its records stand on {len(splits)} different splits. Run `make all` again.")
+    return records
 
 
 def describe_split(split: pd.DataFrame) -> dict:
@@ -215,6 +231,7 @@ def environment() -> dict:
         "backend": keras.config.backend(),
         "device": device_name(),
         "commit": _commit(),
+        "weights_sha256": None,
     }
 
 

@@ -1,0 +1,120 @@
+"""What is made from finished runs: web pages, the table of README.md, the references of the tests.
+
+`python -m helpers.report readme` writes the table from the run records; with --check it only says whether it is stale.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from helpers.study import ROOT, StudyError, atomic_path, read_records, results_folder
+
+README = ROOT / "README.md"
+REFERENCES = ROOT / "tests" / "references"
+BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
+PUBLISHED = ("ham10000", "ham10000_cpu")  # README shows the first of these that has results
+COLUMNS = {
+    "balanced accuracy": "balanced_accuracy",
+    "accuracy": "accuracy",
+    "macro AUC": "macro_auc",
+    "AUC, malignant": "malignant_auc",
+}
+
+
+def write_pages(study: str) -> Path:
+    """The executed notebooks of a study as HTML in build/<study>/report/, with an index; returns the index.
+
+    Raises StudyError if the study has no executed notebook.
+    """
+    notebooks = sorted((results_folder(study) / "notebooks").glob("*.ipynb"))
+    if not notebooks:
+        raise StudyError(f"{results_folder(study)}: no executed notebooks. Run `make all STUDY={study}` first.")
+    folder = ROOT / "build" / study / "report"
+    items = []
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+        with atomic_path(folder / f"{path.stem}.html") as temporary:
+            # Notebooks link to each other; so do their pages.
+            temporary.write_text(page.replace('.ipynb"', '.html"'), encoding="utf-8")
+        title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+        items.append(f'<li><a href="{path.stem}.html">{title}</a></li>')
+    with atomic_path(folder / "index.html") as temporary:
+        heading = f"<!doctype html><meta charset='utf-8'><title>Study {study}</title><h1>Study {study}</h1>"
+        temporary.write_text(f"{heading}<ol style='list-style: none'>{''.join(items)}</ol>\n", encoding="utf-8")
+    return folder / "index.html"
+
+
+def results_table() -> str:
+    """The results of the published study as a Markdown table, best balanced accuracy first."""
+    study = next((name for name in PUBLISHED if (ROOT / "results" / name).is_dir()), None)
+    if study is None:
+        return "No results are published yet."
+    records = read_records(ROOT / "results" / study)
+    records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
+    split = records[0]["split"]
+    lines = [f"| model | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
+    for record in records:
+        cells = [_with_interval(record["test"][key]) for key in COLUMNS.values()]
+        lines.append(
+            f"| [{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb) | {' | '.join(cells)} |"
+        )
+    caption = f"Study [`{study}`](studies/{study}.yaml): {split['test']:,} test images, of lesions that no model was "
+    return "\n".join([*lines, "", f"{caption}trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."])
+
+
+def write_readme(check: bool = False) -> bool:
+    """Bring README's table up to date; returns whether it was already. With `check`, nothing is written."""
+    text = README.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the table are gone. Put them back.")
+    head, _, rest = text.partition(BEGIN)
+    fresh = f"{head}{BEGIN}\n\n{results_table()}\n\n{END}{rest.partition(END)[2]}"
+    if fresh != text and not check:
+        with atomic_path(README) as temporary:
+            temporary.write_text(fresh, encoding="utf-8")
+    return fresh == text
+
+
+def write_references(executed: Path) -> None:
+    """Make executed demo notebooks the references of the tests, without pictures: those are not compared."""
+    for path in sorted(Path(executed).glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if "image/png" not in output.get("data", {})]
+        with atomic_path(REFERENCES / path.name) as temporary:
+            nbformat.write(notebook, temporary)
+
+
+def _with_interval(figure: dict) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.report", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("pages", help="web pages of a study").add_argument("--study", default="demo")
+    commands.add_parser("readme", help="the table of README.md").add_argument("--check", action="store_true")
+    commands.add_parser("references", help="references of the tests").add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "pages":
+            print(f"The report: {write_pages(options.study)}")
+        elif options.command == "references":
+            write_references(options.folder)
+        elif not write_readme(options.check) and options.check:
+            raise StudyError("README.md: its table is stale. Run `make report`.")
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

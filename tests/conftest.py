@@ -1,0 +1,49 @@
+"""Tiny made-up data in the publishers' layouts, and the real images where HAM10000_DIR names them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+ROWS = [
+    ("HAM_0000001", "ISIC_0000001", "nv", "follow_up", 45.0, "male", "back"),
+    ("HAM_0000001", "ISIC_0000002", "nv", "follow_up", 45.0, "male", "back"),
+    ("HAM_0000002", "ISIC_0000003", "mel", "histo", 70.0, "female", "face"),
+    ("HAM_0000003", "ISIC_0000004", "df", "consensus", None, "unknown", "unknown"),
+]
+COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+
+
+def picture(seed: int, side: int = 40) -> Image.Image:
+    """A blurred random picture: no two seeds look alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def write_ham10000(folder: Path, rows: list[tuple] = ROWS) -> Path:
+    """HAM10000's layout with one small JPEG a row, dealt to the two image folders in turn."""
+    places = [folder / f"HAM10000_images_part_{part}" for part in (1, 2)]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "HAM10000_metadata.csv", index=False)
+    for number, row in enumerate(rows):
+        picture(number).save(places[number % 2] / f"{row[1]}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture
+def ham10000(tmp_path: Path) -> Path:
+    """A folder in HAM10000's layout: four images of three lesions."""
+    return write_ham10000(tmp_path / "ham10000")
+
+
+@pytest.fixture(scope="session")
+def real_ham10000() -> Path:
+    """Folder of the real images; tests that ask for it are skipped where there are none."""
+    folder = os.environ.get("HAM10000_DIR")
+    if not folder:
+        pytest.skip("HAM10000_DIR does not name the folder of the real images")
+    return Path(folder)

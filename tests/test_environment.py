@@ -1,0 +1,45 @@
+import re
+
+import yaml
+
+from helpers.study import ROOT
+
+
+def pins(name):
+    """Requirement lines of a file without comments: {package: (version, marker)}."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    found = {}
+    for line in lines:
+        if line and line != "-e .":
+            match = re.fullmatch(r"([A-Za-z0-9_.-]+)(\[[a-z,-]+\])?==([0-9.]+)(?:; (.+))?", line)
+            assert match, f"{name}: not an exact version: {line}"
+            found[match[1] + (match[2] or "")] = match[3]
+    return found
+
+
+def test_every_version_is_exact_and_both_files_agree():
+    cpu, gpu = pins("requirements.txt"), pins("requirements-gpu.txt")
+    assert cpu.pop("tensorflow-cpu") == cpu.pop("tensorflow") == gpu.pop("tensorflow[and-cuda]")
+    assert cpu == gpu
+
+
+def test_the_study_itself_is_installed_by_each():
+    for name in ("requirements.txt", "requirements-gpu.txt"):
+        assert re.search(r"^-e \.", (ROOT / name).read_text(), re.MULTILINE)
+
+
+def test_conda_reads_the_same_requirements():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    inner = [item for item in environment["dependencies"] if isinstance(item, dict)]
+    assert inner == [{"pip": ["-r requirements.txt"]}]
+    assert "pip" in environment["dependencies"]
+
+
+def test_what_is_installed_is_what_is_pinned():
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package, wanted in pins("requirements.txt").items():
+        try:
+            assert version(package) == wanted, package
+        except PackageNotFoundError:
+            assert package in ("tensorflow", "tensorflow-cpu"), package

@@ -1,0 +1,518 @@
+"""Figures against closed-form cases and scikit-learn, and intervals against simulations with a known truth."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from helpers import metrics
+from helpers.metrics import Predictions
+from helpers.study import StudyError
+
+HAM10000 = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+MALIGNANT = (True, True, False, False, True, False, False)
+
+
+def make(labels, probabilities, lesions=None, malignant=None):
+    """Predictions for classes a, b, c, …, of which by default the first is malignant; each image its own lesion."""
+    k = np.shape(probabilities)[1]
+    lesions = [f"lesion{i}" for i in range(len(labels))] if lesions is None else lesions
+    malignant = (True,) + (False,) * (k - 1) if malignant is None else malignant
+    return Predictions(labels, probabilities, lesions, tuple("abcdefgh"[:k]), malignant)
+
+
+def random_predictions(n, seed, skill=2.0, digits=None):
+    """Random predictions for seven unequal classes, about 1.4 images a lesion; few `digits` make many ties."""
+    random = np.random.default_rng(seed)
+    share = np.array([0.03, 0.05, 0.11, 0.02, 0.11, 0.66, 0.02])
+    lesion_label = random.choice(7, int(n / 1.4) + 1, p=share)
+    lesion = random.integers(len(lesion_label), size=n)
+    labels = lesion_label[lesion]
+    scores = random.normal(size=(n, 7)) + skill * np.eye(7)[labels]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    if digits is not None:
+        largest, probabilities = probabilities.argmax(axis=1), np.floor(probabilities * 10**digits) / 10**digits
+        probabilities[np.arange(n), largest] += 1 - probabilities.sum(axis=1)
+        probabilities = probabilities.round(digits)
+    return Predictions(labels, probabilities, lesion, HAM10000, MALIGNANT)
+
+
+def values(predictions, threshold=0.5):
+    """Every test figure without its interval."""
+    return {name: figure["value"] for name, figure in metrics.evaluate(predictions, threshold, 2)["test"].items()}
+
+
+def width(figure):
+    return figure["high"] - figure["low"]
+
+
+# Closed-form cases
+
+
+def test_perfect_predictor():
+    labels = np.arange(7).repeat(3)
+    judged = metrics.evaluate(Predictions(labels, np.eye(7)[labels], labels, HAM10000, MALIGNANT), 0.5, 50)
+    for name, figure in judged["test"].items():
+        right = 0.0 if name in ("ece", "brier") else 1.0
+        assert figure == {"value": right, "low": right, "high": right}, name
+    assert judged["per_class"]["mel"]["f1"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert (judged["per_class"]["mel"]["images"], judged["per_class"]["mel"]["lesions"]) == (3, 1)
+
+
+def test_uniform_predictor_knows_nothing():
+    found = values(make([0, 0, 1, 2, 3, 3, 3, 3], np.full((8, 4), 0.25)), threshold=0.3)
+    assert found["macro_auc"] == found["malignant_auc"] == 0.5
+    assert found["balanced_accuracy"] == 0.25  # ties go to the first class: one recall of four is 1
+    assert found["accuracy"] == 0.25
+    assert found["ece"] == 0.0
+    assert found["brier"] == pytest.approx(1 - 1 / 4)
+    assert (found["malignant_sensitivity"], found["malignant_specificity"]) == (0.0, 1.0)
+
+
+def test_constant_predictor_has_no_precision_where_it_never_answers():
+    judged = metrics.evaluate(make([0, 1, 1, 1], [[0, 1]] * 4), 0.5, 20)
+    assert judged["per_class"]["a"]["precision"]["value"] == 0.0
+    assert judged["per_class"]["b"]["precision"]["value"] == 0.75
+    assert judged["test"]["macro_precision"]["value"] == 0.375
+    assert judged["test"]["balanced_accuracy"]["value"] == 0.5
+    assert judged["test"]["brier"]["value"] == 0.5  # one image of four is wrong by (1, -1)
+
+
+def test_confusion_of_three_classes_by_hand():
+    counts = np.array([[3, 1, 0], [1, 2, 1], [0, 0, 2]])
+    labels, predicted = np.repeat(np.argwhere(counts >= 0), counts.ravel(), axis=0).T
+    predictions = make(labels, np.eye(3)[predicted])
+    assert metrics.confusion(predictions).tolist() == counts.tolist()
+    judged = metrics.evaluate(predictions, 0.5, 2)
+    by_hand = {"precision": [3 / 4, 2 / 3, 2 / 3], "recall": [3 / 4, 1 / 2, 1], "f1": [3 / 4, 4 / 7, 4 / 5]}
+    for name, wanted in by_hand.items():
+        assert [judged["per_class"][code][name]["value"] for code in "abc"] == pytest.approx(wanted)
+        assert judged["test"][f"macro_{name}"]["value"] == pytest.approx(np.mean(wanted))
+    assert judged["test"]["accuracy"]["value"] == 0.7
+    assert judged["test"]["malignant_sensitivity"]["value"] == 3 / 4
+    assert judged["test"]["malignant_specificity"]["value"] == 5 / 6
+
+
+def test_malignant_score_is_the_sum_over_malignant_classes():
+    predictions = make([0, 1, 2], [[0.3, 0.3, 0.4], [0.2, 0.1, 0.7], [0.1, 0.3, 0.6]], malignant=(True, True, False))
+    assert predictions.malignant_score == pytest.approx([0.6, 0.3, 0.4])
+    found = values(predictions, threshold=0.5)
+    assert found["malignant_auc"] == 0.5  # 0.6 above 0.4, 0.3 below it
+    assert (found["malignant_sensitivity"], found["malignant_specificity"]) == (0.5, 1.0)
+
+
+def test_sensitivity_counts_scores_on_the_threshold():
+    assert values(make([0, 1], [[0.4, 0.6], [0.1, 0.9]]), threshold=0.4)["malignant_sensitivity"] == 1.0
+
+
+def test_auc_with_ties_and_weights_by_hand():
+    positive, score = np.array([1, 1, 1, 0, 0], bool), np.array([0.8, 0.5, 0.5, 0.5, 0.2])
+    # Won pairs: 0.8 beats both; each 0.5 ties with one and beats the other. The second row counts 0.8 and 0.2 twice.
+    weights = np.array([[1, 1, 1, 1, 1], [2, 1, 1, 1, 2], [0, 0, 0, 1, 1]], float)
+    assert metrics.auc(weights, positive, score) == pytest.approx([5 / 6, (6 + 2.5 + 2.5) / 12, np.nan], nan_ok=True)
+
+
+def test_ece_and_reliability_by_hand():
+    # Bins of 1/15 are closed above, so 0.6 = 9/15 is in bin 8 with 0.55, and 0.9 in bin 13.
+    confidence, right = np.array([0.6, 0.55, 0.9, 0.9, 0.9]), np.array([1, 0, 1, 1, 0])
+    predictions = make(1 - right, np.c_[confidence, 1 - confidence], lesions=["a", "b", "c", "c", "d"])
+    wanted = 2 / 5 * abs(1 / 2 - 0.575) + 3 / 5 * abs(2 / 3 - 0.9)
+    assert values(predictions)["ece"] == pytest.approx(wanted)
+    table = metrics.reliability(predictions)
+    assert table["images"].to_dict() == {**dict.fromkeys(range(15), 0), 8: 2, 13: 3}
+    assert table.loc[13, ["above", "up_to", "lesions", "confidence", "accuracy"]].tolist() == pytest.approx(
+        [13 / 15, 14 / 15, 2, 0.9, 2 / 3]
+    )
+    assert table.loc[0, ["confidence", "accuracy", "low", "high"]].isna().all()
+
+
+def test_reliability_interval_is_wilsons_by_lesion():
+    table = metrics.reliability(make([0] * 10, [[1, 0]] * 10), bins=5)
+    assert table.loc[4, ["low", "high"]].tolist() == pytest.approx([10 / (10 + 1.959964**2), 1], abs=1e-6)
+    by_lesion = metrics.reliability(make([0] * 10, [[1, 0]] * 10, lesions=["a"] * 5 + ["b"] * 5), bins=5)
+    assert by_lesion.loc[4, "low"] == pytest.approx(2 / (2 + 1.959964**2), abs=1e-6)
+
+
+def test_brier_by_hand():
+    assert values(make([0, 1], [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]]))["brier"] == pytest.approx((0.14 + 0.78) / 2)
+
+
+def test_a_calibrated_model_is_found_calibrated_and_an_overconfident_one_is_not():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 20_000)
+    labels = (random.random(20_000) > confidence).astype(int)
+    calibrated = make(labels, np.c_[confidence, 1 - confidence])
+    assert values(calibrated)["ece"] < 0.02
+    filled = metrics.reliability(calibrated, bins=10).query("images > 0")
+    assert filled["images"].sum() == 20_000
+    inside = (filled["low"] <= filled["confidence"]) & (filled["confidence"] <= filled["high"])
+    assert inside.sum() >= len(filled) - 1
+    bold = (1 + confidence) / 2  # on average 0.875 is said where 0.75 is right
+    assert values(make(labels, np.c_[bold, 1 - bold]))["ece"] == pytest.approx(0.125, abs=0.01)
+
+
+# Agreement with scikit-learn
+
+
+def by_scikit_learn(p, threshold, sample_weight=None):
+    truth, options = p.labels, {"sample_weight": sample_weight}
+    macro = options | {"average": "macro", "zero_division": 0}
+    drawn = np.unique(truth if sample_weight is None else truth[sample_weight > 0])
+    areas = [sk.roc_auc_score(truth == k, p.probabilities[:, k], **options) for k in drawn]
+    flagged = p.malignant_score >= threshold
+    return {
+        "accuracy": sk.accuracy_score(truth, p.predicted, **options),
+        "balanced_accuracy": sk.recall_score(truth, p.predicted, labels=drawn, **macro),
+        "macro_precision": sk.precision_score(truth, p.predicted, labels=drawn, **macro),
+        "macro_recall": sk.recall_score(truth, p.predicted, labels=drawn, **macro),
+        "macro_f1": sk.f1_score(truth, p.predicted, labels=drawn, **macro),
+        "macro_auc": np.mean(areas),
+        "malignant_auc": sk.roc_auc_score(p.is_malignant, p.malignant_score, **options),
+        "malignant_sensitivity": sk.recall_score(p.is_malignant, flagged, **options),
+        "malignant_specificity": sk.recall_score(p.is_malignant, flagged, pos_label=False, **options),
+        "brier": np.average(((p.probabilities - np.eye(7)[truth]) ** 2).sum(axis=1), weights=sample_weight),
+    }
+
+
+@pytest.mark.parametrize(("seed", "digits"), [(0, None), (1, 1), (2, 2), (3, None)])
+def test_figures_agree_with_scikit_learn(seed, digits):
+    p = random_predictions(400, seed, digits=digits)
+    found, wanted = values(p, 0.4), by_scikit_learn(p, 0.4)
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted)
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(p.labels, p.predicted))
+    assert found["macro_auc"] == pytest.approx(sk.roc_auc_score(p.labels, p.probabilities, multi_class="ovr"))
+    assert metrics.confusion(p).tolist() == sk.confusion_matrix(p.labels, p.predicted).tolist()
+
+
+@pytest.mark.parametrize("digits", [None, 1])
+def test_resampled_figures_agree_with_weighted_scikit_learn(digits):
+    p = random_predictions(300, 5, digits=digits)
+    weights = metrics.bootstrap_weights(p.lesions, 8)
+    found = metrics.resampled(p, weights, 0.4)
+    for row, weight in enumerate(weights):
+        wanted = by_scikit_learn(p, 0.4, weight)
+        assert {name: found[name][row] for name in wanted} == pytest.approx(wanted)
+
+
+def test_a_weight_of_two_is_the_image_twice():
+    p = random_predictions(200, 6)
+    weights = metrics.bootstrap_weights(p.lesions, 5)
+    found = metrics.resampled(p, weights, 0.4)
+    for row, weight in enumerate(weights):
+        copied = p.subset(np.repeat(np.arange(200), weight))
+        assert {name: found[name][row] for name in found} == pytest.approx(values(copied, 0.4))
+
+
+@pytest.mark.parametrize("digits", [None, 1])
+def test_areas_agree_with_weighted_scikit_learn(digits):
+    p = random_predictions(300, 7, digits=digits)
+    weights = np.random.default_rng(0).exponential(size=(4, 300)) * (np.random.default_rng(1).random((4, 300)) > 0.3)
+    for k in range(7):
+        positive, score = p.labels == k, p.probabilities[:, k]
+        auc, ap = metrics.auc(weights, positive, score), metrics.average_precision(weights, positive, score)
+        assert auc == pytest.approx([sk.roc_auc_score(positive, score, sample_weight=w) for w in weights])
+        assert ap == pytest.approx([sk.average_precision_score(positive, score, sample_weight=w) for w in weights])
+
+
+def test_blocks_do_not_change_the_figures(monkeypatch):
+    p = random_predictions(150, 8)
+    weights = metrics.bootstrap_weights(p.lesions, 100)
+    whole = metrics.resampled(p, weights, 0.4)
+    monkeypatch.setattr(metrics, "BLOCK", 7 * 150)
+    for name, found in metrics.resampled(p, weights, 0.4).items():
+        assert found == pytest.approx(whole[name]), name
+
+
+def test_curves_hold_points_areas_and_intervals():
+    p = random_predictions(400, 9)
+    found, judged = metrics.curves(p, 200), metrics.evaluate(p, 0.5, 200)
+    assert list(found) == [*HAM10000, "malignant"]
+    for name, curve in found.items():
+        auc = judged["test"]["malignant_auc"] if name == "malignant" else judged["per_class"][name]["auc"]
+        assert curve["auc"] == auc["value"]
+        assert curve["auc_interval"] == (auc["low"], auc["high"])
+        assert sk.auc(curve["false_positive_rate"], curve["true_positive_rate"]) == pytest.approx(curve["auc"])
+        low, high = curve["average_precision_interval"]
+        assert low < curve["average_precision"] < high
+    average_precision = sk.average_precision_score(p.labels == 4, p.probabilities[:, 4])
+    assert found["mel"]["average_precision"] == pytest.approx(average_precision)
+
+
+# The bootstrap
+
+
+def test_images_of_a_lesion_share_their_weight():
+    lesions = np.array(["b", "a", "b", "c", "a", "b"])
+    weights = metrics.bootstrap_weights(lesions, 3000)
+    assert weights.shape == (3000, 6) and weights.dtype == np.uint8
+    assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 0] == weights[:, 5]).all()
+    assert (weights[:, 1] == weights[:, 4]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()  # as many lesions are drawn as there are
+    assert weights.mean(axis=0) == pytest.approx(np.ones(6), abs=0.06)
+    assert weights[:, 3].var() == pytest.approx(2 / 3, abs=0.06)  # multinomial: 3 draws, each with chance 1/3
+
+
+def test_weights_depend_on_seed_and_lesions_alone():
+    lesions = np.random.default_rng(0).integers(50, size=80)
+    weights, order = metrics.bootstrap_weights(lesions, 100, seed=3), np.random.default_rng(1).permutation(80)
+    assert (metrics.bootstrap_weights(lesions, 100, seed=3) == weights).all()
+    assert (metrics.bootstrap_weights(lesions[order], 100, seed=3) == weights[:, order]).all()
+    assert (metrics.bootstrap_weights(lesions, 100, seed=4) != weights).any()
+
+
+def test_same_seed_same_numbers():
+    p = random_predictions(200, 10)
+    assert metrics.evaluate(p, 0.4, 100, seed=1) == metrics.evaluate(p, 0.4, 100, seed=1)
+    first, second = (metrics.evaluate(p, 0.4, 100, seed=seed)["test"] for seed in (1, 2))
+    assert first["accuracy"]["value"] == second["accuracy"]["value"]
+    assert first["accuracy"] != second["accuracy"]
+
+
+def test_interval_is_the_percentiles_of_what_is_defined():
+    assert metrics.interval(np.arange(1001.0)) == pytest.approx((25, 975))
+    assert metrics.interval(np.array([np.nan, *np.arange(101.0)]), level=0.8) == pytest.approx((10, 90))
+    assert np.isnan(metrics.interval(np.full(3, np.nan))).all()
+
+
+def test_copies_of_an_image_narrow_the_interval_only_if_taken_for_lesions_of_their_own():
+    p = random_predictions(300, 11)
+    fourfold = np.repeat(np.arange(300), 4)
+    labels, probabilities = p.labels[fourfold], p.probabilities[fourfold]
+    singles = metrics.evaluate(make(p.labels, p.probabilities, np.arange(300)), 0.5, 1000)["test"]["accuracy"]
+    copies = metrics.evaluate(make(labels, probabilities, fourfold), 0.5, 1000)["test"]["accuracy"]
+    naive = metrics.evaluate(make(labels, probabilities, np.arange(1200)), 0.5, 1000)["test"]["accuracy"]
+    assert copies == pytest.approx(singles)
+    assert width(naive) == pytest.approx(width(copies) / 2, rel=0.15)
+
+
+def test_interval_covers_the_truth_when_resampled_by_lesion_and_not_by_image():
+    """80 lesions of 1 to 7 images; of a lesion all images are right (chance 0.7) or all are wrong."""
+    random, covered = np.random.default_rng(0), np.zeros(2)
+    accuracy = {"accuracy": metrics.METRICS["accuracy"]}
+    for study in range(300):
+        lesions = np.repeat(np.arange(80), random.integers(1, 8, 80))
+        right = (random.random(80) < 0.7)[lesions]
+        p = make(np.zeros(len(right), int), np.c_[right, ~right])
+        for way, units in enumerate((lesions, np.arange(len(right)))):
+            weights = metrics.bootstrap_weights(units, 200, seed=study)
+            low, high = metrics.interval(metrics.resampled(p, weights, None, accuracy)["accuracy"])
+            covered[way] += low <= 0.7 <= high
+    assert 0.90 < covered[0] / 300 < 0.98
+    assert covered[1] / 300 < 0.75
+
+
+def test_interval_of_a_small_ece_holds_it():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        confidence = random.uniform(0.5, 1, 1000)
+        p = make((random.random(1000) > confidence).astype(int), np.c_[confidence, 1 - confidence])
+        ece = metrics.evaluate(p, 0.5, 200)["test"]["ece"]
+        assert 0 <= ece["low"] < ece["value"] < ece["high"]
+
+
+def test_a_class_missing_from_resamples_leaves_no_gap():
+    labels = np.r_[0, np.ones(9, int), np.full(10, 2)]  # the only image of class a is missing from a third of them
+    random = np.random.default_rng(0)
+    judged = metrics.evaluate(make(labels, random.dirichlet(np.ones(3), 20)), 0.3, 500)
+    json.dumps(judged, allow_nan=False)
+    for figure in judged["test"].values():
+        assert figure["low"] <= figure["high"]
+    assert judged["per_class"]["a"]["recall"]["low"] == judged["per_class"]["a"]["recall"]["high"]
+
+
+def test_one_class_alone_leaves_areas_and_absent_classes_undefined():
+    undefined = {"value": None, "low": None, "high": None}
+    judged = metrics.evaluate(make([1, 1, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]]), 0.5, 50)
+    for name in ("macro_auc", "malignant_auc", "malignant_sensitivity"):
+        assert judged["test"][name] == undefined
+    assert judged["test"]["malignant_specificity"]["value"] == pytest.approx(2 / 3)
+    assert judged["test"]["macro_precision"]["value"] == 1.0  # class a is not there, so its 0 does not count
+    absent = dict.fromkeys(("precision", "recall", "f1", "auc"), undefined)
+    assert judged["per_class"]["a"] == {**absent, "images": 0, "lesions": 0}
+    assert metrics.curves(make([1, 1], [[0.2, 0.8], [0.6, 0.4]])) == {}
+
+
+def test_two_thousand_resamples_of_two_thousand_images_take_less_than_twenty_seconds():
+    p, start = random_predictions(2000, 12), time.perf_counter()
+    metrics.evaluate(p, 0.4)
+    assert time.perf_counter() - start < 20
+
+
+# Comparison and judgement
+
+
+def test_a_model_does_not_differ_from_itself_and_pairs_are_sharper_than_two_intervals():
+    p = random_predictions(500, 13)
+    none = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert metrics.paired_difference(p, p, "balanced_accuracy", 100) == none
+    other = random_predictions(500, 13, digits=1)  # the same model, rounded
+    difference = metrics.paired_difference(p, other, "brier", 500)
+    first, second = (metrics.evaluate(q, 0.5, 500)["test"]["brier"] for q in (p, other))
+    assert difference["value"] == pytest.approx(first["value"] - second["value"])
+    assert width(difference) < 0.5 * np.hypot(width(first), width(second))
+
+
+def test_pairs_have_a_sign():
+    better, worse = random_predictions(500, 14, skill=3), random_predictions(500, 14, skill=1)
+    assert metrics.paired_difference(better, worse, "macro_auc", 200)["low"] > 0
+    assert metrics.paired_difference(worse, better, "macro_auc", 200)["high"] < 0
+    calibrated, bold = make([0, 1] * 50, [[0.5, 0.5]] * 100), make([0, 1] * 50, [[0.9, 0.1]] * 100)
+    assert metrics.paired_difference(calibrated, bold, "ece", 200)["high"] < 0
+
+
+def test_only_like_is_compared_with_like():
+    with pytest.raises(StudyError, match="same images in the same order"):
+        metrics.paired_difference(random_predictions(50, 0), random_predictions(50, 1), "accuracy")
+    p = random_predictions(50, 0)
+    with pytest.raises(StudyError, match="same images in the same order"):
+        metrics.paired_difference(
+            p, Predictions(p.labels, p.probabilities, p.lesions[::-1], HAM10000, MALIGNANT), "ece"
+        )
+    with pytest.raises(TypeError):  # a sensitivity needs a threshold, and each model has its own
+        metrics.paired_difference(p, p, "malignant_sensitivity", 5)
+
+
+def test_judge_chooses_on_validation_and_judges_test():
+    p = random_predictions(300, 15)
+    table = pd.DataFrame(p.probabilities, columns=HAM10000)
+    table["image_id"] = [f"ISIC_{i}" for i in range(300)]
+    table["part"], table["label"] = np.repeat(["validation", "test", "train"], 100), np.array(HAM10000)[p.labels]
+    classes = [SimpleNamespace(code=code, malignant=m) for code, m in zip(HAM10000, MALIGNANT, strict=True)]
+    judged = metrics.judge(table, classes, dict(zip(table["image_id"], p.lesions, strict=True)), 0.8, 50)
+    threshold = metrics.operating_threshold(p.subset(np.arange(100)), 0.8)
+    assert judged == {"threshold": threshold, **metrics.evaluate(p.subset(np.arange(100, 200)), threshold, 50)}
+
+
+@settings(deadline=None)
+@given(
+    scores=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=1, max_size=40
+    ),
+    sensitivity=st.sampled_from([0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 1.0]),
+)
+def test_threshold_is_the_largest_that_reaches_the_sensitivity(scores, sensitivity):
+    score, malignant = np.array([s for s, _ in scores]), np.array([m for _, m in scores])
+    p = make(np.where(malignant, 0, 1), np.c_[score, 1 - score])
+    if not malignant.any():
+        with pytest.raises(StudyError, match="No image is malignant"):
+            metrics.operating_threshold(p, sensitivity)
+        return
+    threshold = metrics.operating_threshold(p, sensitivity)
+    assert values(p, threshold)["malignant_sensitivity"] >= sensitivity
+    for higher in score[score > threshold]:
+        assert values(p, higher)["malignant_sensitivity"] < sensitivity
+
+
+@pytest.mark.parametrize("sensitivity", [0, -0.1, 1.1, 90])
+def test_threshold_for_an_impossible_sensitivity(sensitivity):
+    with pytest.raises(StudyError, match="above 0 and at most 1"):
+        metrics.operating_threshold(random_predictions(50, 0), sensitivity)
+
+
+# Groups
+
+
+def test_by_group_counts_and_judges_each_group():
+    p = random_predictions(300, 16)
+    site = pd.Categorical(["back"] * 150 + ["face"] * 135 + ["unknown"] * 15, ["face", "back", "unknown", "never"])
+    table = metrics.by_group(p, site, 0.4, 100)
+    assert table.index.tolist() == ["face", "back", "unknown"]
+    assert table["images"].tolist() == [135, 150, 15]
+    back = p.subset(site == "back")
+    assert table.loc["back", "lesions"] == len(set(p.lesions[:150]))
+    assert table.loc["back", "malignant_images"] == np.isin(p.labels[:150], [0, 1, 4]).sum()
+    alone = metrics.evaluate(back, 0.4, 100)["test"]
+    for name in metrics.GROUP_METRICS:
+        figures = table.loc["back", [name, f"{name}_low", f"{name}_high"]].tolist()
+        assert figures == pytest.approx(list(alone[name].values()))
+    assert table.loc["unknown"].drop(["images", "lesions", "malignant_images"]).isna().all()
+
+
+def test_by_group_takes_a_group_without_malignant_images():
+    p = make([1] * 30, [[0.2, 0.8]] * 30)
+    table = metrics.by_group(p, ["female"] * 30, 0.5, 20)
+    assert table.loc["female", ["malignant_auc", "malignant_sensitivity"]].isna().all()
+    assert table.loc["female", "malignant_specificity_low"] == 1.0
+
+
+@pytest.mark.parametrize("groups", [["a"] * 49, ["a"] * 49 + [None]])
+def test_every_image_needs_a_group(groups):
+    with pytest.raises(StudyError, match="one group for each image"):
+        metrics.by_group(random_predictions(50, 0), groups, 0.5)
+
+
+def test_age_groups():
+    found = metrics.age_group(pd.Series([0, 29, 29.9, 30, 44, 45, 60, 74, 75, 85, np.nan]))
+    assert found.tolist() == ["0-29"] * 3 + ["30-44"] * 2 + ["45-59"] + ["60-74"] * 2 + ["75+"] * 2 + ["missing"]
+    assert found.ordered and found.categories.tolist() == ["0-29", "30-44", "45-59", "60-74", "75+", "missing"]
+
+
+# Input
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": [], "probabilities": np.empty((0, 2)), "lesions": []}, "no images"),
+        ({"labels": [0, 2]}, "whole numbers from 0 to 1"),
+        ({"labels": [-1, 0]}, "whole numbers from 0 to 1"),
+        ({"labels": [0.0, 1.0]}, "whole numbers from 0 to 1"),
+        ({"labels": [0]}, "do not fit"),
+        ({"lesions": ["x"]}, "do not fit"),
+        ({"malignant": (True,)}, "do not fit"),
+        ({"classes": ("a", "b", "c")}, "do not fit"),
+        ({"probabilities": [0.5, 0.5]}, "do not fit"),
+        ({"probabilities": [[0.5, 0.5], [np.nan, 1]]}, "finite and between 0 and 1"),
+        ({"probabilities": [[0.5, 0.5], [1.2, -0.2]]}, "finite and between 0 and 1"),
+        ({"probabilities": [[0.5, 0.5], [0.5, 0.502]]}, "image 1 sum to 1.0020"),
+        ({"lesions": ["x", None]}, "every image needs a lesion"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused(change, message):
+    good = {"labels": [0, 1], "probabilities": [[0.5, 0.5], [0.5, 0.5005]], "lesions": ["x", "y"]}
+    good |= {"classes": ("a", "b"), "malignant": (True, False)}
+    assert len(Predictions(**good)) == 2
+    with pytest.raises(StudyError, match=message):
+        Predictions(**good | change)
+
+
+def test_subset_of_nothing_is_refused():
+    with pytest.raises(StudyError, match="no images"):
+        random_predictions(50, 0).subset(np.zeros(50, bool))
+
+
+TABLE = pd.DataFrame(
+    {"image_id": ["i1", "i2"], "part": "test", "label": ["nv", "mel"], "nv": [0.7, 0.4], "mel": [0.3, 0.6]},
+    index=[7, 3],
+)
+LESIONS = pd.Series({"i2": "l2", "i1": "l1", "i0": "l0"})
+
+
+def test_predictions_from_the_contracts_table():
+    p = Predictions.from_table(TABLE, ["mel", "nv"], [True, False], LESIONS)
+    assert p.labels.tolist() == [1, 0]
+    assert p.probabilities.tolist() == [[0.3, 0.7], [0.6, 0.4]]
+    assert p.lesions.tolist() == ["l1", "l2"]
+    assert p.is_malignant.tolist() == [False, True]
+    assert p.predicted.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("table", "lesions", "message"),
+    [
+        (TABLE.drop(columns="mel"), LESIONS, "no column mel"),
+        (TABLE.drop(columns=["image_id", "label"]), LESIONS, "no column image_id, label"),
+        (TABLE.assign(label=["nv", "df"]), LESIONS, "1 images are labelled with none of the classes mel, nv, i2 first"),
+        (TABLE.assign(image_id="i1"), LESIONS, "1 images are there more than once, i1 first"),
+        (TABLE, {"i1": "l1"}, "1 images are of no known lesion, i2 first"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(table, lesions, message):
+    with pytest.raises(StudyError, match=message):
+        Predictions.from_table(table, ["mel", "nv"], [True, False], lesions)
