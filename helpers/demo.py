@@ -85,13 +85,13 @@ MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unkno
 
 # How a lesion looks: the middle of each parameter, and as an eighth number its spread, a deviation of logarithms.
 LOOK = {
-    "radius": (0.60, 0.53, 0.59, 0.53, 0.62, 0.51, 0.43, 0.25),
+    "radius": (0.58, 0.54, 0.57, 0.54, 0.60, 0.53, 0.48, 0.32),
     "elongation": (0.20, 0.18, 0.22, 0.13, 0.25, 0.20, 0.13, 0.60),
     "irregularity": (0.24, 0.20, 0.19, 0.10, 0.28, 0.11, 0.09, 0.35),
     "raggedness": (0.10, 0.06, 0.05, 0.03, 0.09, 0.05, 0.02, 0.35),
     "softness": (0.18, 0.14, 0.03, 0.18, 0.10, 0.12, 0.04, 0.50),
-    "melanin": (0.17, 0.13, 0.44, 0.22, 0.70, 0.72, 0.10, 0.50),
-    "blood": (0.22, 0.19, 0.05, 0.16, 0.10, 0.14, 0.45, 0.50),
+    "melanin": (0.20, 0.17, 0.44, 0.26, 0.64, 0.66, 0.14, 0.62),
+    "blood": (0.22, 0.20, 0.08, 0.17, 0.12, 0.14, 0.36, 0.62),
     "mottling": (0.30, 0.28, 0.25, 0.15, 0.36, 0.22, 0.16, 0.30),
     "asymmetry": (0.22, 0.26, 0.18, 0.10, 0.42, 0.13, 0.12, 0.50),
 }
@@ -306,14 +306,14 @@ def _plant(pictures: list[Picture]) -> None:
 def sample_lesion(dx: str, seed: int, number: int) -> Lesion:
     """Parameters of lesion `number`, of class `dx`: its class's, leaning towards a class it may be mistaken for."""
     rng = _stream(seed, number, 0)
-    own, other, lean = CLASSES.index(dx), CLASSES.index(rng.choice(MISTAKEN_FOR[dx])), 0.6 * rng.beta(1, 3)
+    own, other, lean = CLASSES.index(dx), CLASSES.index(rng.choice(MISTAKEN_FOR[dx])), 0.35 * rng.beta(1, 3)
 
     def blend(row: tuple[float, ...]) -> float:
         return (1 - lean) * row[own] + lean * row[other]
 
     look = {name: blend(row) * math.exp(rng.normal(0, row[-1])) for name, row in LOOK.items()}
     look["radius"] = min(max(look["radius"], 0.16), 0.85)
-    drawn = {name: (rng.random() < blend(row) / 100, rng.uniform(0.6, 1)) for name, row in STRUCTURES.items()}
+    drawn = {name: (rng.random() < blend(row) / 100, rng.uniform(0.85, 1.15)) for name, row in STRUCTURES.items()}
     skin = np.array(SKIN_MEAN) + np.array(SKIN_ROOT) @ np.clip(rng.standard_normal(3), -1.8, 1.8)
     return Lesion(
         key=(seed, number),
@@ -516,7 +516,7 @@ def _mosaic(scene: Scene, rng: Generator, spacing: float, jitter: float) -> tupl
 
 
 def _network(scene: Scene, strength: float, rng: Generator) -> None:
-    n, (wall, _) = len(scene.x), _mosaic(scene, rng, rng.uniform(0.065, 0.105), rng.uniform(0.14, 0.32))
+    n, (wall, _) = len(scene.x), _mosaic(scene, rng, rng.uniform(0.09, 0.14), rng.uniform(0.14, 0.32))
     lines = np.exp(-((wall / (0.36 + 0.1 * _noise(rng, n, 12))) ** 2)) * _ramp(_clouds(rng, n, 12) + 1.6, 0, 1.6)
     seen = strength * _ramp(_noise(rng, n, 6) + 1.2, 0, 1.5) * scene.inside
     scene.density["melanin"] *= 1 + seen * (0.8 * lines - 0.4)
@@ -524,7 +524,7 @@ def _network(scene: Scene, strength: float, rng: Generator) -> None:
 
 
 def _globules(scene: Scene, strength: float, rng: Generator) -> None:
-    spots = _speckle(scene, rng, (40, 110), rng.uniform(0.02, 0.036), rng.uniform(0.1, 0.5))
+    spots = _speckle(scene, rng, (20, 55), rng.uniform(0.03, 0.052), rng.uniform(0.1, 0.5))
     scene.density["melanin"] += (0.2 + 0.5 * strength) * spots * _ramp(_clouds(rng, len(spots), 12) + 1.5, 0, 2)
 
 
@@ -556,7 +556,7 @@ def _scar(scene: Scene, strength: float, rng: Generator) -> None:
 
 
 def _nests(scene: Scene, strength: float, rng: Generator) -> None:
-    nests = _speckle(scene, rng, (7, 18), 0.058, 0.4) * _ramp(_clouds(rng, len(scene.x), 20, 0.9) + 1.4, 0, 1.8)
+    nests = _speckle(scene, rng, (5, 12), 0.085, 0.4) * _ramp(_clouds(rng, len(scene.x), 20, 0.9) + 1.4, 0, 1.8)
     nests = gaussian_filter(nests, 0.012 * len(nests) / REACH)
     scene.density["blue"] += (0.4 + 0.5 * strength) * nests
     scene.density["melanin"] += 0.2 * strength * nests
@@ -588,29 +588,29 @@ def _strawberry(scene: Scene, strength: float, rng: Generator) -> None:
 
 
 def _dots(scene: Scene, strength: float, rng: Generator) -> None:
-    scene.density["blood"] += (0.35 + 0.5 * strength) * _speckle(scene, rng, (50, 110), 0.017, 0.2)
+    scene.density["blood"] += (0.35 + 0.5 * strength) * _speckle(scene, rng, (30, 65), 0.026, 0.2)
 
 
 def _vessels(scene: Scene, strength: float, rng: Generator) -> None:
     n, starts = len(scene.x), _places(scene, rng, rng.uniform(4, 10), 1.0)
-    paths = sum([_tree(rng, start, int(rng.integers(10, 20)), 0.03) for start in starts], [])
+    paths = sum([_tree(rng, start, int(rng.integers(10, 20)), 0.042) for start in starts], [])
     lines = gaussian_filter(_lines(n, paths), 0.004 * n / REACH) * _ramp(_clouds(rng, n, 14) + 1.7, 0, 2)
     scene.density["blood"] += (0.5 + 0.6 * strength) * lines * _ramp(-scene.edge, -1.3, -0.9)
 
 
 def _openings(scene: Scene, strength: float, rng: Generator) -> None:
-    plugs = _speckle(scene, rng, (12, 36), 0.028, 0.35)
+    plugs = _speckle(scene, rng, (8, 22), 0.043, 0.35)
     scene.density["melanin"] += (0.4 + 0.6 * strength) * plugs
     scene.density["black"] += 0.3 * strength * plugs
 
 
 def _milia(scene: Scene, strength: float, rng: Generator) -> None:
-    scene.covers.append(((0.2 + 0.4 * strength) * _speckle(scene, rng, (12, 36), 0.022, 0.3), (0.96, 0.88, 0.78)))
+    scene.covers.append(((0.2 + 0.4 * strength) * _speckle(scene, rng, (9, 25), 0.036, 0.3), (0.96, 0.88, 0.78)))
 
 
 def _scale(scene: Scene, strength: float, rng: Generator) -> None:
     n = len(scene.x)
-    flakes = _ramp(_noise(rng, n, 90) + 0.7 * _noise(rng, n, 40), 0.5, 2) * _ramp(_noise(rng, n, 8), 0, 1.2)
+    flakes = _ramp(_noise(rng, n, 55) + 0.7 * _noise(rng, n, 25), 0.5, 2) * _ramp(_noise(rng, n, 8), 0, 1.2)
     scene.covers.append(((0.3 + 0.5 * strength) * flakes * scene.inside, (0.96, 0.92, 0.84)))
 
 

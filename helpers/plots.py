@@ -8,6 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from helpers.study import with_interval
+
 # Okabe and Ito's palette for the colour-blind; one colour a diagnosis, whatever the dataset calls it.
 COLOURS = {
     "AKIEC": "#E69F00",
@@ -164,9 +166,9 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: float | None = No
     return figure
 
 
-def roc_and_precision_recall(curves: dict[str, dict]) -> Figure:
+def roc_and_precision_recall(curves: dict[str, dict], images: int) -> Figure:
     """One-against-rest ROC and precision-recall curves, as `metrics.curves` gives them, with areas in the legend."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
     for name, curve in curves.items():
         malignant = {"color": "black", "linestyle": "--"}
         style = malignant if name == "malignant" else {"color": COLOURS[name.upper()]}
@@ -174,10 +176,12 @@ def roc_and_precision_recall(curves: dict[str, dict]) -> Figure:
         left.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=roc, **style)
         right.plot(curve["recall"], curve["precision"], label=precision, **style)
     left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
-    left.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC on test")
-    right.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall on test", ylim=(0, 1.02))
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC on {images:,} test images")
+    right.set(
+        xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall on the same", ylim=(0, 1.02)
+    )
     left.legend(title="AUC [95 % interval]", fontsize=8)
-    right.legend(title="average precision [95 % interval]", fontsize=8)
+    right.legend(title="average precision [95 % interval]", fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 
@@ -219,7 +223,7 @@ def reliability(table: pd.DataFrame, ece: dict) -> Figure:
     top.set(
         ylabel="share that was right",
         ylim=(0, 1.02),
-        title="Reliability on test\nECE {value:.3f} [{low:.3f}, {high:.3f}]".format(**ece),
+        title=f"Reliability on test\nECE {with_interval(ece)}",
     )
     top.legend(fontsize=8)
     bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)

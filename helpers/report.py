@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 
-from helpers.study import ROOT, StudyError, atomic_path, read_records, results_folder
+from helpers.study import ROOT, StudyError, atomic_path, read_records, results_folder, with_interval
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
@@ -58,7 +58,7 @@ def results_table() -> str:
     split = records[0]["split"]
     lines = [f"| model | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
     for record in records:
-        cells = [_with_interval(record["test"][key]) for key in COLUMNS.values()]
+        cells = [with_interval(record["test"][key]) for key in COLUMNS.values()]
         lines.append(
             f"| [{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb) | {' | '.join(cells)} |"
         )
@@ -89,10 +89,6 @@ def write_references(executed: Path) -> None:
                 cell.outputs = [output for output in cell.outputs if "image/png" not in output.get("data", {})]
         with atomic_path(REFERENCES / path.name) as temporary:
             nbformat.write(notebook, temporary)
-
-
-def _with_interval(figure: dict) -> str:
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,10 @@ import os
 import sys
 import time
 from collections import ChainMap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
 import papermill
@@ -27,21 +30,21 @@ SECONDS_BETWEEN_LINES = 5
 
 
 class Progress(logging.Handler):
-    """Shows what a running notebook writes to standard error (progress bars, warnings), a line every few seconds.
+    """Shows on `terminal` what a running notebook writes to standard error, such as progress bars, now and then.
 
     Papermill passes a cell's output on as log records.
     """
 
-    def __init__(self, notebook: str):
+    def __init__(self, notebook: str, terminal: TextIO):
         super().__init__(logging.WARNING)
-        self.notebook = notebook
+        self.notebook, self.terminal = notebook, terminal
         self.last = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = [line for line in record.getMessage().replace("\r", "\n").splitlines() if line.strip()]
         if lines and time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
-            print(f"  {self.notebook} | {lines[-1]}", file=sys.stderr, flush=True)
+            print(f"  {self.notebook} | {lines[-1]}", file=self.terminal, flush=True)
 
 
 def study_parameters(study: str, notebook: str, given: dict) -> dict:
@@ -71,7 +74,11 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
     # The kernel starts elsewhere than this process did, and TensorFlow's start-up notices would fill the report.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _execute(notebook, partial, parameters)
+    try:
+        _execute(notebook, partial, parameters)
+    except papermill.PapermillExecutionError as error:
+        where = f"cell {error.exec_count} of {notebook}"
+        raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
     target = results_folder(study) / "notebooks" / f"{notebook}.ipynb"
     with atomic_path(target) as temporary:
         nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
@@ -80,11 +87,7 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
 
 
 def _execute(notebook: str, partial: Path, parameters: dict) -> None:
-    logger = logging.getLogger("papermill")
-    logger.propagate = False
-    progress = Progress(notebook)
-    logger.addHandler(progress)
-    try:
+    with _kernel_log(partial.with_suffix(".log")) as terminal, _watched(Progress(notebook, terminal)):
         papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",
             partial,
@@ -95,11 +98,32 @@ def _execute(notebook: str, partial: Path, parameters: dict) -> None:
             log_output=True,
             cwd=ROOT,
         )
-    except papermill.PapermillExecutionError as error:
-        where = f"cell {error.exec_count} of {notebook}"
-        raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
+
+
+@contextmanager
+def _watched(progress: Progress) -> Iterator[None]:
+    """Papermill's log records go to `progress` and nowhere else."""
+    logger = logging.getLogger("papermill")
+    logger.propagate = False
+    logger.addHandler(progress)
+    try:
+        yield
     finally:
         logger.removeHandler(progress)
+
+
+@contextmanager
+def _kernel_log(log: Path) -> Iterator[TextIO]:
+    """Sends what kernel and libraries write to standard error outside of any cell to a file; yields the terminal."""
+    terminal = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(terminal), "w") as stream:
+            yield stream
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -145,6 +145,13 @@ def set_seed(seed: int) -> None:
         tensorflow.config.experimental.enable_op_determinism()
 
 
+def with_interval(figure: dict, digits: int = 3) -> str:
+    """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash where it is undefined."""
+    if figure["value"] is None:
+        return "–"
+    return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
+
+
 def say(text: str) -> None:
     """Show a sentence made from the study's own numbers as prose."""
     from IPython.display import Markdown, display

@@ -3,6 +3,7 @@ import json
 import os
 import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -151,8 +152,7 @@ def test_a_good_cache_is_reused_and_a_stale_one_rebuilt(ham10000, tmp_path, monk
 def test_unreadable_images_are_all_named_and_nothing_is_left_behind(ham10000, tmp_path):
     lesions = load_lesions("ham10000", ham10000)
     for row in (1, 2):
-        with open(lesions.path[row], "wb") as file:
-            file.write(b"broken")
+        Path(lesions.path[row]).write_bytes(b"broken")
     with pytest.raises(StudyError, match=r"2 of 4 images.*\n.*ISIC_0000002.*\n.*ISIC_0000003"):
         build_cache(lesions, 16, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

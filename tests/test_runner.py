@@ -1,7 +1,7 @@
 import json
 import logging
 import re
-
+import sys
 
 import nbformat
 import pytest
@@ -87,7 +87,7 @@ def test_an_unknown_notebook(tiny, capsys):
 
 
 def test_progress_shows_the_last_line_of_a_bar_now_and_then(capsys):
-    handler = runner.Progress("03_x")
+    handler = runner.Progress("03_x", sys.stderr)
     for text in ("training: 10%\rtraining: 20%", "training: 30%"):
         handler.emit(logging.LogRecord("papermill", logging.WARNING, "", 0, text, (), None))
     assert capsys.readouterr().err == "  03_x | training: 20%\n"
