@@ -6,10 +6,12 @@ REQUIREMENTS ?= requirements.txt
 ARGS ?=
 DATA_DIR ?=
 export DATA_DIR
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/*.ipynb))))
 BUILD := build/$(STUDY)
 RESULTS := results/$(STUDY)
+DATASET = $(shell sed -n 's/^dataset: *//p' studies/$(STUDY).yaml)
 
 # An environment that already has the packages (conda, a container) is used as it is; else .venv is made.
 BACKEND := $(or $(KERAS_BACKEND),tensorflow)
@@ -21,7 +23,7 @@ ENVIRONMENT := $(if $(READY),,.venv/ready)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: help env data all report test references bench lab clean force $(NOTEBOOKS)
+.PHONY: help env python data all report test references bench lab clean force $(NOTEBOOKS)
 
 help: ## list the commands
 	@echo "make COMMAND [STUDY=demo|ham10000_cpu|…] [DATA_DIR=folder of the original files]"
@@ -32,6 +34,9 @@ help: ## list the commands
 env: $(ENVIRONMENT) ## make the Python environment (.venv), unless the packages are there already
 	@echo "Python of this study: $$($(PY) -c 'import sys; print(sys.executable)')"
 
+python: $(ENVIRONMENT)
+	@echo $(PY)
+
 .venv/ready: $(REQUIREMENTS)
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || \
 	  { echo "$(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.11 …" >&2; exit 1; }
@@ -40,7 +45,8 @@ env: $(ENVIRONMENT) ## make the Python environment (.venv), unless the packages 
 	@touch $@
 
 data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data/ (the demo's is drawn)
-	$(PY) -m helpers.runner --data --study $(STUDY)
+	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
+	  $(PY) -c "from helpers.datasets import originals; print('Demo data:', originals('demo'))")
 
 all: $(NOTEBOOKS:%=$(BUILD)/%.done) ## run every notebook of the study that is not up to date
 	@echo "Study $(STUDY) is complete: figures and metrics are in $(RESULTS)/, the notebooks in $(RESULTS)/notebooks/."

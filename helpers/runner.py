@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 import time
 from collections import ChainMap
@@ -27,6 +28,7 @@ from helpers.study import (
 
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS_BETWEEN_LINES = 5
+NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank, or TensorFlow clearing its throat
 
 
 class Progress(logging.Handler):
@@ -41,7 +43,7 @@ class Progress(logging.Handler):
         self.last = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        lines = [line for line in record.getMessage().replace("\r", "\n").splitlines() if line.strip()]
+        lines = [line for line in record.getMessage().replace("\r", "\n").splitlines() if not NOISE.match(line)]
         if lines and time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
             print(f"  {self.notebook} | {lines[-1]}", file=self.terminal, flush=True)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from helpers.images import PixelCache
-from helpers.study import StudyError
+from helpers.study import StudyError, atomic_path
 
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
 WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
@@ -173,6 +174,12 @@ def predictions_table(split: pd.DataFrame, part: str, probabilities: np.ndarray,
     """The contract's predictions: image_id, part, label, and one probability column a class, rounded to 6 digits."""
     chosen = split.loc[split["part"] == part, ["image_id", "part", "label"]].reset_index(drop=True)
     return chosen.join(pd.DataFrame(np.asarray(probabilities, np.float64).round(6), columns=codes))
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model as .keras, atomically and without the optimizer's state, which is twice as large as the weights."""
+    with atomic_path(path) as temporary:
+        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
 
 
 def _schedule(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:

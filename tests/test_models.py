@@ -20,6 +20,7 @@ from helpers.training import (
     part_samples,
     predict,
     predictions_table,
+    save_model,
 )
 
 RECIPE = Recipe(
@@ -83,9 +84,11 @@ def test_augmentation_changes_training_and_leaves_prediction():
 
 def test_save_and_load_give_the_same_predictions(tmp_path):
     model, samples = small_cnn(), bright_or_dark()
-    model.save(tmp_path / "model.keras")
+    fit(model, samples, bright_or_dark(seed=1), RECIPE)
+    save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert np.array_equal(predict(model, samples), predict(loaded, samples))
+    assert getattr(loaded, "optimizer", None) is None and model.optimizer is not None
 
 
 def test_the_same_seed_gives_the_same_numbers():

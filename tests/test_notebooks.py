@@ -72,6 +72,11 @@ def test_the_reference_matches_its_source(path):
     assert reference == [(cell.cell_type, cell.source) for cell in read(path)]
 
 
+def test_the_readme_lists_every_notebook():
+    text = (ROOT / "README.md").read_text()
+    assert all(f"(notebooks/{path.name})" in text for path in NOTEBOOKS)
+
+
 def test_there_is_no_reference_without_a_source():
     assert {path.name for path in REFERENCES.glob("*.ipynb")} == {path.name for path in NOTEBOOKS}
 

@@ -97,7 +97,7 @@ def test_grouped_lesions_stay_together():
 def duplicate_fixture(folder):
     """Eight pictures: 0 to 3 unlike each other, 4 a copy of 0, 5 a brighter 1, 6 a moved 2, 7 a 3 turned by 90°."""
     pictures = [picture_with_detail(k) for k in range(4)]
-    moved = Image.fromarray(np.roll(pictures[2], (2, 3), axis=(0, 1)))
+    moved = Image.fromarray(np.roll(pictures[2], (2, 2), axis=(0, 1)))
     pictures += [pictures[0], ImageEnhance.Brightness(pictures[1]).enhance(1.2), moved, pictures[3].rotate(90)]
     paths = [folder / f"{k}.jpg" for k in range(8)]
     for image, path in zip(pictures, paths, strict=True):

@@ -1,0 +1,137 @@
+"""The Makefile's promises, kept by a stand-in for Python that writes down how it was called."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.study import ROOT
+
+STAND_IN = """#!/usr/bin/env bash
+echo "$@" >> "{log}"
+[ "$1 $2" = "-m helpers.runner" ] || exit 0
+[ "$3" != "$FAILING" ] || exit 1
+mkdir -p "results/$5/notebooks" && touch "results/$5/notebooks/$3.ipynb"
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """The Makefile with empty notebooks, studies and helpers, and a stand-in for Python called `python`."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    for folder in ("notebooks", "studies", "helpers"):
+        (tmp_path / folder).mkdir()
+        for path in (ROOT / folder).iterdir():
+            if path.suffix in (".ipynb", ".py"):
+                (tmp_path / folder / path.name).touch()
+    for study, dataset in (("demo", "demo"), ("mine", "ham10000")):
+        (tmp_path / "studies" / f"{study}.yaml").write_text(f"study: {study}\ndataset: {dataset}\n")
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(log=tmp_path / "log"))
+    python.chmod(0o755)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (time.time() - 100,) * 2)
+    return tmp_path
+
+
+def make(house: Path, *words: str, **environment: str) -> list[str]:
+    """What the stand-in was asked to run, without the Makefile's own questions to it."""
+    (house / "log").write_text("")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "DATA_DIR"))}
+    command = ["make", "-s", f"PYTHON={house}/python", *words]
+    done = subprocess.run(command, cwd=house, env=inherited | environment, capture_output=True, text=True)
+    make.last = done
+    lines = (house / "log").read_text().splitlines()
+    return [line.removeprefix("-m helpers.runner ") for line in lines if not line.startswith(("-c ", "  sys."))]
+
+
+ALL = ["01_eda", "02_preprocessing", "03_cnn_baseline", "07_model_comparison"]
+
+
+def test_all_runs_every_notebook_in_order_and_once(house):
+    assert make(house, "all") == [f"{name} --study demo" for name in ALL]
+    assert "Study demo is complete" in make.last.stdout
+    assert make(house, "all") == []
+
+
+def test_published_results_in_a_fresh_clone_do_not_count_as_finished(house):
+    make(house, "all", "STUDY=mine")
+    shutil.rmtree(house / "build")
+    assert make(house, "all", "STUDY=mine") == [f"{name} --study mine" for name in ALL]
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("notebooks/03_cnn_baseline.ipynb", ALL[2:]),
+        ("notebooks/01_eda.ipynb", ALL[:1]),
+        ("studies/demo.yaml", ALL),
+        ("helpers/metrics.py", ALL),
+    ],
+)
+def test_what_depends_on_a_change_runs_again(house, changed, again):
+    make(house, "all")
+    (house / changed).touch()
+    future = time.time() + 5
+    os.utime(house / changed, (future, future))
+    assert [line.split()[0] for line in make(house, "all")] == again
+
+
+def test_a_lost_result_is_made_again(house):
+    make(house, "all")
+    (house / "results" / "demo" / "notebooks" / "07_model_comparison.ipynb").unlink()
+    assert make(house, "all") == ["07_model_comparison --study demo"]
+
+
+def test_another_data_folder_is_another_input(house):
+    make(house, "all", "STUDY=mine", "DATA_DIR=a")
+    assert make(house, "all", "STUDY=mine", "DATA_DIR=a") == []
+    time.sleep(0.01)
+    assert [line.split()[0] for line in make(house, "all", "STUDY=mine", "DATA_DIR=b")] == ALL
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(house):
+    assert make(house, "all", FAILING="03_cnn_baseline") == [f"{name} --study demo" for name in ALL[:3]]
+    assert make.last.returncode != 0
+    assert make(house, "all") == [f"{name} --study demo" for name in ALL[2:]]
+
+
+def test_parameters_go_to_the_named_notebook_alone_and_are_not_kept(house):
+    named = ["03_cnn_baseline", "ARGS=-p epochs 5"]
+    assert make(house, *named) == ["02_preprocessing --study demo", "03_cnn_baseline --study demo -p epochs 5"]
+    assert make(house, *named) == ["03_cnn_baseline --study demo -p epochs 5"]  # always runs
+    assert make(house, "03_cnn_baseline") == ["03_cnn_baseline --study demo"]  # the study's own values again
+    assert make(house, "03_cnn_baseline") == []
+
+
+def test_a_dry_run_shows_the_order(house):
+    make(house, "-n", "all")
+    places = [make.last.stdout.index(f"helpers.runner {name}") for name in ALL]
+    assert places == sorted(places)
+
+
+def test_data_is_fetched_for_the_dataset_of_the_study(house):
+    assert make(house, "data", "STUDY=mine") == ["-m helpers.download ham10000"]
+    assert make(house, "data", "STUDY=mine", "DATA_DIR=/x") == ["-m helpers.download ham10000 --folder /x"]
+    make(house, "-n", "data")
+    assert "originals('demo')" in make.last.stdout
+
+
+def test_without_the_packages_an_environment_is_made_first(house):
+    (house / "python").write_text('#!/bin/sh\n[ "$1" != -c ] || exit 1\n')
+    make(house, "-n", "all")
+    order = [
+        make.last.stdout.index(text) for text in ("-m venv .venv", "pip install", ".venv/bin/python -m helpers.runner")
+    ]
+    assert order == sorted(order)
+
+
+def test_help_lists_every_command(house):
+    make(house, "help")
+    for command in ("env", "data", "all", "report", "test", "references", "bench", "lab", "clean"):
+        assert f"\n{command} " in make.last.stdout
+    assert "01_eda" in make.last.stdout
