@@ -1,0 +1,146 @@
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from helpers import plots
+from helpers.datasets import diagnoses
+from helpers.metrics import Predictions, confusion, curves, reliability
+
+CODES = ["bcc", "mel", "nv"]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def texts(figure: Figure) -> str:
+    """All words of a figure, in one string."""
+    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def assert_every_axis_is_labelled(figure: Figure):
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            assert axes.get_xlabel() and axes.get_title(loc="left"), "an axis without a label or a title"
+
+
+@pytest.fixture
+def lesions() -> pd.DataFrame:
+    labels = ["bcc"] * 2 + ["mel"] * 3 + ["nv"] * 5
+    ids = [f"l{k // 2}" for k in range(10)]
+    return pd.DataFrame({"label": labels, "lesion_id": ids, "age": [50.0, None, *range(40, 72, 4)], "sex": "male"})
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    chances = random.dirichlet(np.ones(3), 60) + np.eye(3)[labels]
+    lesion = np.array([f"l{k}" for k in range(60)])
+    return Predictions(labels, chances / 2, lesion, tuple(CODES), (True, True, False))
+
+
+@pytest.mark.parametrize("dataset", ["ham10000", "isic2019"])
+def test_each_class_has_a_colour_of_its_own(dataset):
+    colours = plots.class_colours([diagnosis.code for diagnosis in diagnoses(dataset)])
+    assert len(set(colours)) == len(colours)
+
+
+def test_a_diagnosis_has_one_colour_in_both_datasets():
+    assert plots.class_colours(["akiec", "bcc", "nv"]) == plots.class_colours(["AK", "BCC", "NV"])
+
+
+def test_class_counts_show_images_and_lesions(lesions):
+    figure = plots.class_counts(lesions, CODES)
+    words = texts(figure)
+    assert "10 images of 5 lesions" in words and "3 images" in words and "1 lesions" in words
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == [2, 3, 5, 1, 2, 3]
+    assert_every_axis_is_labelled(figure)
+
+
+def test_ages_leave_out_the_unknown_and_say_n(lesions):
+    words = texts(plots.ages(lesions, CODES))
+    assert "bcc\nn = 1" in words and "nv\nn = 5" in words and "age (years)" in words
+
+
+def test_shares_are_of_the_row(lesions):
+    table = pd.DataFrame({"face": [1, 0, 5], "back": [3, 2, 5]}, index=CODES)
+    figure = plots.share_heatmap(table, "Site")
+    shown = figure.axes[0].collections[0].get_array().reshape(3, 2)
+    assert np.allclose(shown, [[25, 75], [0, 100], [50, 50]]) and "bcc (n = 4)" in texts(figure)
+
+
+def test_a_gallery_names_its_rows_and_its_source():
+    rows = [np.zeros((2, 8, 8, 3), np.uint8), np.full((3, 8, 8, 3), 9, np.uint8)]
+    figure = plots.gallery(rows, ["mel", "nv"], "Title", "Images: somebody, CC BY")
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 1, 1, 1]
+    assert all(word in texts(figure) for word in ("mel", "nv", "Title", "Images: somebody, CC BY"))
+
+
+def test_colour_distributions_draw_each_class_in_each_channel():
+    means = np.random.default_rng(0).uniform(0, 255, (30, 3))
+    figure = plots.colour_distributions(means, np.repeat(CODES, 10), CODES)
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3]
+    assert_every_axis_is_labelled(figure)
+
+
+def test_learning_curves_mark_the_kept_epoch():
+    columns = ["loss", "val_loss", "accuracy", "val_accuracy", "val_balanced_accuracy"]
+    history = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.1, 0.2, 0.3] for name in columns}})
+    figure = plots.learning_curves(history, 2)
+    assert "kept: epoch 2" in texts(figure) and "validation, balanced" in texts(figure)
+    assert all(list(axes.lines[-1].get_xdata()) == [2, 2] for axes in figure.axes)
+    assert_every_axis_is_labelled(figure)
+
+
+def test_confusion_matrices_show_counts_and_row_shares(predictions):
+    counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]])
+    figure = plots.confusion_matrices(counts, CODES, "Test")
+    left, right = (axes.collections[0].get_array().reshape(3, 3) for axes in figure.axes[:2])
+    assert (left == counts).all() and np.allclose(right[0], [75, 25, 0]) and np.isfinite(right).all()
+    assert "nv (n = 2)" in texts(figure)
+    assert_every_axis_is_labelled(plots.confusion_matrices(confusion(predictions), CODES, "Test"))
+
+
+def test_a_forest_has_a_line_a_row_with_its_numbers():
+    table = pd.DataFrame({"value": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.6, 0.8]}, index=["one", "other"])
+    figure = plots.forest(table, "recall", "Title", floor=0.1)
+    assert "0.500 [0.400, 0.600]" in texts(figure) and "other" in texts(figure) and "recall" in texts(figure)
+    (bars,) = figure.axes[0].containers
+    assert np.allclose(bars.lines[2][0].get_segments()[0][:, 0], [0.4, 0.6])
+
+
+def test_curves_come_with_areas_intervals_and_n(predictions):
+    figure = plots.roc_and_precision_recall(curves(predictions, 50), len(predictions))
+    words = texts(figure)
+    assert "60 test images" in words and "malignant: " in words and words.count("[") > 8
+    assert len(figure.axes[0].lines) == 5 and len(figure.axes[1].lines) == 4
+    assert_every_axis_is_labelled(figure)
+
+
+def test_malignancy_has_one_curve_a_model(predictions):
+    malignant = curves(predictions, 50)["malignant"]
+    figure = plots.malignancy_roc({"CNN": malignant, "floor": malignant})
+    assert "CNN: " in texts(figure) and len(figure.axes[0].lines) == 3
+    assert_every_axis_is_labelled(figure)
+
+
+def test_recall_heatmap_is_in_percent():
+    figure = plots.recall_heatmap(pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"]))
+    assert figure.axes[0].collections[0].get_array().ravel().tolist() == [25, 100]
+
+
+def test_reliability_leaves_out_empty_bins(predictions):
+    table = reliability(predictions)
+    figure = plots.reliability(table, {"value": 0.123, "low": 0.1, "high": 0.2})
+    assert "ECE 0.123 [0.100, 0.200]" in texts(figure)
+    assert len(figure.axes[1].patches) == (table.images > 0).sum()
