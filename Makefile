@@ -2,16 +2,28 @@
 
 STUDY ?= demo
 PYTHON ?= python3
-REQUIREMENTS ?= requirements.txt
 ARGS ?=
-DATA_DIR ?=
-export DATA_DIR
-export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+# Another choice of REQUIREMENTS makes the environment anew; without one, the present environment's stays.
+REQUIREMENTS ?= $(or $(notdir $(basename $(wildcard .venv/*.ready))),requirements.txt)
+
+ifeq ($(wildcard studies/$(STUDY).yaml),)
+$(error There is no studies/$(STUDY).yaml. Known studies: $(basename $(notdir $(wildcard studies/*.yaml))))
+endif
+ifneq ($(and $(ARGS),$(filter all report,$(MAKECMDGOALS))),)
+$(error ARGS are parameters of one notebook: name it, as in `make 03_cnn_baseline ARGS="$(ARGS)"`)
+endif
 
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/*.ipynb))))
 BUILD := build/$(STUDY)
 RESULTS := results/$(STUDY)
-DATASET = $(shell sed -n 's/^dataset: *//p' studies/$(STUDY).yaml)
+DATASET := $(shell sed -n 's/^dataset: *//p' studies/$(STUDY).yaml)
+
+# Where the originals are is remembered with the study's other stamps; the file changes only when the folder does.
+DATA_DIR ?= $(shell cat $(BUILD)/data_dir 2>/dev/null)
+export DATA_DIR
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+REMEMBERED := $(shell mkdir -p $(BUILD); echo '$(DATA_DIR)' | cmp -s - $(BUILD)/data_dir || echo '$(DATA_DIR)' > $(BUILD)/data_dir)
+ORIGINALS := $(or $(DATA_DIR),data/$(DATASET))
 
 # An environment that already has the packages (conda, a container) is used as it is; else .venv is made.
 BACKEND := $(or $(KERAS_BACKEND),tensorflow)
@@ -19,9 +31,10 @@ NEEDED := $(BACKEND) keras papermill ipykernel pandas matplotlib seaborn sklearn
 READY := $(shell $(PYTHON) -c "import sys; from importlib.util import find_spec; \
   sys.exit(not all(map(find_spec, '$(NEEDED)'.split())))" 2>/dev/null && echo yes)
 PY := $(if $(READY),$(PYTHON),.venv/bin/python)
-ENVIRONMENT := $(if $(READY),,.venv/ready)
+ENVIRONMENT := $(if $(READY),,.venv/$(REQUIREMENTS).ready)
 
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .SECONDEXPANSION:
 .PHONY: help env python data all report test references bench lab clean force $(NOTEBOOKS)
 
@@ -37,10 +50,10 @@ env: $(ENVIRONMENT) ## make the Python environment (.venv), unless the packages 
 python: $(ENVIRONMENT)
 	@echo $(PY)
 
-.venv/ready: $(REQUIREMENTS)
+.venv/$(REQUIREMENTS).ready: $(REQUIREMENTS)
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || \
 	  { echo "$(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.11 …" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --progress-bar on -r $(REQUIREMENTS)
 	@touch $@
 
@@ -55,35 +68,36 @@ $(NOTEBOOKS): %: $(BUILD)/%.done
 
 # A stamp says that a notebook is finished. It is not the results' own time that counts: git sets that anew.
 # With ARGS the notebook named on the command line always runs, and leaves no stamp: the next `make all` restores what
-# the study file says.
+# the study file says. What a notebook left has to be there still: its executed copy, and for 02 the pixel cache.
 mine = $(and $(ARGS),$(filter $*,$(MAKECMDGOALS)))
+left = $(and $(wildcard $(RESULTS)/notebooks/$*.ipynb),$(if $(filter 02_%,$*),$(wildcard data/$(DATASET)/cache/*.npy),yes))
 $(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py) \
-  $$(if $$(and $$(wildcard $(RESULTS)/notebooks/$$*.ipynb),$$(if $$(mine),,yes)),,force) | $(ENVIRONMENT)
+  $$(if $$(and $$(left),$$(if $$(mine),,yes)),,force) | $(ENVIRONMENT)
+	@rm -f $@
 	$(PY) -m helpers.runner $* --study $(STUDY) $(if $(mine),$(ARGS))
-	@mkdir -p $(BUILD) && $(if $(mine),rm -f $@,touch $@)
+	@$(if $(mine),true,touch $@)
 
 # Which notebook reads what another one left.
-$(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(wildcard $(DATA_DIR)/*.csv)
+TABLES := $(foreach pattern,HAM10000_metadata* ISIC_2019_Training_*.csv,$(wildcard $(ORIGINALS)/$(pattern)))
+$(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(TABLES))
 $(BUILD)/03_cnn_baseline.done: $(BUILD)/02_preprocessing.done
 $(BUILD)/07_model_comparison.done: $(BUILD)/03_cnn_baseline.done
 
-# Changes only when the folder of the original files does.
-$(BUILD)/data_dir: force
-	@mkdir -p $(BUILD) && echo '$(abspath $(DATA_DIR))' | cmp -s - $@ || echo '$(abspath $(DATA_DIR))' > $@
-
 force:
 
-report: all ## the executed notebooks as web pages in build/<study>/report/, and the tables of README.md
+report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, and the table of README.md
 	$(PY) -m helpers.report pages --study $(STUDY)
 	$(PY) -m helpers.report readme
 
 test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks against their references
 	$(PY) -m pytest tests --cov --cov-report=term --cov-fail-under=90 --durations=5
-	RESULTS_DIR=build/test/results TF_CPP_MIN_LOG_LEVEL=3 $(PY) -m pytest --nbval-lax --durations=5 tests/references
+	@rm -rf build/test
+	RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 $(PY) -m pytest --nbval-lax --durations=5 tests/references
 	@echo "All tests passed."
 
 references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the references of `make test`
-	RESULTS_DIR=build/references/results $(MAKE) all STUDY=demo BUILD=build/references RESULTS=build/references/results/demo
+	@rm -rf build/references
+	RESULTS_DIR=$(CURDIR)/build/references/results $(MAKE) all STUDY=demo BUILD=build/references RESULTS=build/references/results/demo
 	$(PY) -m helpers.report references build/references/results/demo/notebooks
 
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/

@@ -135,6 +135,11 @@ def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
     wrong = np.flatnonzero((hot == 1).sum(axis=1) != 1)
     if len(wrong):
         raise _row_error(source, truth, wrong[0], f"not exactly one 1 in {' '.join(codes)}", "Mend or remove the row.")
+    lost = np.flatnonzero(~truth["image_id"].isin(metadata["image_id"]))
+    if len(lost):
+        raise _row_error(
+            source, truth, lost[0], f"no row for this image in {described.name}", "Fetch both files again."
+        )
     table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
     return source, table.assign(label=np.array(codes)[hot.argmax(axis=1)], reference="unknown")
 

@@ -19,6 +19,7 @@ from helpers.study import StudyError
 
 BINS = 15  # of the expected calibration error, as in Guo et al. (ICML 2017)
 FEWEST_IMAGES = 20  # that a group needs for its figures to be given
+FEWEST_LESIONS = 10  # malignant ones and benign ones, that a group needs for figures about malignancy
 GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
 BLOCK = 2**22  # weights held as float64 at a time, so that memory stays small for any number of resamples
@@ -179,14 +180,14 @@ def _specificity(drawn: Drawn) -> np.ndarray:
     return drawn.share(drawn.predictions.malignant_score < drawn.threshold, among=~drawn.predictions.is_malignant)
 
 
-# Each takes a Drawn and gives float64 [b]; macro figures are means over the classes that were drawn.
+# Each takes a Drawn and gives float64 [b]; macro figures are means over the classes that occur in the predictions.
 METRICS: dict[str, Callable[[Drawn], np.ndarray]] = {
     "accuracy": lambda drawn: drawn.share(drawn.predictions.predicted == drawn.predictions.labels),
-    "balanced_accuracy": lambda drawn: _mean_of_defined(drawn.recall),
-    "macro_precision": lambda drawn: _mean_of_defined(drawn.precision),
-    "macro_recall": lambda drawn: _mean_of_defined(drawn.recall),
-    "macro_f1": lambda drawn: _mean_of_defined(drawn.f1),
-    "macro_auc": lambda drawn: _mean_of_defined(drawn.auc),
+    "balanced_accuracy": lambda drawn: _macro(drawn, drawn.recall),
+    "macro_precision": lambda drawn: _macro(drawn, drawn.precision),
+    "macro_recall": lambda drawn: _macro(drawn, drawn.recall),
+    "macro_f1": lambda drawn: _macro(drawn, drawn.f1),
+    "macro_auc": lambda drawn: _macro(drawn, drawn.auc),
     "malignant_auc": _malignant_auc,
     "malignant_sensitivity": _sensitivity,
     "malignant_specificity": _specificity,
@@ -303,7 +304,8 @@ def judge(
         for part in ("validation", "test")
     )
     threshold = operating_threshold(validation, sensitivity)
-    return {"threshold": threshold, **evaluate(test, threshold, resamples)}
+    chosen_on = evaluate(validation, threshold, resamples)["test"]
+    return {"threshold": threshold, "validation": chosen_on, **evaluate(test, threshold, resamples)}
 
 
 def paired_difference(
@@ -405,7 +407,8 @@ def by_group(
     """GROUP_METRICS with 95 % intervals for each value that occurs in `groups` [n], in the order of its categories.
 
     Index: group. Columns: images, lesions, malignant_images, then each metric with its <metric>_low and <metric>_high;
-    NaN in groups of fewer than FEWEST_IMAGES images. Raises StudyError if an image has no group.
+    NaN in groups of fewer than FEWEST_IMAGES images, and for malignancy in groups of fewer than FEWEST_LESIONS
+    malignant or benign lesions. Raises StudyError if an image has no group.
     """
     groups = pd.Categorical(groups)
     if len(groups) != len(predictions) or (groups.codes < 0).any():
@@ -426,8 +429,28 @@ def _group_figures(members: Predictions, threshold: float, resamples: int, seed:
     metrics = {name: METRICS[name] for name in GROUP_METRICS}
     once = resampled(members, np.ones((1, len(members))), threshold, metrics)
     values = resampled(members, bootstrap_weights(members.lesions, resamples, seed), threshold, metrics)
+    kinds = [len(np.unique(members.lesions[members.is_malignant == kind])) for kind in (True, False)]
+    if min(kinds) < FEWEST_LESIONS:
+        values |= {name: np.full(1, np.nan) for name in metrics if name.startswith("malignant")}
+        once |= {name: np.full(1, np.nan) for name in metrics if name.startswith("malignant")}
     figures = [(float(once[name][0]), *interval(values[name])) for name in GROUP_METRICS]
     return dict(zip(columns, np.ravel(figures).tolist(), strict=True))
+
+
+def by_patient(
+    predictions: Predictions, patients: pd.DataFrame, threshold: float, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """`by_group` for age groups, sex and site, one below the other; index such as `age 30-44 (n = 203)`, in images.
+
+    patients: columns age (years), sex and site, a row for each image of `predictions`, in their order.
+    """
+    fields = {"age": age_group(patients["age"]), "sex": patients["sex"].to_numpy(), "site": patients["site"].to_numpy()}
+    tables = []
+    for field, groups in fields.items():
+        table = by_group(predictions, groups, threshold, resamples, seed)
+        table.index = [f"{field} {group} (n = {images})" for group, images in table["images"].items()]
+        tables.append(table)
+    return pd.concat(tables).rename_axis("group")
 
 
 def age_group(age: np.ndarray) -> pd.Categorical:
@@ -443,12 +466,16 @@ def _figure(value: float, values: np.ndarray) -> dict[str, float | None]:
     if np.isnan(value):
         return {"value": None, "low": None, "high": None}
     low, high = interval(values)
-    return {"value": float(value), "low": low, "high": high}
+    return {"value": float(value)} | ({"low": None, "high": None} if np.isnan(low) else {"low": low, "high": high})
 
 
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the classes of float [b, k] where it is not NaN: float64 [b]."""
-    return _ratio(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1))
+def _macro(drawn: Drawn, values: np.ndarray) -> np.ndarray:
+    """Mean of float [b, k] over the classes that occur in the predictions: float64 [b].
+
+    NaN for a resample that lacks one of them: a mean over fewer classes would be another figure, and by and large a
+    better one. Leaving such resamples out is drawing again until every class is there.
+    """
+    return values[:, np.unique(drawn.predictions.labels)].mean(axis=1)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

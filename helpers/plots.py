@@ -84,8 +84,13 @@ def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, credit: str) -> Figure:
-    """Pictures uint8 [columns, side, side, 3] in named rows, and below all of them whose pictures they are."""
+def gallery(
+    rows: Sequence[np.ndarray], names: Sequence[str], title: str, credit: str, captions: Sequence[str] = ()
+) -> Figure:
+    """Pictures uint8 [columns, side, side, 3] in named rows, and below all of them whose pictures they are.
+
+    captions: a word above each picture of the first row.
+    """
     columns = max(len(row) for row in rows)
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(1.05 * columns + 0.8, 1.08 * len(rows) + 0.6), squeeze=False
@@ -97,6 +102,8 @@ def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, credit
             place.set(xticks=[], yticks=[])
             place.spines[:].set_visible(False)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for place, caption in zip(axes[0], captions, strict=False):
+        place.set_title(caption, loc="center", fontsize=10)
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     figure.supxlabel(credit, fontsize=7, color=NEUTRAL, x=0.02, ha="left")
     return figure
@@ -126,7 +133,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     for column, part, style in curves:
         name = f"{part}, balanced" if "balanced" in column else part
         right.plot(history["epoch"], history[column], style, color=PART_COLOURS[part], label=name)
-    left.set(xlabel="epoch", ylabel="loss (nats)", title="Loss")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as weighted, validation: cross-entropy in nats)")
     right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
@@ -149,8 +156,11 @@ def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> 
     return figure
 
 
-def forest(table: pd.DataFrame, label: str, title: str, floor: float | None = None) -> Figure:
-    """Figures with their 95 % intervals, one line a row of `table` (index: name; columns value, low, high)."""
+def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str] | None = None) -> Figure:
+    """Figures with their 95 % intervals, one line a row of `table` (index: name; columns value, low, high).
+
+    floor: a value to hold them against, drawn as a dotted line, and what it is called.
+    """
     figure, axes = plt.subplots(figsize=(7, 0.38 * len(table) + 1.2))
     places = np.arange(len(table))
     errors = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
@@ -161,7 +171,8 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: float | None = No
                 f"{value:.3f} [{low:.3f}, {high:.3f}]", (1.02, place), xycoords=("axes fraction", "data"), va="center"
             )
     if floor is not None:
-        axes.axvline(floor, color=NEUTRAL, linewidth=1, linestyle=":")
+        axes.axvline(floor[0], color=NEUTRAL, linewidth=1, linestyle=":")
+        axes.annotate(floor[1], (floor[0], 1), xycoords=("data", "axes fraction"), fontsize=8, color=NEUTRAL, ha="left")
     axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title, ylim=(len(table) - 0.5, -0.5))
     return figure
 
@@ -174,7 +185,8 @@ def roc_and_precision_recall(curves: dict[str, dict], images: int) -> Figure:
         style = malignant if name == "malignant" else {"color": COLOURS[name.upper()]}
         roc, precision = (f"{name}: {_area(curve, key)}" for key in ("auc", "average_precision"))
         left.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=roc, **style)
-        right.plot(curve["recall"], curve["precision"], label=precision, **style)
+        # Between two thresholds there is no precision in between: the curve is a staircase (Davis and Goadrich 2006).
+        right.plot(curve["recall"], curve["precision"], label=precision, drawstyle="steps-pre", **style)
     left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC on {images:,} test images")
     right.set(

@@ -14,6 +14,7 @@ from typing import TextIO
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 
 from helpers.study import (
     ROOT,
@@ -58,6 +59,8 @@ def study_parameters(study: str, notebook: str, given: dict) -> dict:
     source = ROOT / "studies" / f"{study}.yaml"
     values = load_study(source)
     declared = declared_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+    if "study" in given:
+        raise StudyError("command line: `study` is chosen with --study, since its file has the other parameters.")
     everywhere = [declared_parameters(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     check_parameters(values, dict(ChainMap(*everywhere)), str(source))
     check_parameters(given, declared, "command line")
@@ -76,20 +79,25 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
     # The kernel starts elsewhere than this process did, and TensorFlow's start-up notices would fill the report.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log = partial.with_suffix(".log")
     try:
-        _execute(notebook, partial, parameters)
+        _execute(notebook, partial, log, parameters)
     except papermill.PapermillExecutionError as error:
         where = f"cell {error.exec_count} of {notebook}"
         raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
+    except DeadKernelError as error:
+        fault = f"the Python process of {notebook} died, as it does when memory runs out"
+        raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last words: {log}") from error
     target = results_folder(study) / "notebooks" / f"{notebook}.ipynb"
     with atomic_path(target) as temporary:
         nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
     partial.unlink()
+    log.unlink()
     return target
 
 
-def _execute(notebook: str, partial: Path, parameters: dict) -> None:
-    with _kernel_log(partial.with_suffix(".log")) as terminal, _watched(Progress(notebook, terminal)):
+def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
+    with _kernel_log(log) as terminal, _watched(Progress(notebook, terminal)):
         papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",
             partial,

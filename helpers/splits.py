@@ -165,8 +165,8 @@ def _deal_label(label: str, members: pd.DataFrame, seed: int) -> pd.DataFrame:
     fold = random.permutation(FOLDS)[_deal(images, np.full(FOLDS, 1 / FOLDS))]
     part = np.full(len(members), "test", dtype=object)
     rest = fold != 0
-    dealt = _deal(images[rest], np.array([VALIDATION_SHARE, 1 - VALIDATION_SHARE]))
-    part[rest] = np.array(["validation", "train"], dtype=object)[dealt]
+    dealt = _deal(images[rest], np.array([1 - VALIDATION_SHARE, VALIDATION_SHARE]))
+    part[rest] = np.array(["train", "validation"], dtype=object)[dealt]
     return pd.DataFrame({"part": part, "fold": fold}, index=members.index)
 
 

@@ -84,8 +84,8 @@ def load_study(path: Path) -> dict:
         raise StudyError(f"{path}: no such study file. Known studies: {known}.")
     try:
         parameters = parse_value(path.read_text())
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML ({error}).") from error
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
     if not isinstance(parameters, dict) or any(isinstance(value, dict) for value in parameters.values()):
         raise StudyError(f"{path}: a study file is a flat list of `name: value` lines.")
     if parameters.get("study") != path.stem:
@@ -94,8 +94,11 @@ def load_study(path: Path) -> dict:
 
 
 def parse_value(text: str) -> object:
-    """A value as YAML understands it: `5`, `3e-4`, `true`, `[16, 32]`, or text."""
-    return yaml.load(text, _Loader)
+    """A value as YAML understands it: `5`, `3e-4`, `true`, `[16, 32]`, or text. Raises StudyError if it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise StudyError(f"not valid YAML: {error}") from error
 
 
 def declared_parameters(notebook: Path) -> dict:
@@ -146,9 +149,9 @@ def set_seed(seed: int) -> None:
 
 
 def with_interval(figure: dict, digits: int = 3) -> str:
-    """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash where it is undefined."""
-    if figure["value"] is None:
-        return "–"
+    """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash for what is undefined."""
+    if figure["value"] is None or figure["low"] is None:
+        return "–" if figure["value"] is None else f"{figure['value']:.{digits}f} [–]"
     return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
 
 
@@ -210,8 +213,11 @@ def read_records(folder: Path) -> list[dict]:
 
     Raises StudyError if there is none, or if they were not all judged on the same split.
     """
-    paths = sorted([*folder.glob("*/metrics.json"), *folder.glob("*/arms/*/metrics.json")])
-    records = [json.loads(path.read_text()) | {"folder": path.parent} for path in paths]
+    records = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        record = json.loads(path.read_text())
+        records.append(record | {"folder": path.parent})
+        records += [arm | {"folder": path.parent / "arms" / name} for name, arm in record.get("arms", {}).items()]
     if not records:
         raise StudyError(f"{folder}: no run records. Run the model notebooks of this study first.")
     splits = {record["split"]["sha256"] for record in records}

@@ -143,6 +143,16 @@ def test_bad_folders_and_tables_are_named(ham10000, tmp_path):
         load_lesions("isic2019", ham10000)
 
 
+def test_isic2019_needs_metadata_for_every_image(tmp_path):
+    folder = write_isic2019(tmp_path / "isic")
+    path = folder / "ISIC_2019_Training_Metadata.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        StudyError, match=r"row 3 \(image ISIC_0000002_downsampled\): no row for this image in ISIC_2019"
+    ):
+        load_lesions("isic2019", folder)
+
+
 def test_isic2019_needs_exactly_one_diagnosis_a_row(tmp_path):
     folder = write_isic2019(tmp_path / "isic")
     path = folder / "ISIC_2019_Training_GroundTruth.csv"

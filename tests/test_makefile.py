@@ -14,7 +14,9 @@ STAND_IN = """#!/usr/bin/env bash
 echo "$@" >> "{log}"
 [ "$1 $2" = "-m helpers.runner" ] || exit 0
 [ "$3" != "$FAILING" ] || exit 1
-mkdir -p "results/$5/notebooks" && touch "results/$5/notebooks/$3.ipynb"
+mkdir -p "results/$5/notebooks" data/demo/cache data/ham10000/cache
+touch "results/$5/notebooks/$3.ipynb"
+[ "$3" != 02_preprocessing ] || touch data/demo/cache/64px.npy data/ham10000/cache/64px.npy
 """
 
 
@@ -90,8 +92,37 @@ def test_a_lost_result_is_made_again(house):
 def test_another_data_folder_is_another_input(house):
     make(house, "all", "STUDY=mine", "DATA_DIR=a")
     assert make(house, "all", "STUDY=mine", "DATA_DIR=a") == []
+    assert make(house, "all", "STUDY=mine") == []  # the folder is remembered
     time.sleep(0.01)
     assert [line.split()[0] for line in make(house, "all", "STUDY=mine", "DATA_DIR=b")] == ALL
+
+
+def test_a_new_table_of_the_originals_is_a_new_input(house):
+    (house / "data" / "ham10000").mkdir(parents=True)
+    make(house, "all", "STUDY=mine")
+    (house / "data" / "ham10000" / "HAM10000_metadata.csv").touch()
+    assert [line.split()[0] for line in make(house, "all", "STUDY=mine")] == ALL
+
+
+def test_a_deleted_pixel_cache_is_made_again(house):
+    make(house, "all")
+    shutil.rmtree(house / "data")
+    assert [line.split()[0] for line in make(house, "all")] == ALL[1:]
+
+
+def test_an_unknown_study_is_an_error(house):
+    assert make(house, "all", "STUDY=nosuch") == [] and make.last.returncode != 0
+    assert "no studies/nosuch.yaml. Known studies: demo mine" in make.last.stderr
+
+
+def test_parameters_without_a_notebook_are_an_error(house):
+    assert make(house, "all", "ARGS=-p epochs 5") == [] and "name it" in make.last.stderr
+
+
+def test_a_failed_run_with_other_parameters_is_not_taken_for_finished(house):
+    make(house, "all")
+    make(house, "03_cnn_baseline", "ARGS=-p epochs 5", FAILING="03_cnn_baseline")
+    assert [line.split()[0] for line in make(house, "all")] == ALL[2:]
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(house):
@@ -112,6 +143,9 @@ def test_a_dry_run_shows_the_order(house):
     make(house, "-n", "all")
     places = [make.last.stdout.index(f"helpers.runner {name}") for name in ALL]
     assert places == sorted(places)
+    make(house, "all")
+    make(house, "-n", "all")
+    assert "helpers.runner" not in make.last.stdout
 
 
 def test_data_is_fetched_for_the_dataset_of_the_study(house):
@@ -122,12 +156,20 @@ def test_data_is_fetched_for_the_dataset_of_the_study(house):
 
 
 def test_without_the_packages_an_environment_is_made_first(house):
+    (house / "requirements-gpu.txt").touch()
     (house / "python").write_text('#!/bin/sh\n[ "$1" != -c ] || exit 1\n')
     make(house, "-n", "all")
     order = [
-        make.last.stdout.index(text) for text in ("-m venv .venv", "pip install", ".venv/bin/python -m helpers.runner")
+        make.last.stdout.index(text)
+        for text in ("-m venv --clear .venv", "pip install", ".venv/bin/python -m helpers.runner")
     ]
     assert order == sorted(order)
+    (house / ".venv").mkdir()
+    (house / ".venv" / "requirements.txt.ready").touch()
+    make(house, "-n", "env")
+    assert "-m venv" not in make.last.stdout
+    make(house, "-n", "env", "REQUIREMENTS=requirements-gpu.txt")
+    assert "-m venv --clear .venv" in make.last.stdout and "-r requirements-gpu.txt" in make.last.stdout
 
 
 def test_help_lists_every_command(house):

@@ -56,13 +56,13 @@ def width(figure):
 
 
 def test_perfect_predictor():
-    labels = np.arange(7).repeat(3)
-    judged = metrics.evaluate(Predictions(labels, np.eye(7)[labels], labels, HAM10000, MALIGNANT), 0.5, 50)
+    labels, lesions = np.arange(7).repeat(9), np.arange(21).repeat(3)
+    judged = metrics.evaluate(Predictions(labels, np.eye(7)[labels], lesions, HAM10000, MALIGNANT), 0.5, 200)
     for name, figure in judged["test"].items():
         right = 0.0 if name in ("ece", "brier") else 1.0
         assert figure == {"value": right, "low": right, "high": right}, name
     assert judged["per_class"]["mel"]["f1"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert (judged["per_class"]["mel"]["images"], judged["per_class"]["mel"]["lesions"]) == (3, 1)
+    assert (judged["per_class"]["mel"]["images"], judged["per_class"]["mel"]["lesions"]) == (9, 3)
 
 
 def test_uniform_predictor_knows_nothing():
@@ -226,7 +226,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch):
     whole = metrics.resampled(p, weights, 0.4)
     monkeypatch.setattr(metrics, "BLOCK", 7 * 150)
     for name, found in metrics.resampled(p, weights, 0.4).items():
-        assert found == pytest.approx(whole[name]), name
+        assert found == pytest.approx(whole[name], nan_ok=True), name
 
 
 def test_curves_hold_points_areas_and_intervals():
@@ -326,6 +326,12 @@ def test_a_class_missing_from_resamples_leaves_no_gap():
     assert judged["per_class"]["a"]["recall"]["low"] == judged["per_class"]["a"]["recall"]["high"]
 
 
+def test_a_figure_over_all_classes_is_not_taken_over_fewer():
+    labels, constant = np.r_[0, np.ones(9, int), np.full(10, 2)], np.tile([0.2, 0.5, 0.3], (20, 1))
+    judged = metrics.evaluate(make(labels, constant), 0.3, 500)["test"]["balanced_accuracy"]
+    assert judged == {"value": pytest.approx(1 / 3), "low": pytest.approx(1 / 3), "high": pytest.approx(1 / 3)}
+
+
 def test_one_class_alone_leaves_areas_and_absent_classes_undefined():
     undefined = {"value": None, "low": None, "high": None}
     judged = metrics.evaluate(make([1, 1, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]]), 0.5, 50)
@@ -386,7 +392,8 @@ def test_judge_chooses_on_validation_and_judges_test():
     classes = [SimpleNamespace(code=code, malignant=m) for code, m in zip(HAM10000, MALIGNANT, strict=True)]
     judged = metrics.judge(table, classes, dict(zip(table["image_id"], p.lesions, strict=True)), 0.8, 50)
     threshold = metrics.operating_threshold(p.subset(np.arange(100)), 0.8)
-    assert judged == {"threshold": threshold, **metrics.evaluate(p.subset(np.arange(100, 200)), threshold, 50)}
+    validation, test = (metrics.evaluate(p.subset(np.arange(k, k + 100)), threshold, 50) for k in (0, 100))
+    assert judged == {"threshold": threshold, "validation": validation["test"], **test}
 
 
 @settings(deadline=None)
@@ -437,8 +444,32 @@ def test_by_group_counts_and_judges_each_group():
 def test_by_group_takes_a_group_without_malignant_images():
     p = make([1] * 30, [[0.2, 0.8]] * 30)
     table = metrics.by_group(p, ["female"] * 30, 0.5, 20)
-    assert table.loc["female", ["malignant_auc", "malignant_sensitivity"]].isna().all()
-    assert table.loc["female", "malignant_specificity_low"] == 1.0
+    assert table.loc["female", [name for name in metrics.GROUP_METRICS if "malignant" in name]].isna().all()
+    assert table.loc["female", "accuracy_low"] == 1.0
+
+
+def test_by_group_wants_ten_malignant_lesions_for_malignancy():
+    labels, chances = [0] * 10 + [1] * 10, np.tile([0.5, 0.5], (20, 1))
+    enough = metrics.by_group(make(labels, chances), ["x"] * 20, 0.5, 20)
+    assert enough.loc["x", "malignant_auc"] == 0.5
+    two_views = [*range(9), 8, *range(10, 20)]  # ten malignant images, but of nine lesions
+    fewer = metrics.by_group(make(labels, chances, two_views), ["x"] * 20, 0.5, 20)
+    assert np.isnan(fewer.loc["x", "malignant_auc"]) and fewer.loc["x", "accuracy"] == 0.5
+
+
+def test_by_patient_lines_up_age_sex_and_site():
+    p = random_predictions(100, 17)
+    patients = pd.DataFrame({"age": [20.0] * 60 + [np.nan] * 40, "sex": "male", "site": ["ear"] * 50 + ["back"] * 50})
+    table = metrics.by_patient(p, patients, 0.4, 20)
+    names = [
+        "age 0-29 (n = 60)",
+        "age missing (n = 40)",
+        "sex male (n = 100)",
+        "site back (n = 50)",
+        "site ear (n = 50)",
+    ]
+    assert table.index.tolist() == names
+    assert table.loc["sex male (n = 100)", "accuracy"] == metrics.evaluate(p, 0.4, 2)["test"]["accuracy"]["value"]
 
 
 @pytest.mark.parametrize("groups", [["a"] * 49, ["a"] * 49 + [None]])

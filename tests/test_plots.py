@@ -81,9 +81,9 @@ def test_shares_are_of_the_row(lesions):
 
 def test_a_gallery_names_its_rows_and_its_source():
     rows = [np.zeros((2, 8, 8, 3), np.uint8), np.full((3, 8, 8, 3), 9, np.uint8)]
-    figure = plots.gallery(rows, ["mel", "nv"], "Title", "Images: somebody, CC BY")
+    figure = plots.gallery(rows, ["mel", "nv"], "Title", "Images: somebody, CC BY", ["first", "second"])
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 1, 1, 1]
-    assert all(word in texts(figure) for word in ("mel", "nv", "Title", "Images: somebody, CC BY"))
+    assert all(word in texts(figure) for word in ("mel", "nv", "Title", "Images: somebody, CC BY", "first", "second"))
 
 
 def test_colour_distributions_draw_each_class_in_each_channel():
@@ -113,8 +113,9 @@ def test_confusion_matrices_show_counts_and_row_shares(predictions):
 
 def test_a_forest_has_a_line_a_row_with_its_numbers():
     table = pd.DataFrame({"value": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.6, 0.8]}, index=["one", "other"])
-    figure = plots.forest(table, "recall", "Title", floor=0.1)
-    assert "0.500 [0.400, 0.600]" in texts(figure) and "other" in texts(figure) and "recall" in texts(figure)
+    figure = plots.forest(table, "recall", "Title", floor=(0.1, "chance"))
+    assert "0.500 [0.400, 0.600]" in texts(figure) and "chance" in texts(figure)
+    assert "other" in texts(figure) and "recall" in texts(figure)
     (bars,) = figure.axes[0].containers
     assert np.allclose(bars.lines[2][0].get_segments()[0][:, 0], [0.4, 0.6])
 

@@ -61,11 +61,20 @@ def test_a_failing_cell_keeps_the_old_result_and_names_the_place(tiny, capsys):
     assert texts(tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb") == "3 0.5\n"
 
 
+def test_a_process_that_dies_is_reported(tiny, capsys):
+    nbformat.write(notebook_of("import os\nos._exit(9)"), tiny / "notebooks" / "01_a.ipynb")
+    assert runner.main(["01_a", "--study", "tiny"]) == 1
+    message = capsys.readouterr().err
+    assert "the Python process of 01_a died" in message and "01_a.partial.log" in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-p", "seeds", "4"], "command line: unknown parameter 'seeds'. Did you mean 'seed'"),
         (["-p", "seed", "four"], "parameter seed is 'four'; it has to be int"),
+        (["-p", "seed", "[1"], "not valid YAML"),
+        (["-p", "study", "other"], "`study` is chosen with --study"),
         (["--study", "absent"], "absent.yaml: no such study file"),
     ],
 )
@@ -104,8 +113,7 @@ def published(tmp_path, monkeypatch):
     """A repository with one published study of two models."""
     folder = tmp_path / "results" / "ham10000_cpu" / "03_x"
     (folder / "arms" / "colour").mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.6)))
-    (folder / "arms" / "colour" / "metrics.json").write_text(json.dumps(entry("colour", 0.7)))
+    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.6) | {"arms": {"colour": entry("colour", 0.7)}}))
     (tmp_path / "README.md").write_text(f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")

@@ -20,6 +20,7 @@ from helpers.study import (
     parse_value,
     read_records,
     results_folder,
+    with_interval,
     write_csv,
     write_json,
 )
@@ -152,15 +153,25 @@ SPLIT = pd.DataFrame(
 )
 
 
-def write_example_record(folder, arm="", split=SPLIT):
+def write_example_record(folder, arm="", split=SPLIT, arms=None):
     run = object.__new__(Run)
     run.notebook, run.study, run.parameters, run.folder = folder.name, "demo", {"seed": 0}, folder
-    run.write_record(run.entry(arm or "model", split, {"test": {}}, None), pd.DataFrame({"image_id": ["c"]}), arm)
+    entry = run.entry(arm or "model", split, {"test": {}}, None) | {"arms": arms or {}}
+    run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), arm)
+    return entry
+
+
+def test_figures_in_words():
+    figure = {"value": 0.5, "low": 0.4, "high": 0.61}
+    assert with_interval(figure) == "0.500 [0.400, 0.610]" and with_interval(figure, 1) == "0.5 [0.4, 0.6]"
+    assert with_interval(dict.fromkeys(figure)) == "–"
+    assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [–]"
 
 
 def test_records_are_written_and_read_with_their_arms(tmp_path):
-    write_example_record(tmp_path / "03_cnn_baseline")
-    write_example_record(tmp_path / "03_cnn_baseline", "colour")
+    arm = write_example_record(tmp_path / "03_cnn_baseline", "colour")
+    write_example_record(tmp_path / "03_cnn_baseline", "of_an_earlier_run")
+    write_example_record(tmp_path / "03_cnn_baseline", arms={"colour": arm})
     records = {record["name"]: record for record in read_records(tmp_path)}
     assert set(records) == {"model", "colour"}
     assert records["colour"]["folder"] == tmp_path / "03_cnn_baseline" / "arms" / "colour"
