@@ -172,7 +172,8 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
             )
     if floor is not None:
         axes.axvline(floor[0], color=NEUTRAL, linewidth=1, linestyle=":")
-        axes.annotate(floor[1], (floor[0], 1), xycoords=("data", "axes fraction"), fontsize=8, color=NEUTRAL, ha="left")
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, 3), "textcoords": "offset points"}
+        axes.annotate(floor[1], (floor[0], 0), fontsize=8, color=NEUTRAL, **place)
     axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title, ylim=(len(table) - 0.5, -0.5))
     return figure
 
