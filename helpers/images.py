@@ -19,6 +19,8 @@ from helpers.study import StudyError, atomic_path, write_json
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
 BLOCK = 512  # images a block of the cache; a block is all of the cache that is ever in memory while it is written
+COPIERS = min(4, os.cpu_count() or 1)  # threads that copy a batch
+_COPYING = ThreadPoolExecutor(COPIERS)
 VERSION = 1  # raised when the same settings come to give other pixels
 
 
@@ -91,19 +93,36 @@ def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> Pixel
     target = cache_path(folder, side, colour_constancy)
     if not target.is_file() or not _description(target):
         raise StudyError(f"{target}: no finished pixel cache. Run the notebook 02_preprocessing of this study first.")
-    return PixelCache(np.load(target, mmap_mode="r"), np.array(_description(target)["image_ids"], dtype=object))
+    # A plain view: indexing a memmap object costs more than indexing an array.
+    pixels = np.asarray(np.load(target, mmap_mode="r"))
+    return PixelCache(pixels, np.array(_description(target)["image_ids"], dtype=object))
+
+
+def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`pixels[rows]` for valid row numbers, copied by several threads: one does not fill the memory's bandwidth."""
+    images = np.empty((len(rows), *pixels.shape[1:]), pixels.dtype)
+
+    def copy(part: slice) -> None:
+        # Without mode="clip" NumPy copies twice, to leave `out` untouched should a row number be out of range.
+        np.take(pixels, rows[part], axis=0, out=images[part], mode="clip")
+
+    edges = np.linspace(0, len(rows), COPIERS + 1, dtype=int)
+    list(_COPYING.map(copy, [slice(*edge) for edge in zip(edges[:-1], edges[1:], strict=True)]))
+    return images
 
 
 def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:
-    """Results of `function` over `items`, in order, spread over the cores; `bar` advances by one an item.
+    """Results of `function` over `items`, in order, spread over the cores; `bar` counts them, 64 at a time.
 
     Threads serve because Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
     """
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(function, items):
+        for count, result in enumerate(pool.map(function, items), 1):
             results.append(result)
-            bar.update()
+            if count % 64 == 0:
+                bar.update(64)
+    bar.update(len(results) % 64)
     return results
 
 
@@ -125,7 +144,8 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
 def _square(image: Image.Image, side: int, mode: str) -> Image.Image:
     """Centre square of an open image at `side` pixels. A large JPEG is decoded at a reduced scale first."""
     image.draft(mode, (2 * side, 2 * side))
-    ImageOps.exif_transpose(image, in_place=True)
+    if image.format != "JPEG" or "exif" in image.info:
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
         image = image.point(lambda value: value / 256).convert("L")
     if image.mode != mode:
@@ -140,6 +160,9 @@ def _square(image: Image.Image, side: int, mode: str) -> Image.Image:
 def _write_pixels(path: Path, sources: list[str], side: int, colour_constancy: str) -> None:
     """Decode `sources` into an .npy file at `path`; all unreadable files are named in one StudyError."""
     np.lib.format.open_memmap(path, "w+", np.uint8, (len(sources), side, side, 3))
+    if hasattr(os, "posix_fallocate"):  # a full disk fails here and not at the last image; writing is faster, too
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     faults = []
     with tqdm(total=len(sources), desc=f"{side} px cache", unit="image", mininterval=1) as bar:
         for start in range(0, len(sources), BLOCK):

@@ -187,7 +187,7 @@ def roc_and_precision_recall(curves: dict[str, dict], images: int) -> Figure:
         roc, precision = (f"{name}: {_area(curve, key)}" for key in ("auc", "average_precision"))
         left.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=roc, **style)
         # Between two thresholds there is no precision in between: the curve is a staircase (Davis and Goadrich 2006).
-        right.plot(curve["recall"], curve["precision"], label=precision, drawstyle="steps-pre", **style)
+        right.plot(curve["recall"], curve["precision"], label=precision, drawstyle="steps-post", **style)
     left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC on {images:,} test images")
     right.set(

@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
-from helpers.images import PixelCache
+from helpers.images import PixelCache, gather
 from helpers.study import StudyError, atomic_path
 
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
@@ -78,7 +78,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         chosen = self.order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
         labels = self.samples.labels[chosen]
-        images = self.samples.pixels[self.samples.rows[chosen]]
+        images = gather(self.samples.pixels, self.samples.rows[chosen])
         targets = np.eye(self.classes, dtype=np.float32)[labels]
         return (images, targets, self.weights[labels]) if self.recipe.imbalance == "class_weight" else (images, targets)
 

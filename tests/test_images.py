@@ -122,6 +122,13 @@ def test_the_cache_holds_the_squares_in_order(ham10000, tmp_path):
         cache.rows(["ISIC_0000003", "unknown"])
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_gathering_is_indexing(count):
+    random = np.random.default_rng(0)
+    pixels, rows = random.integers(0, 256, (20, 3, 3, 3), np.uint8), random.integers(0, 20, count)
+    assert np.array_equal(images.gather(pixels, rows), pixels[rows])
+
+
 def test_more_images_than_a_block(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "BLOCK", 3)
     paths = [save(picture(k), tmp_path / f"{k}.png") for k in range(8)]
