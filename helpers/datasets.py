@@ -50,6 +50,8 @@ CREDIT = {
     "ham10000": "Images: HAM10000, Tschandl, Rosendahl and Kittler, Sci. Data 5:180161 (2018), CC BY-NC 4.0.",
     "isic2019": "Images: ISIC 2019 (HAM10000, BCN_20000, MSK), CC BY-NC 4.0.",
 }
+BENIGN_OR_MALIGNANT = (Diagnosis("benign", "benign", False), Diagnosis("malignant", "malignant", True))
+TASKS = ("diagnosis", "malignancy")
 DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}
 
 
@@ -58,6 +60,16 @@ def diagnoses(dataset: str) -> tuple[Diagnosis, ...]:
     if dataset not in DIAGNOSES:
         raise StudyError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DIAGNOSES)}.")
     return DIAGNOSES[dataset]
+
+
+def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
+    """What a model of this task tells apart: the `diagnosis` task's diagnoses, or for `malignancy` two classes.
+
+    Raises StudyError for an unknown dataset or task.
+    """
+    if task not in TASKS:
+        raise StudyError(f"task {task!r}: choose one of {', '.join(TASKS)}.")
+    return diagnoses(dataset) if task == "diagnosis" else BENIGN_OR_MALIGNANT
 
 
 def dataset_folder(dataset: str) -> Path:

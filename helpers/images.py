@@ -26,10 +26,14 @@ VERSION = 1  # raised when the same settings come to give other pixels
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n]."""
+    """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n].
+
+    fingerprint: changes with the source files and with the settings.
+    """
 
     pixels: np.ndarray
     image_ids: np.ndarray
+    fingerprint: str = ""
 
     def rows(self, image_ids: Iterable[str]) -> np.ndarray:
         """Positions int64 [m] of the given images in `pixels`. Raises StudyError for an image that is not cached."""
@@ -95,7 +99,8 @@ def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> Pixel
         raise StudyError(f"{target}: no finished pixel cache. Run the notebook 02_preprocessing of this study first.")
     # A plain view: indexing a memmap object costs more than indexing an array.
     pixels = np.asarray(np.load(target, mmap_mode="r"))
-    return PixelCache(pixels, np.array(_description(target)["image_ids"], dtype=object))
+    description = _description(target)
+    return PixelCache(pixels, np.array(description["image_ids"], dtype=object), description["fingerprint"])
 
 
 def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from helpers.study import (
     ROOT,
     StudyError,
     atomic_path,
+    build_folder,
     check_parameters,
     declared_parameters,
     load_study,
@@ -74,7 +75,7 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
     then the partial notebook stays under build/<study>/ and the error names the cell and the place.
     """
     parameters = study_parameters(study, notebook, given)
-    partial = ROOT / "build" / study / f"{notebook}.partial.ipynb"
+    partial = build_folder(study) / f"{notebook}.partial.ipynb"
     partial.parent.mkdir(parents=True, exist_ok=True)
     # The kernel starts elsewhere than this process did, and TensorFlow's start-up notices would fill the report.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -105,6 +105,22 @@ def _close_hashes(hashes: np.ndarray, block: int = 512) -> tuple[np.ndarray, np.
     return tuple(np.concatenate(pairs, axis=1))
 
 
+def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """The split with only a share of its training lesions, as many of each label; validation and test stay whole.
+
+    A label keeps at least one lesion. With the same seed a smaller share is part of a larger one. Raises StudyError for
+    a fraction outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise StudyError(f"The fraction of training lesions is {fraction}; it has to be above 0 and at most 1.")
+    training = split[split["part"] == "train"]
+    kept = []
+    for _, lesions in training.groupby("label")["lesion_id"]:
+        names = np.random.default_rng(seed).permutation(np.unique(lesions))
+        kept.extend(names[: max(1, round(fraction * len(names)))])
+    return split[(split["part"] != "train") | split["lesion_id"].isin(kept)]
+
+
 def _unit(images: np.ndarray) -> np.ndarray:
     """Images [n, h, w] with mean 0 and norm 1 each."""
     images = images - images.mean(axis=(1, 2), keepdims=True)

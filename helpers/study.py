@@ -32,6 +32,11 @@ class StudyError(Exception):
     """A mistake that the user can mend: says what is wrong, where, and what to do."""
 
 
+def build_folder(study: str) -> Path:
+    """Folder of a study's unfinished work, ignored by git; the environment variable BUILD_DIR moves all of it."""
+    return Path(os.environ.get("BUILD_DIR", ROOT / "build")) / study
+
+
 def results_folder(study: str) -> Path:
     """Folder of a study's results; the environment variable RESULTS_DIR moves all results elsewhere."""
     return Path(os.environ.get("RESULTS_DIR", ROOT / "results")) / study
@@ -182,17 +187,17 @@ class Run:
         with atomic_path(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
 
-    def entry(self, name: str, split: pd.DataFrame, judged: dict, training: dict | None) -> dict:
+    def entry(self, name: str, task: str, split: pd.DataFrame, judged: dict, training: dict | None) -> dict:
         """A `metrics.json` entry: which model, run how, on which split, and what `metrics.judge` said of it (`judged`).
 
-        name: what the model is called in tables; training: epochs, seconds, images_per_second and weights (their
-        number), or None for what is not trained in epochs. The environment is added here.
+        name: what the model is called in tables; task: one of `datasets.TASKS`; training: what `training.fit` says of
+        it, or None for what is not trained in epochs. The environment is added here.
         """
         return {
             "name": name,
             "study": self.study,
             "notebook": self.notebook,
-            "task": "diagnosis",
+            "task": task,
             "split": describe_split(split),
             "parameters": self.parameters,
             "seed": self.parameters["seed"],

@@ -1,7 +1,9 @@
-"""Batches from the pixel cache, class weights, and fitting a model with the choice made on validation."""
+"""Batches from the pixel cache, class weights, fitting a model with the choice made on validation, and prediction."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -11,11 +13,14 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from helpers.images import PixelCache, gather
+from helpers.models import set_trainable
 from helpers.study import StudyError, atomic_path
 
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
 WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
 BATCH_FOR_PREDICTION = 128
+BLOCK = 4096  # images predicted at a time
+VIEWS = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. `imbalance` is one of IMBALANCE; `patience` counts epochs without a better validation."""
+    """How a model is trained, or in one of several stages.
+
+    imbalance: one of IMBALANCE; patience: epochs without a better validation before it stops; label_smoothing: share of
+    the truth that is spread over all classes; ema: share of the average of past weights that each step keeps (those are
+    the weights that are judged and kept), or 0 for none; trainable and batch_norm: see `models.set_trainable`.
+    """
 
     epochs: int
     batch_size: int
@@ -41,6 +51,10 @@ class Recipe:
     imbalance: str
     patience: int
     seed: int
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    trainable: str = "all"
+    batch_norm: str = "adapt"
 
     def __post_init__(self):
         if self.imbalance not in IMBALANCE:
@@ -48,6 +62,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate", "patience"):
             if getattr(self, name) <= 0:
                 raise StudyError(f"{name} is {getattr(self, name)}; it has to be above 0.")
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}; it has to be 0 or more and below 1.")
 
 
 @dataclass(frozen=True)
@@ -140,20 +157,18 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe)
     """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights.
 
     The best epoch is the one with the highest balanced accuracy on validation; training stops early when `patience`
-    epochs bring no better one. Returns the history and the record's epochs, seconds, images_per_second (of the median
-    epoch) and weights (number of parameters).
+    epochs bring no better one. Returns the history and the record's epochs, best_epoch, seconds, images_per_second (of
+    the median epoch) and weights (number of parameters).
     """
     batches = Batches(train, model.output_shape[-1], recipe)
-    model.compile(
-        keras.optimizers.AdamW(_schedule(recipe, len(batches)), weight_decay=recipe.weight_decay),
-        _loss(recipe, batches.weights),
-        weighted_metrics=[],
-        metrics=["accuracy"],
-    )
+    set_trainable(model, recipe.trainable, recipe.batch_norm)
+    loss = _loss(recipe, batches.weights)
+    model.compile(_optimizer(recipe, len(batches)), loss, metrics=["accuracy"], weighted_metrics=[])
     best = keras.callbacks.EarlyStopping(
         "val_balanced_accuracy", mode="max", patience=recipe.patience, restore_best_weights=True
     )
-    callbacks = [ValidationScores(validation, recipe.epochs), best]
+    averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
+    callbacks = [*averaged, ValidationScores(validation, recipe.epochs), best]
     started = time.perf_counter()
     history = model.fit(batches, epochs=recipe.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
     seconds = time.perf_counter() - started
@@ -163,11 +178,43 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe)
     return Fitted(table, {**training, "images_per_second": round(speed, 1), "weights": model.count_params()})
 
 
-def predict(model: keras.Model, samples: Samples) -> np.ndarray:
-    """Probabilities float32 [n, classes] for the images of `samples`, block by block so that memory stays small."""
-    blocks = [samples.rows[start : start + 4096] for start in range(0, len(samples), 4096)]
-    images = (samples.pixels[block] for block in blocks)
-    return np.concatenate([model.predict(block, batch_size=BATCH_FOR_PREDICTION, verbose=0) for block in images])
+def fit_stages(model: keras.Model, train: Samples, validation: Samples, stages: list[Recipe]) -> Fitted:
+    """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
+
+    The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
+    """
+    fitted = [fit(model, train, validation, recipe) for recipe in stages]
+    tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
+    history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))
+    before = len(history) - len(tables[-1])
+    training = fitted[-1].training | {
+        "epochs": len(history),
+        "best_epoch": before + fitted[-1].training["best_epoch"],
+        "seconds": round(sum(one.training["seconds"] for one in fitted), 1),
+    }
+    return Fitted(history, training)
+
+
+def symmetries(images: np.ndarray) -> Iterator[np.ndarray]:
+    """The eight turns and mirrorings of square images [n, side, side, channels], the images themselves first."""
+    for mirrored in (images, images[:, :, ::-1]):
+        yield from (np.rot90(mirrored, turns, axes=(1, 2)) for turns in range(4))
+
+
+def predict(model: keras.Model, samples: Samples, views: int = 1) -> np.ndarray:
+    """Probabilities float32 [n, classes] for the images of `samples`, block by block so that memory stays small.
+
+    views: 1, or 8 for the mean over the turns and mirrorings of each image (test-time augmentation).
+    """
+    if views not in VIEWS:
+        raise StudyError(f"views is {views}; it has to be 1 or 8.")
+    blocks = []
+    for start in range(0, len(samples), BLOCK):
+        images = samples.pixels[samples.rows[start : start + BLOCK]]
+        seen = islice(symmetries(images), views)
+        answers = [model.predict(np.ascontiguousarray(view), BATCH_FOR_PREDICTION, verbose=0) for view in seen]
+        blocks.append(np.mean(answers, axis=0, dtype=np.float64).astype(np.float32))
+    return np.concatenate(blocks)
 
 
 def predictions_table(split: pd.DataFrame, part: str, probabilities: np.ndarray, codes: list[str]) -> pd.DataFrame:
@@ -182,16 +229,20 @@ def save_model(model: keras.Model, path: Path) -> None:
         keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
 
 
-def _schedule(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """AdamW whose learning rate climbs from 0 in the warm-up and then falls along a cosine."""
     steps = recipe.epochs * steps_per_epoch
     warm_up = max(1, int(steps * WARM_UP_SHARE))
-    return keras.optimizers.schedules.CosineDecay(
+    rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=recipe.learning_rate, warmup_steps=warm_up
     )
+    average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
+    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **average)
 
 
 def _loss(recipe: Recipe, weights: np.ndarray) -> keras.losses.Loss:
     """Cross-entropy, or focal loss (Lin et al., ICCV 2017) with the class weights as its alpha."""
     if recipe.imbalance == "focal":
-        return keras.losses.CategoricalFocalCrossentropy(alpha=weights.tolist(), gamma=2.0)
-    return keras.losses.CategoricalCrossentropy()
+        alpha = weights.tolist()
+        return keras.losses.CategoricalFocalCrossentropy(alpha, gamma=2.0, label_smoothing=recipe.label_smoothing)
+    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)

@@ -1,0 +1,183 @@
+"""The arms of a notebook: models trained on one split, each once, judged alike, and left as its run record."""
+
+import ast
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from helpers import augmentation, models, training
+from helpers.datasets import classes, dataset_folder, read_lesions
+from helpers.images import open_cache
+from helpers.metrics import Predictions, judge
+from helpers.splits import PARTS, read_split, training_subset
+from helpers.study import Run, atomic_path, build_folder, set_seed, write_csv, write_json
+from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
+
+JUDGED = ("validation", "test")  # parts whose predictions a record holds
+CODE = (augmentation, models, training)  # whose change makes a trained arm out of date
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A judged model: its short name, its `metrics.json` entry, and the predictions behind it.
+
+    history: one row an epoch, and folder: where its model.keras lies; both None for what was not trained in epochs.
+    """
+
+    key: str
+    entry: dict
+    predictions: pd.DataFrame
+    history: pd.DataFrame | None = None
+    folder: Path | None = None
+
+    def model(self) -> keras.Model:
+        """The trained network, with the weights of its best epoch."""
+        return keras.models.load_model(self.folder / "model.keras")
+
+
+class Experiment:
+    """What the arms of one notebook share: images, split, classes, and the way they are judged.
+
+    run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision and seed.
+    classes, codes: of the task; split: image_id, lesion_id, label (of the task), part, fold; samples: `Samples` by
+    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id. task: instead of the run's own.
+    """
+
+    def __init__(self, run: Run, task: str = ""):
+        p = run.parameters
+        self.run, self.task = run, task or p["task"]
+        self.classes = classes(p["dataset"], self.task)
+        self.codes = [one.code for one in self.classes]
+        folder = dataset_folder(p["dataset"]) / "cache"
+        self.lesions = read_lesions(folder / "lesions.csv").set_index("image_id")
+        self.original = read_split(run.folder.parent / "split.csv")
+        self.split = self._relabelled(self.original)
+        self.lesion_of = self.split.set_index("image_id")["lesion_id"]
+        self.cache = open_cache(folder, p["side"], p["colour_constancy"])
+        self.samples = {part: self._samples(self.split, part) for part in PARTS}
+        keras.config.set_dtype_policy(p["precision"])
+
+    def fraction(self, share: float) -> Samples:
+        """Training images of a share of the training lesions, see `splits.training_subset`."""
+        return self._samples(training_subset(self.split, share, self.run.parameters["seed"]), "train")
+
+    def train(
+        self,
+        key: str,
+        name: str,
+        build: Callable[[], keras.Model],
+        stages: list[Recipe],
+        train: Samples | None = None,
+        **about,
+    ) -> Arm:
+        """The arm `key`, trained in `stages` and judged; one that is finished is read back, not trained again.
+
+        name: as in tables; build: gives the untrained network, called after the seed was set, so that an arm does not
+        depend on those before it; train: training images, by default all; about: more for its `metrics.json` entry.
+        Finished is an arm of the same network, initial weights, stages, images, task and code.
+        """
+        train = self.samples["train"] if train is None else train
+        keras.utils.clear_session()
+        set_seed(stages[0].seed)
+        model = build()
+        folder = build_folder(self.run.study) / "arms" / self.run.notebook / key
+        wanted = self._fingerprint(model, stages, train)
+        if _finished(folder) == wanted:
+            print(f"{name}: trained before, read back")
+        else:
+            self._train(folder, model, stages, train)
+            write_json(folder / "finished.json", {"fingerprint": wanted})
+        record = json.loads((folder / "training.json").read_text())
+        predictions = pd.read_csv(folder / "predictions.csv")
+        entry = self._entry(name, predictions, record, about)
+        return Arm(key, entry, predictions, pd.read_csv(folder / "history.csv"), folder)
+
+    def judge(self, key: str, name: str, probabilities: Callable[[str], np.ndarray], **about) -> Arm:
+        """An arm that is not trained in epochs; probabilities: gives those of a part, float [n, classes]."""
+        predictions = self._table({part: probabilities(part) for part in JUDGED})
+        return Arm(key, self._entry(name, predictions, about.pop("training", None), about), predictions)
+
+    def seen(self, predictions: pd.DataFrame, part: str = "test") -> Predictions:
+        """One part of a predictions table, ready for `metrics`."""
+        malignant = [one.malignant for one in self.classes]
+        return Predictions.from_table(predictions[predictions["part"] == part], self.codes, malignant, self.lesion_of)
+
+    def write(self, main: Arm, arms: list[Arm]) -> None:
+        """Leave the notebook's record: of `main` with its history and model, and of `arms` below it."""
+        for arm in arms:
+            self.run.write_record(arm.entry, arm.predictions, arm.key)
+            if arm.history is not None:
+                write_csv(self.run.folder / "arms" / arm.key / "history.csv", arm.history)
+        if main.history is not None:
+            write_csv(self.run.folder / "history.csv", main.history)
+            with atomic_path(self.run.folder / "model.keras") as temporary:
+                temporary.write_bytes((main.folder / "model.keras").read_bytes())
+        self.run.write_record(main.entry | {"arms": {arm.key: arm.entry for arm in arms}}, main.predictions)
+
+    def _relabelled(self, split: pd.DataFrame) -> pd.DataFrame:
+        if self.task == "diagnosis":
+            return split
+        malignant = self.lesions["malignant"].reindex(split["image_id"]).to_numpy(bool)
+        return split.assign(label=np.where(malignant, "malignant", "benign"))
+
+    def _samples(self, split: pd.DataFrame, part: str) -> Samples:
+        return part_samples(split, self.cache, self.codes, part)
+
+    def _train(self, folder: Path, model: keras.Model, stages: list[Recipe], train: Samples) -> None:
+        (folder / "finished.json").unlink(missing_ok=True)
+        fitted = fit_stages(model, train, self.samples["validation"], stages)
+        save_model(model, folder / "model.keras")
+        # In the first call of predict the network is compiled, which the speed should not count.
+        predict(model, Samples(train.pixels, train.rows[: training.BATCH_FOR_PREDICTION], train.labels))
+        started = time.perf_counter()
+        answers = {part: predict(model, self.samples[part]) for part in JUDGED}
+        speed = sum(map(len, answers.values())) / (time.perf_counter() - started)
+        write_csv(folder / "predictions.csv", self._table(answers))
+        write_csv(folder / "history.csv", fitted.history)
+        cost = {"prediction_images_per_second": round(speed, 1), "training_images": len(train)}
+        cost["model_bytes"] = (folder / "model.keras").stat().st_size
+        write_json(folder / "training.json", fitted.training | cost)
+
+    def _table(self, probabilities: dict[str, np.ndarray]) -> pd.DataFrame:
+        tables = [predictions_table(self.split, part, answers, self.codes) for part, answers in probabilities.items()]
+        return pd.concat(tables, ignore_index=True)
+
+    def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, about: dict) -> dict:
+        p = self.run.parameters
+        judged = judge(predictions, self.classes, self.lesion_of, p["sensitivity"], p["resamples"])
+        return self.run.entry(name, self.task, self.original, judged, record) | about
+
+    def _fingerprint(self, model: keras.Model, stages: list[Recipe], train: Samples) -> str:
+        weights = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))
+        content = {
+            "network": model.get_config(),
+            "weights": weights.hexdigest(),
+            "stages": [asdict(stage) for stage in stages],
+            "images": [
+                hashlib.sha256(part.rows.tobytes() + part.labels.tobytes()).hexdigest()
+                for part in (train, self.samples["validation"], self.samples["test"])
+            ],
+            "cache": self.cache.fingerprint,
+            "codes": self.codes,
+            "keras": [keras.__version__, keras.config.backend(), keras.config.dtype_policy().name],
+            "code": [_code(module.__file__) for module in CODE],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _finished(folder: Path) -> str | None:
+    """The fingerprint that a finished arm was trained with; None if there is none."""
+    path = folder / "finished.json"
+    return json.loads(path.read_text())["fingerprint"] if path.is_file() else None
+
+
+def _code(path: str) -> str:
+    """SHA-256 of what a module does: its syntax tree, which comments and blank lines leave alone."""
+    return hashlib.sha256(ast.dump(ast.parse(Path(path).read_text())).encode()).hexdigest()
