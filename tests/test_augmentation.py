@@ -192,8 +192,8 @@ def test_a_model_with_all_of_them_trains():
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 def test_the_same_under_jax():
-    """The tests of each augmentation and of training, in a process of its own with the other backend."""
-    names = "leaves_inference or saved_block or trains"
+    """The tests of the common set and of training with all, in a process of its own with the other backend."""
+    names = "leaves_inference and flip-rotation or trains"
     command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
