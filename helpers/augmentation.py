@@ -1,8 +1,9 @@
 """Augmentation that lives inside a model: layers that change images in training and hand them through at inference.
 
-They take uint8 [n, side, side, 3] and give uint8 or float32 in 0 to 255. Every backend of Keras runs them. Of Keras'
-own layers only RandomBrightness serves: in 3.15, RandomFlip ties its two flips together, so that it makes half turns
-only, GaussianNoise refuses more than one grey level, and the colour and erasing layers cost ten times those below.
+They take uint8 [n, side, side, 3] and give uint8 or float32 in 0 to 255. Every backend of Keras runs them. Those of
+Keras itself do not serve, as of 3.15: RandomFlip ties its two flips together and so makes half turns only,
+GaussianNoise refuses more than one grey level, RandomBrightness rounds bytes down, rotation and zoom are resampled one
+after the other, and the layers for colour and erasing take about ten times as long as those below.
 """
 
 import math
@@ -127,6 +128,15 @@ class RandomColour(RandomLayer):
 
 
 @keras.saving.register_keras_serializable(package="skin")
+class RandomBrightness(RandomLayer):
+    """Adds one number to all pixels of an image, up to BRIGHTNESS of the range either way."""
+
+    def changed(self, images):
+        shift = 255 * self.draw(images, -BRIGHTNESS, BRIGHTNESS, (1, 1, 1))
+        return ops.clip(ops.cast(images, "float32") + shift, 0, 255)
+
+
+@keras.saving.register_keras_serializable(package="skin")
 class RandomNoise(RandomLayer):
     """Gaussian noise of standard deviation NOISE on each pixel and channel.
 
@@ -159,13 +169,9 @@ class RandomErasing(RandomLayer):
         columns = (place >= left) & (place < left + width)
         rows = (place >= top) & (place < top + height)
         erased = (columns[:, None, :] & rows[:, :, None])[..., None]
-        colour = ops.cast(self.draw(images, 0, 256, (1, 1, 3)), images.dtype)
+        colour = ops.cast(self.draw(images, 0, 255, (1, 1, 3)), images.dtype)
         chosen = self.draw(images, 0, 1, (1, 1, 1)) < ERASING_CHANCE
         return ops.where(erased & chosen, colour, images)
-
-
-def _brightness(seed: int, name: str) -> layers.Layer:
-    return layers.RandomBrightness(BRIGHTNESS, value_range=(0, 255), seed=seed, name=name, dtype="float32")
 
 
 # In the order in which they are applied: where the camera stood, then the light, its sensor, and what lay in its way.
@@ -173,7 +179,7 @@ AUGMENTATIONS = {
     "symmetries": RandomSymmetry,
     **dict.fromkeys(GEOMETRY, RandomAffine),
     "colour": RandomColour,
-    "brightness": _brightness,
+    "brightness": RandomBrightness,
     "noise": RandomNoise,
     "erasing": RandomErasing,
 }

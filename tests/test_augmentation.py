@@ -1,0 +1,200 @@
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from helpers.augmentation import (
+    AUGMENTATIONS,
+    BRIGHTNESS,
+    CLASSIC,
+    COLOUR_GAIN,
+    ERASED_AREA,
+    GEOMETRY,
+    NOISE,
+    RandomAffine,
+    RandomBrightness,
+    RandomColour,
+    RandomErasing,
+    RandomNoise,
+    RandomSymmetry,
+    _resampled,
+    augment,
+)
+from helpers.study import ROOT, StudyError, set_seed
+
+each = pytest.mark.parametrize("names", [[name] for name in AUGMENTATIONS] + [list(CLASSIC)], ids="-".join)
+IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8)  # an odd number
+
+
+def block(names, seed=0):
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    return keras.Model(images, augment(images, names, seed))
+
+
+def trained_on(model, images=IMAGES):
+    return np.asarray(ops.convert_to_numpy(model(images, training=True)))
+
+
+def flat(level, count=200):
+    return np.full((count, 16, 16, 3), level, np.uint8)
+
+
+@each
+def test_each_changes_training_and_leaves_inference_untouched(names):
+    model = block(names)
+    seen, used = trained_on(model), ops.convert_to_numpy(model(IMAGES, training=False))
+    assert seen.shape == IMAGES.shape and (seen != IMAGES).mean() > 0.05
+    assert seen.min() >= 0 and seen.max() <= 255 + 1e-3
+    assert used.dtype == np.uint8 and (used == IMAGES).all()
+
+
+@each
+def test_the_same_seed_gives_the_same_images(names):
+    first, again, other = (trained_on(block(names, seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@each
+def test_each_step_draws_anew(names):
+    model = block(names)
+    assert not np.array_equal(trained_on(model), trained_on(model))
+
+
+@each
+def test_a_saved_block_is_the_same_block(names, tmp_path):
+    model = block(names)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert (ops.convert_to_numpy(loaded(IMAGES, training=False)) == IMAGES).all()
+    assert np.array_equal(trained_on(loaded), trained_on(model))
+
+
+def test_no_names_are_no_augmentation():
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    assert augment(images, [], 0) is images
+
+
+def test_an_unknown_name():
+    with pytest.raises(StudyError, match=r"augmentation 'mirror': choose from symmetries, .*, or \[\] for none"):
+        block(["flip", "mirror"])
+
+
+def test_the_order_of_the_names_does_not_matter():
+    assert np.array_equal(trained_on(block(["noise", "zoom", "flip"])), trained_on(block(["flip", "zoom", "noise"])))
+
+
+def test_geometry_is_one_resampling():
+    geometry = [layer for layer in block(list(CLASSIC)).layers if isinstance(layer, RandomAffine)]
+    assert len(geometry) == 1 and (geometry[0].flip, geometry[0].rotation, geometry[0].zoom) == (True, True, True)
+
+
+def test_it_computes_in_float32_whatever_the_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert trained_on(block(list(CLASSIC))).dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_symmetries_are_the_eight_of_the_square():
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    eight = [np.rot90(turned, k, axes=(1, 2)) for turned in (image, image[:, :, ::-1]) for k in range(4)]
+    drawn = {out.tobytes() for out in trained_on(RandomSymmetry(seed=0), np.repeat(image, 200, axis=0))}
+    assert drawn == {np.ascontiguousarray(one[0]).tobytes() for one in eight}
+
+
+def test_flips_of_the_two_axes_are_independent_and_exact():
+    drawn = trained_on(RandomAffine(flip=True, seed=0), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
+    four = [IMAGES[0], IMAGES[0, ::-1], IMAGES[0, :, ::-1], IMAGES[0, ::-1, ::-1]]
+    counts = [sum((out == one).all() for out in drawn) for one in four]
+    assert sum(counts) == 200 and min(counts) > 25
+
+
+def test_the_matrix_says_where_a_pixel_comes_from():
+    images = IMAGES.astype(np.float32)
+    zero, one = np.zeros(9, np.float32), np.ones(9, np.float32)
+    turned = ops.convert_to_numpy(_resampled(images, (zero, -one), (one, zero)))  # (0, 1) is taken from (-1, 0)
+    assert np.allclose(turned, np.rot90(images, 1, axes=(1, 2))) or np.allclose(turned, np.rot90(images, -1, (1, 2)))
+    halved = ops.convert_to_numpy(_resampled(images, (2 * one, zero), (zero, 2 * one)))
+    # Two output pixels apart are four input pixels; what lies beyond the edge is the edge's mirror image.
+    assert np.allclose(halved[:, 4, 4], images[:, 0:2, 0:2].mean(axis=(1, 2)))
+    assert np.allclose(halved[:, 3], halved[:, 4])
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_geometry_brings_in_no_black(name):
+    assert np.allclose(trained_on(RandomAffine(**{name: True}, seed=0), flat(200)), 200, atol=1e-2)
+
+
+def test_rotation_keeps_what_is_round():
+    place = np.arange(16) - 7.5
+    bell = 200 * np.exp(-(place[:, None] ** 2 + place**2) / 18)
+    images = np.repeat(np.repeat(bell[None, :, :, None], 50, axis=0), 3, axis=3).astype(np.uint8)
+    turned = trained_on(RandomAffine(rotation=True, seed=0), images)
+    assert np.abs(turned - images)[:, 4:12, 4:12].max() < 5  # of 200: resampling of a coarse picture
+
+
+def test_brightness_is_one_shift_an_image():
+    shift = trained_on(RandomBrightness(seed=0), flat(127)) - 127
+    assert np.allclose(shift, shift[:, :1, :1, :1], atol=1e-3)
+    assert np.abs(shift).max() <= 255 * BRIGHTNESS and shift[:, 0, 0, 0].std() > 255 * BRIGHTNESS / 3
+
+
+def test_colour_moves_grey_within_its_bounds():
+    levels = trained_on(RandomColour(seed=0), flat(128))
+    bound = 128 * COLOUR_GAIN / 2 * (1 + COLOUR_GAIN) + 0.5 * COLOUR_GAIN
+    assert np.ptp(levels, axis=(1, 2)).max() < 1e-3 and np.abs(levels - 128).max() <= bound + 1e-3
+    assert np.abs(levels.mean() - 128) < 2
+
+
+def test_colour_keeps_saturated_hues_apart():
+    """Hue and saturation keep the mean of the channels; contrast and gains move it by less than half."""
+    red = flat(0)
+    red[..., 0] = 200
+    seen = trained_on(RandomColour(seed=0), red)[:, 0, 0]
+    assert (seen.argmax(axis=1) == 0).all() and seen[:, 0].std() > 5 and seen[:, 1].std() > 1
+
+
+def test_noise_is_gaussian_of_the_stated_width():
+    noise = trained_on(RandomNoise(seed=0), flat(128, 41)) - 128
+    assert abs(noise.std() - NOISE) < 0.2 and abs(noise.mean()) < 0.2
+    assert abs((np.abs(noise) < NOISE).mean() - 0.6827) < 0.01
+    assert np.abs(np.corrcoef(noise.reshape(41, -1))[0, 1:20]).max() < 0.15
+
+
+def test_erasing_puts_one_rectangle_of_one_colour_on_half_of_the_images():
+    images = np.random.default_rng(1).integers(0, 256, (400, 32, 32, 3), np.uint8)
+    seen = trained_on(RandomErasing(seed=0), images)
+    erased = (seen != images).any(axis=3)
+    touched = erased.any(axis=(1, 2))
+    assert 0.4 < touched.mean() < 0.6
+    for out, mask in zip(seen[touched], erased[touched], strict=True):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert (box == box[0, 0]).all() and mask.mean() <= ERASED_AREA[1] + 0.05
+
+
+def test_a_model_with_all_of_them_trains():
+    set_seed(0)
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    features = keras.layers.Rescaling(1 / 255)(augment(images, list(AUGMENTATIONS), 0))
+    model = keras.Model(images, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(features)))
+    model.compile("adam", "mse")
+    history = model.fit(IMAGES, np.zeros(9), batch_size=3, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert np.array_equal(model.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_the_same_under_jax():
+    """The tests of the common set and of training with all, in a process of its own with the other backend."""
+    names = "leaves_inference and flip-rotation or trains"
+    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
