@@ -121,7 +121,7 @@ def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Loss and accuracies by epoch, for training and validation; a line marks the epoch whose weights were kept."""
+    """Loss and accuracies by epoch, for training and validation; lines mark the epoch kept and where a stage begins."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
     for part, column in (("train", "loss"), ("validation", "val_loss")):
         left.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
@@ -137,7 +137,29 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
+        for first in history["epoch"][history["stage"].diff() > 0]:
+            axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label=f"stage {history['stage'][first - 1]} begins")
         axes.legend(fontsize=8)
+    return figure
+
+
+def training_size(points: pd.DataFrame, chance: float) -> Figure:
+    """Balanced accuracy by number of training images on a logarithmic axis, a line with 95 % intervals for each way.
+
+    points: columns images, way, value, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(6, 3.8))
+    for number, (way, own) in enumerate(points.groupby("way", sort=False)):
+        own = own.sort_values("images")
+        nudged = own["images"] * 1.03 ** (number - 1)  # so that intervals do not lie upon each other
+        errors = [own["value"] - own["low"], own["high"] - own["value"]]
+        axes.errorbar(nudged, own["value"], errors, marker="os^Dv"[number % 5], capsize=3, label=way)
+    axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
+    axes.set(xscale="log", xlabel="training images", ylabel="balanced accuracy on test, with 95 % interval")
+    axes.set_title("Balanced accuracy by training size")
+    axes.set_xticks(sorted(points["images"].unique()), [f"{count:,}" for count in sorted(points["images"].unique())])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
     return figure
 
 
