@@ -511,8 +511,8 @@ def specific_threshold(predictions: Predictions, specificity: float = 0.90) -> f
 
 def operating_points(validation: Predictions) -> dict[str, float]:
     """Thresholds at which the WANTED specificities and sensitivities are reached on validation, by what is reached."""
-    points = {f"{share:.0%} specificity": specific_threshold(validation, share) for share in WANTED}
-    return points | {f"{share:.0%} sensitivity": operating_threshold(validation, share) for share in WANTED}
+    points = {f"{100 * share:.0f} % specificity": specific_threshold(validation, share) for share in WANTED}
+    return points | {f"{100 * share:.0f} % sensitivity": operating_threshold(validation, share) for share in WANTED}
 
 
 def compare_malignancy(

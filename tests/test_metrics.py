@@ -612,7 +612,7 @@ def test_operating_points_of_two_normal_distributions():
     for share in (0.9, 0.95):
         other = normal.cdf(2 - normal.inv_cdf(share))
         for kind, opposite in (("specificity", "sensitivity"), ("sensitivity", "specificity")):
-            point = f"{share:.0%} {kind}"
+            point = f"{100 * share:.0f} % {kind}"
             assert found[point, kind] == pytest.approx(share, abs=0.015)
             assert found[point, opposite] == pytest.approx(other, abs=0.03)
     assert (table["difference"] == 0).all(axis=None)
