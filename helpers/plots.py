@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from sklearn.isotonic import isotonic_regression
 
 from helpers.study import with_interval
@@ -314,8 +315,10 @@ def cost(table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str) 
             bars = [[model["value"] - model["low"]], [model["high"] - model["value"]]]
             look = {"color": looks[name]["color"], "marker": looks[name]["marker"]}
             axes.errorbar(model[column], model["value"], yerr=bars, capsize=3, **look)
-        axes.set(xscale="log", xlabel=unit)
-        axes.margins(x=0.12)
+        ends = np.log10([0.8 * table[column].min(), 1.25 * table[column].max()])
+        axes.set(xscale="log", xlabel=unit, xlim=(10 ** np.floor(ends[0]), 10 ** np.ceil(ends[1])))
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     row[0, 0].set(ylabel=label)
     row[0, 0].set_title(title)
     _name_at_the_right(row[0, -1], table[column], table["value"], looks)
