@@ -317,10 +317,10 @@ def cost(table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str) 
             axes.errorbar(model[column], model["value"], yerr=bars, capsize=3, **look)
         ends = np.log10([0.8 * table[column].min(), 1.25 * table[column].max()])
         axes.set(xscale="log", xlabel=unit, xlim=(10 ** np.floor(ends[0]), 10 ** np.ceil(ends[1])))
-        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_major_formatter("{x:,.9g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    row[0, 0].set(ylabel=label)
-    row[0, 0].set_title(title)
+    row[0, 0].set(ylabel=label, title=title)
+    figure.get_layout_engine().set(wspace=0.06)
     _name_at_the_right(row[0, -1], table[column], table["value"], looks)
     return figure
 
