@@ -14,6 +14,7 @@ from helpers.study import (
     Run,
     StudyError,
     atomic_path,
+    build_folder,
     check_parameters,
     declared_parameters,
     load_study,
@@ -138,6 +139,13 @@ def test_results_can_be_moved(monkeypatch, tmp_path):
     assert results_folder("demo") == tmp_path / "demo"
 
 
+def test_unfinished_work_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.delenv("BUILD_DIR", raising=False)
+    assert build_folder("demo") == ROOT / "build" / "demo"
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    assert build_folder("demo") == tmp_path / "demo"
+
+
 def test_a_run_takes_its_parameters_and_refuses_wrong_ones(monkeypatch, tmp_path):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     values = declared_parameters(ROOT / "notebooks" / "07_model_comparison.ipynb")
@@ -156,7 +164,7 @@ SPLIT = pd.DataFrame(
 def write_example_record(folder, arm="", split=SPLIT, arms=None):
     run = object.__new__(Run)
     run.notebook, run.study, run.parameters, run.folder = folder.name, "demo", {"seed": 0}, folder
-    entry = run.entry(arm or "model", split, {"test": {}}, None) | {"arms": arms or {}}
+    entry = run.entry(arm or "model", "diagnosis", split, {"test": {}}, None) | {"arms": arms or {}}
     run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), arm)
     return entry
 
@@ -218,8 +226,8 @@ def test_helpers_need_no_backend_of_their_own():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-ORDER = ["study", "demo", "datasets", "download", "images", "splits", "models", "training", "metrics", "plots"]
-ORDER += ["runner", "report"]
+ORDER = ["study", "demo", "datasets", "download", "images", "splits", "augmentation", "models", "training"]
+ORDER += ["metrics", "plots", "arms", "runner", "report"]
 
 
 @pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)

@@ -1,0 +1,165 @@
+"""Arms on a tiny made-up study: judged alike, kept when they are finished, trained again when anything changed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers import arms
+from helpers.arms import Experiment
+from helpers.datasets import HAM10000, save_lesions
+from helpers.images import build_cache
+from helpers.models import cnn
+from helpers.study import ROOT, Run, StudyError, declared_parameters, read_records, write_csv
+from helpers.training import Recipe
+
+RECIPE = Recipe(2, 8, 1e-2, 1e-4, "none", 2, 0)
+PARTS = ("train", "train", "train", "validation", "test", "test")
+CODES = [one.code for one in HAM10000]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    """A run of 05_mobilenet on 84 pictures of 42 lesions, two images each, at 16 px; its folders are temporary."""
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    monkeypatch.setattr(arms, "dataset_folder", lambda _: tmp_path)
+    random, rows = np.random.default_rng(0), []
+    for number in range(84):
+        lesion, one = number // 2, HAM10000[number // 2 % 7]
+        path = tmp_path / f"image_{number:02}.png"
+        level = 30 * CODES.index(one.code) + random.integers(0, 60, (16, 16, 3))
+        Image.fromarray(level.astype(np.uint8)).save(path)
+        rows.append((path.stem, f"lesion_{lesion:02}", one.code, one.malignant, PARTS[lesion // 7], str(path)))
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "label", "malignant", "part", "path"])
+    patients = table.drop(columns="part").assign(age=50.0, sex="female", site="back", reference="histo", mask_path=None)
+    save_lesions(patients, tmp_path / "cache" / "lesions.csv")
+    build_cache(patients, 16, tmp_path / "cache")
+    given = declared_parameters(ROOT / "notebooks" / "05_mobilenet.ipynb") | {"side": 16, "resamples": 20}
+    run = Run("05_mobilenet", given)
+    split = table[["image_id", "lesion_id", "label", "part"]].assign(fold=0)
+    write_csv(run.folder.parent / "split.csv", split)
+    return run
+
+
+def train(experiment, key="small", stages=(RECIPE,), filters=(4, 8), **options):
+    classes = len(experiment.codes)
+    return experiment.train(key, f"{key} network", lambda: cnn(16, classes, list(filters)), list(stages), **options)
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list:
+    """Grows by one whenever a network is really trained."""
+    done, fit_stages = [], arms.fit_stages
+    monkeypatch.setattr(arms, "fit_stages", lambda *given: done.append(1) or fit_stages(*given))
+    return done
+
+
+def test_an_arm_is_judged_and_leaves_what_the_contract_asks_for(run):
+    experiment = Experiment(run)
+    arm = train(experiment, compared=False)
+    assert set(arm.entry["training"]) == {
+        "epochs", "best_epoch", "seconds", "images_per_second", "weights",
+        "prediction_images_per_second", "training_images", "model_bytes",
+    }  # fmt: skip
+    assert arm.entry["compared"] is False and arm.entry["task"] == "diagnosis" and arm.entry["name"] == "small network"
+    assert arm.entry["training"]["model_bytes"] == (arm.folder / "model.keras").stat().st_size
+    assert list(arm.predictions) == ["image_id", "part", "label", *CODES]
+    assert arm.predictions["part"].value_counts().to_dict() == {"test": 28, "validation": 14}
+    assert len(experiment.seen(arm.predictions)) == 28 and len(experiment.seen(arm.predictions, "validation")) == 14
+    answers = arm.model().predict(experiment.samples["test"].pixels[experiment.samples["test"].rows], verbose=0)
+    assert np.allclose(answers, experiment.seen(arm.predictions).probabilities, atol=1e-5)
+
+
+def test_a_finished_arm_is_read_back_with_the_same_numbers(run, trainings, capsys):
+    first, again = (train(Experiment(run)) for _ in range(2))
+    assert len(trainings) == 1 and "small network: trained before" in capsys.readouterr().out
+    assert first.entry == again.entry and first.history.equals(again.history)
+    assert first.predictions.equals(again.predictions)
+
+
+def test_the_arms_before_it_do_not_change_an_arm(run, trainings):
+    alone = train(Experiment(run), "second")
+    train(Experiment(run), "first", filters=(4, 4))
+    (alone.folder / "finished.json").unlink()
+    after = train(Experiment(run), "second")
+    assert len(trainings) == 3 and after.predictions.equals(alone.predictions)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run, _: train(Experiment(run), filters=(4, 12)),
+        lambda run, _: train(Experiment(run), stages=[Recipe(2, 8, 2e-2, 1e-4, "none", 2, 0)]),
+        lambda run, _: train(Experiment(run), stages=[RECIPE, RECIPE]),
+        lambda run, _: train(Experiment(run), train=Experiment(run).fraction(0.5)),
+        lambda run, _: train(Experiment(run, "malignancy")),
+        lambda run, patch: patch.setattr(arms, "_code", lambda _: "edited") or train(Experiment(run)),
+    ],
+    ids=["network", "recipe", "stages", "images", "task", "code"],
+)
+def test_what_changes_an_arm_trains_it_again(run, trainings, change, monkeypatch):
+    train(Experiment(run))
+    change(run, monkeypatch)
+    assert len(trainings) == 2
+
+
+def test_a_comment_is_no_change_of_code(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("# why\n\nx = 1  # one\n")
+    (tmp_path / "c.py").write_text("x = 2\n")
+    a, b, c = (arms._code(tmp_path / f"{name}.py") for name in "abc")
+    assert a == b != c
+
+
+def test_an_interrupted_arm_is_not_taken_for_finished(run, trainings, monkeypatch):
+    monkeypatch.setattr(arms, "predict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(Experiment(run))
+    monkeypatch.undo()
+
+
+def test_malignancy_has_two_classes_on_the_same_split(run):
+    diagnosis, binary = Experiment(run), Experiment(run, "malignancy")
+    assert binary.codes == ["benign", "malignant"] and set(binary.split["label"]) == {"benign", "malignant"}
+    malignant = diagnosis.lesions["malignant"].reindex(diagnosis.split["image_id"]).to_numpy()
+    assert ((binary.split["label"] == "malignant").to_numpy() == malignant).all()
+    arm = train(binary, "binary", counterpart="small network")
+    assert list(arm.predictions)[2:] == ["label", "benign", "malignant"]
+    assert arm.entry["task"] == "malignancy" and arm.entry["counterpart"] == "small network"
+    assert arm.entry["split"] == train(diagnosis).entry["split"]
+    assert arm.entry["test"]["malignant_auc"] == pytest.approx(arm.entry["test"]["macro_auc"])
+
+
+def test_a_fraction_of_the_lesions_is_stratified_and_nested(run):
+    experiment = Experiment(run)
+    shares = {share: set(experiment.fraction(share).rows) for share in (0.1, 0.4, 0.7, 1.0)}
+    assert [len(rows) for rows in shares.values()] == [
+        14,
+        14,
+        28,
+        42,
+    ]  # of each label at least one lesion of two images
+    assert shares[0.1] <= shares[0.4] <= shares[0.7] <= shares[1.0] == set(experiment.samples["train"].rows)
+    labels = experiment.fraction(0.4).labels
+    assert (np.bincount(labels, minlength=7) == 2).all()
+    with pytest.raises(StudyError, match=r"fraction of training lesions is 0"):
+        experiment.fraction(0)
+
+
+def test_the_record_holds_the_main_model_and_its_arms(run):
+    experiment = Experiment(run)
+    main, other = train(experiment, "main"), train(experiment, "other", filters=(4, 4), compared=False)
+    prior = np.full(7, 1 / 7)
+    floor = experiment.judge("floor", "no look", lambda part: np.tile(prior, (len(experiment.samples[part]), 1)))
+    experiment.write(main, [other, floor])
+    records = {record["name"]: record for record in read_records(run.folder.parent)}
+    assert set(records) == {"main network", "other network", "no look"}
+    assert records["no look"]["training"] is None and records["no look"]["test"]["balanced_accuracy"]["value"] == 1 / 7
+    assert (run.folder / "model.keras").read_bytes() == (main.folder / "model.keras").read_bytes()
+    assert pd.read_csv(run.folder / "arms" / "other" / "history.csv").equals(other.history)
+    assert not (run.folder / "arms" / "other" / "model.keras").exists()
+    saved = json.loads((run.folder / "metrics.json").read_text())
+    assert set(saved["arms"]) == {"other", "floor"} and saved["parameters"]["side"] == 16
