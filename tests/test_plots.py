@@ -145,3 +145,28 @@ def test_reliability_leaves_out_empty_bins(predictions):
     figure = plots.reliability(table, {"value": 0.123, "low": 0.1, "high": 0.2})
     assert "ECE 0.123 [0.100, 0.200]" in texts(figure)
     assert len(figure.axes[1].patches) == (table.images > 0).sum()
+
+
+def test_training_gaps_have_a_panel_a_model():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.2, 0.5, 0.9], "val_accuracy": [0.2, 0.4, 0.5]})
+    figure = plots.training_gaps(dict.fromkeys(("none", "flip", "zoom", "noise", "all five"), history))
+    assert len(figure.axes) == 5 and all(len(axes.lines) == 2 for axes in figure.axes)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["none", "flip", "zoom", "noise", "all five"]
+    assert "accuracy (share of images)" in texts(figure)
+    assert_every_axis_is_labelled(figure)
+
+
+def test_robustness_draws_each_model_with_its_band():
+    steps = [(0.0, 0.7, 0.6, 0.8), (0.5, 0.4, 0.3, 0.5)]
+    rows = [
+        {"corruption": corruption, "model": model, **dict(zip(["strength", "value", "low", "high"], step, strict=True))}
+        for corruption in ("darker (share)", "turned (degrees)")
+        for model in ("none", "all five")
+        for step in steps
+    ]
+    figure = plots.robustness(pd.DataFrame(rows), "balanced accuracy on test", (0.14, "chance"))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["darker (share)", "turned (degrees)"]
+    assert all(len(axes.lines) == 3 and len(axes.collections) == 2 for axes in figure.axes)
+    assert all(word in texts(figure) for word in ("none", "all five", "chance", "balanced accuracy on test"))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.7, 0.4]
+    assert_every_axis_is_labelled(figure)
