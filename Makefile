@@ -80,8 +80,10 @@ $(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py
 # Which notebook reads what another one left.
 TABLES := $(foreach pattern,HAM10000_metadata* ISIC_2019_Training_*.csv,$(wildcard $(ORIGINALS)/$(pattern)))
 $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(TABLES))
-$(BUILD)/03_cnn_baseline.done: $(BUILD)/02_preprocessing.done
-$(BUILD)/07_model_comparison.done: $(BUILD)/03_cnn_baseline.done
+MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation
+$(MODELS:%=$(BUILD)/%.done): $(BUILD)/02_preprocessing.done
+$(BUILD)/04_cnn_lstm.done: $(BUILD)/03_cnn_baseline.done
+$(BUILD)/07_model_comparison.done: $(MODELS:%=$(BUILD)/%.done)
 
 force:
 
@@ -92,12 +94,12 @@ report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, 
 test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks against their references
 	$(PY) -m pytest tests --cov --cov-report=term --cov-fail-under=90 --durations=5
 	@rm -rf build/test
-	RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 $(PY) -m pytest --nbval-lax --durations=5 tests/references
+	BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 $(PY) -m pytest --nbval-lax --durations=5 tests/references
 	@echo "All tests passed."
 
 references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the references of `make test`
 	@rm -rf build/references
-	RESULTS_DIR=$(CURDIR)/build/references/results $(MAKE) all STUDY=demo BUILD=build/references RESULTS=build/references/results/demo
+	BUILD_DIR=$(CURDIR)/build/references RESULTS_DIR=$(CURDIR)/build/references/results $(MAKE) all STUDY=demo BUILD=build/references RESULTS=build/references/results/demo
 	$(PY) -m helpers.report references build/references/results/demo/notebooks
 
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/

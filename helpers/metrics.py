@@ -6,14 +6,18 @@ the recall of a class without images, arrays hold NaN and dictionaries None.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from operator import attrgetter
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_curve
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+from sklearn.metrics import cohen_kappa_score, precision_recall_curve, roc_curve
 
 from helpers.study import StudyError
 
@@ -22,6 +26,10 @@ FEWEST_IMAGES = 20  # that a group needs for its figures to be given
 FEWEST_LESIONS = 10  # malignant ones and benign ones, that a group needs for figures about malignancy
 GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
+SMALLEST = 5e-7  # probability that is told from 0 in predictions.csv, which keeps six digits
+TEMPERATURES = (0.05, 20.0)  # between which the best one is looked for
+WANTED = (0.90, 0.95)  # specificities and sensitivities at which two ways of finding malignancy are compared
+NET_BENEFIT_THRESHOLDS = np.arange(0.02, 0.61, 0.02)  # from one biopsy in fifty being worth it to three in five
 BLOCK = 2**22  # weights held as float64 at a time, so that memory stays small for any number of resamples
 
 
@@ -117,6 +125,10 @@ class Drawn:
         among = np.broadcast_to(among, event.shape).astype(np.float64)
         return _ratio(self.weights @ (event * among), self.weights @ among)
 
+    def share_of_each(self, columns: np.ndarray) -> np.ndarray:
+        """Weighted mean over all images of each column of float [n, m]: float64 [b, m]."""
+        return (self.weights @ columns) / self.weights.sum(axis=1, keepdims=True)
+
     @cached_property
     def confusion(self) -> np.ndarray:
         """Weighted confusion matrices, float64 [b, k, k]: rows the truth, columns the prediction."""
@@ -159,7 +171,7 @@ def _ece(drawn: Drawn) -> np.ndarray:
     p = drawn.predictions
     # The number of images in a bin times its |accuracy - confidence| is the size of the summed difference.
     gaps = np.eye(BINS)[_bin(p.confidence, BINS)] * ((p.predicted == p.labels) - p.confidence)[:, None]
-    return np.abs(drawn.weights @ gaps).sum(axis=1) / drawn.weights.sum(axis=1)
+    return np.abs(drawn.share_of_each(gaps)).sum(axis=1)
 
 
 def _brier(drawn: Drawn) -> np.ndarray:
@@ -170,6 +182,10 @@ def _brier(drawn: Drawn) -> np.ndarray:
 
 def _malignant_auc(drawn: Drawn) -> np.ndarray:
     return auc(drawn.weights, drawn.predictions.is_malignant, drawn.predictions.malignant_score)
+
+
+def _malignant_average_precision(drawn: Drawn) -> np.ndarray:
+    return average_precision(drawn.weights, drawn.predictions.is_malignant, drawn.predictions.malignant_score)
 
 
 def _sensitivity(drawn: Drawn) -> np.ndarray:
@@ -274,13 +290,7 @@ def evaluate(predictions: Predictions, threshold: float, resamples: int = 2000, 
     threshold: from which malignant score on an image is called malignant, chosen on validation with
     `operating_threshold`. Intervals are 95 %. per_class also counts the images and lesions of each class.
     """
-    metrics = METRICS | CLASS_METRICS
-    once = resampled(predictions, np.ones((1, len(predictions))), threshold, metrics)
-    weights = bootstrap_weights(predictions.lesions, resamples, seed)
-    values = resampled(predictions, weights, threshold, metrics)
-    # Resampling adds noise to every bin: resampled ECEs lie above the figure, and their percentiles can miss it. Moved
-    # back by how far their mean is off, the interval covers the true ECE far more often.
-    values["ece"] = np.maximum(values["ece"] + once["ece"] - values["ece"].mean(), 0)
+    once, values = _once_and_resampled(predictions, threshold, METRICS | CLASS_METRICS, resamples, seed)
     test = {name: _figure(once[name][0], values[name]) for name in METRICS}
     per_class = {}
     for k, code in enumerate(predictions.classes):
@@ -290,22 +300,116 @@ def evaluate(predictions: Predictions, threshold: float, resamples: int = 2000, 
     return {"test": test, "per_class": per_class}
 
 
+def measure(
+    predictions: Predictions, metric: str, threshold: float | None = None, resamples: int = 2000, seed: int = 0
+) -> dict[str, float | None]:
+    """METRICS[metric] alone, as {"value", "low", "high"}; threshold as of `evaluate`, where the metric asks for it."""
+    once, values = _once_and_resampled(predictions, threshold, {metric: METRICS[metric]}, resamples, seed)
+    return _figure(once[metric][0], values[metric])
+
+
+def _once_and_resampled(
+    predictions: Predictions, threshold: float | None, metrics: Mapping[str, Callable], resamples: int, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Values of `metrics` as they are, [1] or [1, k], and in the resamples of the lesions, [b] or [b, k]."""
+    once = resampled(predictions, np.ones((1, len(predictions))), threshold, metrics)
+    weights = bootstrap_weights(predictions.lesions, resamples, seed)
+    values = resampled(predictions, weights, threshold, metrics)
+    if "ece" in metrics:
+        # Resampling adds noise to every bin: resampled ECEs lie above the figure, and their percentiles can miss it.
+        # Moved back by how far their mean is off, the interval covers the true ECE far more often.
+        values["ece"] = np.maximum(values["ece"] + once["ece"] - values["ece"].mean(), 0)
+    return once, values
+
+
+def _with_once(lesions: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Weights of ones, which give a figure itself, above `bootstrap_weights`: uint8 [1 + resamples, n]."""
+    return np.vstack([np.ones(len(lesions), np.uint8), bootstrap_weights(lesions, resamples, seed)])
+
+
 def judge(
     table: pd.DataFrame, classes: Iterable, lesions: Mapping[str, str], sensitivity: float, resamples: int = 2000
 ) -> dict:
-    """The judgement of one model for its record: `threshold`, chosen on validation, and what `evaluate` says of test.
+    """`judge_parts` of the contract's table of predictions for validation and test.
 
-    table: the contract's predictions of both parts; classes: objects with `code` and `malignant`, such as
-    `datasets.Diagnosis`; lesions: lesion id by image id; sensitivity: wanted share of malignant validation images.
+    classes: objects with `code` and `malignant`, such as `datasets.Diagnosis`; lesions: lesion id by image id.
     """
     codes, malignant = [diagnosis.code for diagnosis in classes], [diagnosis.malignant for diagnosis in classes]
     validation, test = (
         Predictions.from_table(table[table["part"] == part], codes, malignant, lesions)
         for part in ("validation", "test")
     )
+    return judge_parts(validation, test, sensitivity, resamples)
+
+
+def judge_parts(validation: Predictions, test: Predictions, sensitivity: float, resamples: int = 2000) -> dict:
+    """The judgement of one model for its record: what is chosen on validation, and what `evaluate` says of each part.
+
+    `threshold` and `temperature` are chosen on validation; the figures are those of the probabilities as they are, so
+    not divided by the temperature. sensitivity: share of the malignant validation images that the threshold finds.
+    """
     threshold = operating_threshold(validation, sensitivity)
-    chosen_on = evaluate(validation, threshold, resamples)["test"]
-    return {"threshold": threshold, "validation": chosen_on, **evaluate(test, threshold, resamples)}
+    chosen = {"threshold": threshold, "temperature": temperature(validation)}
+    judged = evaluate(validation, threshold, resamples)["test"]
+    return {**chosen, "validation": judged, **evaluate(test, threshold, resamples)}
+
+
+def temperature(predictions: Predictions) -> float:
+    """The temperature by which to divide the logits so that the log loss on these images is least.
+
+    Fit it on validation and apply it with `calibrated` (temperature scaling: Guo et al., ICML 2017). Above 1 the model
+    was too sure of itself, below 1 not sure enough. It is looked for between the two TEMPERATURES.
+    """
+    logits, rows = _logits(predictions), np.arange(len(predictions))
+
+    def log_loss(log_temperature: float) -> float:
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, predictions.labels].mean()
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def calibrated(predictions: Predictions, temperature: float) -> Predictions:
+    """The same predictions with their logits divided by `temperature`; each image's answer stays what it was."""
+    return replace(predictions, probabilities=softmax(_logits(predictions) / temperature, axis=1))
+
+
+def _logits(predictions: Predictions) -> np.ndarray:
+    """Logarithms of the probabilities, float64 [n, k]: the logits but for a constant that softmax takes away again."""
+    return np.log(np.maximum(predictions.probabilities, SMALLEST))
+
+
+def ensemble(members: Iterable[Predictions]) -> Predictions:
+    """Mean of the members' probabilities. Raises StudyError unless all are for the same images in the same order."""
+    first, *others = members
+    for other in others:
+        _check_paired(first, other)
+    return replace(first, probabilities=np.mean([p.probabilities for p in (first, *others)], axis=0))
+
+
+def pairwise(
+    models: Mapping[str, Predictions], metric: str = "balanced_accuracy", resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Every pair of models, a row each: METRICS[metric] of `first` minus that of `second`, and McNemar's test.
+
+    Columns: first, second, value with low and high (95 %, on the same resampled lesions), lesions_first,
+    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. Errors as of
+    `paired_difference`. Each model is resampled once, however many pairs it is in.
+    """
+    one = next(iter(models.values()))
+    for model in models.values():
+        _check_paired(one, model)
+    weights = _with_once(one.lesions, resamples, seed)
+    scores = {
+        name: resampled(model, weights, None, {metric: METRICS[metric]})[metric] for name, model in models.items()
+    }
+    rows = []
+    for first, second in combinations(models, 2):
+        difference = scores[first] - scores[second]
+        test = mcnemar(models[first], models[second])
+        rows.append({"first": first, "second": second, **_figure(difference[0], difference[1:]), **test})
+    columns = ["first", "second", "value", "low", "high", "lesions_first", "lesions_second", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def paired_difference(
@@ -316,12 +420,63 @@ def paired_difference(
     metric: one that needs no threshold. Both have to be predictions for the same images in the same order; StudyError
     if they are not.
     """
-    if not (np.array_equal(first.labels, second.labels) and np.array_equal(first.lesions, second.lesions)):
-        raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
-    weights = np.vstack([np.ones(len(first)), bootstrap_weights(first.lesions, resamples, seed)])
-    figures = [resampled(model, weights, None, {metric: METRICS[metric]})[metric] for model in (first, second)]
-    difference = figures[0] - figures[1]
-    return _figure(difference[0], difference[1:])
+    pair = pairwise({"first": first, "second": second}, metric, resamples, seed).iloc[0]
+    return {key: None if pd.isna(pair[key]) else float(pair[key]) for key in ("value", "low", "high")}
+
+
+def mcnemar(first: Predictions, second: Predictions) -> dict:
+    """McNemar's exact test of whether two models are right equally often, with lesions as units.
+
+    Images of one lesion are no independent trials, so each lesion has one verdict: the model that answers more of its
+    images rightly. Lesions without a verdict do not count; were the models equally good, either would win half of the
+    others (McNemar 1947, exact binomial form; with one image a lesion it is his test). Gives lesions_first and
+    lesions_second, the lesions that each model won, and p, two-sided. Raises StudyError for predictions not paired.
+    """
+    _check_paired(first, second)
+    right = [(p.predicted == p.labels).astype(int) for p in (first, second)]
+    lead = pd.Series(right[0] - right[1]).groupby(first.lesions).sum()
+    won = int((lead > 0).sum()), int((lead < 0).sum())
+    p = binomtest(won[0], sum(won)).pvalue if sum(won) else 1.0
+    return {"lesions_first": won[0], "lesions_second": won[1], "p": float(p)}
+
+
+def holm(p_values: Iterable[float]) -> np.ndarray:
+    """p values corrected for their number by Holm's step-down method (Scand. J. Stat. 1979), float64 [m], as given.
+
+    Calling those below 0.05 differences, the chance of even one false call among all is below 0.05.
+    """
+    p_values = np.asarray(p_values, np.float64)
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected
+
+
+def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
+    """Cohen's (1960) kappa of each pair of models' answers, a row and a column a model: 1 same, 0 as if by chance."""
+    table = pd.DataFrame(1.0, index=list(models), columns=list(models))
+    for first, second in combinations(models, 2):
+        _check_paired(models[first], models[second])
+        answers = models[first].predicted, models[second].predicted
+        kappa = 1.0 if np.array_equal(*answers) else cohen_kappa_score(*answers)
+        table.loc[first, second] = table.loc[second, first] = kappa
+    return table
+
+
+def missed_by_all(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
+    """Which images no model answers rightly, bool [n], and the share of images that would be so by chance.
+
+    By chance: were the models' errors independent of each other within each class. Raises StudyError if not paired.
+    """
+    first, *others = models
+    for other in others:
+        _check_paired(first, other)
+    wrong = np.stack([p.predicted != p.labels for p in (first, *others)])
+    expected = 0.0
+    for members in (first.labels == k for k in np.unique(first.labels)):
+        expected += wrong[:, members].mean(axis=1).prod() * members.mean()
+    return wrong.all(axis=0), float(expected)
 
 
 def operating_threshold(predictions: Predictions, sensitivity: float = 0.90) -> float:
@@ -339,6 +494,83 @@ def operating_threshold(predictions: Predictions, sensitivity: float = 0.90) -> 
     return float(scores[reached.argmax()])
 
 
+def specific_threshold(predictions: Predictions, specificity: float = 0.90) -> float:
+    """Smallest threshold for the malignant score that lets go at least `specificity` of these benign images.
+
+    Choose it on validation and apply it to test. Raises StudyError if no image is benign, or for a specificity
+    outside (0, 1].
+    """
+    if not 0 < specificity <= 1:
+        raise StudyError(f"specificity is {specificity}; it has to be above 0 and at most 1.")
+    scores = np.sort(predictions.malignant_score[~predictions.is_malignant])
+    if not len(scores):
+        raise StudyError("No image is benign, so no threshold can be chosen on these images.")
+    reached = np.arange(1, len(scores) + 1) / len(scores) >= specificity
+    return float(np.nextafter(scores[reached.argmax()], np.inf))
+
+
+def operating_points(validation: Predictions) -> dict[str, float]:
+    """Thresholds at which the WANTED specificities and sensitivities are reached on validation, by what is reached."""
+    points = {f"{100 * share:.0f} % specificity": specific_threshold(validation, share) for share in WANTED}
+    return points | {f"{100 * share:.0f} % sensitivity": operating_threshold(validation, share) for share in WANTED}
+
+
+def compare_malignancy(
+    first: tuple[Predictions, Predictions],
+    second: tuple[Predictions, Predictions],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How well two models, each given as (validation, test), tell malignant from benign on the same test lesions.
+
+    Index: point and figure. At point `ranking` stand the AUC and the average precision; at each of the
+    `operating_points`, chosen on validation for each model, the sensitivity and the specificity on test. Columns:
+    first, second and difference (first minus second), each with value, low and high, for fixed thresholds. The models
+    may have different classes. Raises StudyError unless both were tested on the same images.
+    """
+    _check_paired(first[1], second[1], "is_malignant")
+    drawn = [_malignancy(*parts, _with_once(parts[1].lesions, resamples, seed)) for parts in (first, second)]
+    columns = {"first": drawn[0], "second": drawn[1], "difference": drawn[0] - drawn[1]}
+    figures = {
+        (name, key): {row: _figure(values[0], values[1:])[key] for row, values in table.items()}
+        for name, table in columns.items()
+        for key in ("value", "low", "high")
+    }
+    return pd.DataFrame(figures, dtype=float).rename_axis(["point", "figure"])
+
+
+def _malignancy(validation: Predictions, test: Predictions, weights: np.ndarray) -> pd.DataFrame:
+    """The figures of `compare_malignancy` for one model: a row for each row of `weights`, a column for each figure."""
+    ranking = {"AUC": _malignant_auc, "average precision": _malignant_average_precision}
+    columns = {("ranking", name): values for name, values in resampled(test, weights, None, ranking).items()}
+    for point, threshold in operating_points(validation).items():
+        reached = resampled(test, weights, threshold, {"sensitivity": _sensitivity, "specificity": _specificity})
+        columns |= {(point, name): values for name, values in reached.items()}
+    return pd.DataFrame(columns)
+
+
+def decision_curve(
+    predictions: Predictions,
+    thresholds: np.ndarray = NET_BENEFIT_THRESHOLDS,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Net benefit of treating the images whose malignant score reaches a threshold, per image, threshold by threshold.
+
+    At threshold t a missed malignancy weighs as much as (1 - t) / t needless treatments, so the net benefit is
+    true positives / n - false positives / n * t / (1 - t) (Vickers and Elkin, Med. Decis. Making 2006). Index:
+    threshold, in (0, 1); columns value, low, high, and `all`, the net benefit of treating every image. Treating none
+    has 0. The scores have to be calibrated to be held against t.
+    """
+    p, odds = predictions, thresholds / (1 - thresholds)
+    gain = np.where(p.is_malignant[:, None], 1.0, -odds)
+    net = {"net": lambda drawn: drawn.share_of_each(gain * (p.malignant_score[:, None] >= thresholds))}
+    once, values = _once_and_resampled(p, None, net, resamples, seed)
+    low, high = np.transpose([interval(column) for column in values["net"].T])
+    columns = {"value": once["net"][0], "low": low, "high": high, "all": gain.mean(axis=0)}
+    return pd.DataFrame(columns, index=pd.Index(thresholds, name="threshold"))
+
+
 def confusion(predictions: Predictions) -> np.ndarray:
     """Confusion matrix int64 [k, k]: rows the truth, columns the prediction."""
     k = len(predictions.classes)
@@ -346,9 +578,10 @@ def confusion(predictions: Predictions) -> np.ndarray:
     return cells.reshape(k, k)
 
 
-def curves(predictions: Predictions, resamples: int = 2000, seed: int = 0) -> dict[str, dict]:
+def curves(predictions: Predictions, resamples: int = 2000, seed: int = 0, only: str = "") -> dict[str, dict]:
     """One-against-rest ROC and precision-recall curve of each class, and of malignancy under `malignant`.
 
+    only: the name of a single one of them, where the others are not needed.
     Each holds the arrays false_positive_rate, true_positive_rate, recall and precision, and the floats auc and
     average_precision with auc_interval and average_precision_interval, (low, high). A class without images is left
     out, as is one that all images belong to.
@@ -356,7 +589,8 @@ def curves(predictions: Predictions, resamples: int = 2000, seed: int = 0) -> di
     p = predictions
     questions = {code: (p.labels == k, p.probabilities[:, k]) for k, code in enumerate(p.classes)}
     questions["malignant"] = (p.is_malignant, p.malignant_score)
-    questions = {name: question for name, question in questions.items() if 0 < question[0].mean() < 1}
+    wanted = {only: questions[only]} if only else questions
+    questions = {name: question for name, question in wanted.items() if 0 < question[0].mean() < 1}
     weights = bootstrap_weights(p.lesions, resamples, seed)
     return {name: _points(*question) | _areas(p, weights, question) for name, question in questions.items()}
 
@@ -427,8 +661,7 @@ def _group_figures(members: Predictions, threshold: float, resamples: int, seed:
     if len(members) < FEWEST_IMAGES:
         return dict.fromkeys(columns, np.nan)
     metrics = {name: METRICS[name] for name in GROUP_METRICS}
-    once = resampled(members, np.ones((1, len(members))), threshold, metrics)
-    values = resampled(members, bootstrap_weights(members.lesions, resamples, seed), threshold, metrics)
+    once, values = _once_and_resampled(members, threshold, metrics, resamples, seed)
     kinds = [len(np.unique(members.lesions[members.is_malignant == kind])) for kind in (True, False)]
     if min(kinds) < FEWEST_LESIONS:
         values |= {name: np.full(1, np.nan) for name in metrics if name.startswith("malignant")}
@@ -493,6 +726,12 @@ def _wilson(share: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarr
     n = np.maximum(trials, 1)
     centre, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return tuple(np.clip((centre + sign * half) / (1 + z**2 / n), 0, 1) for sign in (-1, 1))
+
+
+def _check_paired(first: Predictions, second: Predictions, truth: str = "labels") -> None:
+    """StudyError unless both are for the same images in the same order; truth: the attribute that has to agree."""
+    if not all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (truth, "lesions")):
+        raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
 
 
 def _check_shapes(p: Predictions) -> None:

@@ -150,12 +150,13 @@ def convolution_trunk(images, filters: list[int], depth: int, stride: int = 1):
     return features
 
 
-def mobilenet_trunk(images, version: int, alpha: float, pretrained: str):
+def mobilenet_trunk(images, version: int, alpha: float, pretrained: str, last: str = ""):
     """The trunk of a MobileNet, layer by layer on images in 0 to 255, to a feature map of 1/32 of their side.
 
     version: 1 (Howard et al. 2017) or 2 (Sandler et al., CVPR 2018); alpha: its width, as a multiple of the published;
-    pretrained: `none`, `imagenet` (see `weights_file`) or the path of a weight file. Raises StudyError if the file is
-    missing or does not fit `version` and `alpha`.
+    pretrained: `none`, `imagenet` (see `weights_file`) or the path of a weight file; last: name of the layer whose map
+    is given, by default the last one. Raises StudyError if the file is missing or does not fit `version` and `alpha`,
+    or if there is no layer `last`.
     """
     if version not in APPLICATIONS:
         raise StudyError(f"version is {version}; choose 1 or 2.")
@@ -173,7 +174,11 @@ def mobilenet_trunk(images, version: int, alpha: float, pretrained: str):
         for layer in donor.layers:
             if layer.weights:
                 flat.get_layer(layer.name).set_weights(layer.get_weights())
-    return flat.output
+    if last and last not in [layer.name for layer in flat.layers]:
+        raise StudyError(
+            f"MobileNet version {version} has no layer {last!r}; version 1 has conv_pw_11_relu and its like."
+        )
+    return flat.get_layer(last).output if last else flat.output
 
 
 def weights_file(version: int, alpha: float, pretrained: str) -> Path:

@@ -1,12 +1,15 @@
 """Every picture of the report, one function each: they take plain tables and give back a matplotlib figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+from sklearn.isotonic import isotonic_regression
 
 from helpers.study import with_interval
 
@@ -21,8 +24,14 @@ COLOURS = {
     "NV": "#0072B2",
     "SCC": "#000000",
     "VASC": "#CC79A7",
+    "BENIGN": "#0072B2",
+    "MALIGNANT": "#D55E00",
 }
 PART_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
+# One look a model: seven colours of the same palette, and another mark and line where they come round again.
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
+MARKS, LINES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", ":")
+MOST_POINTS = 20  # of difference that the colours tell apart; a floor differs by more
 NEUTRAL = "#555555"
 
 plt.rcParams.update(
@@ -42,6 +51,19 @@ plt.rcParams.update(
 def class_colours(codes: Sequence[str]) -> list[str]:
     """Colour of each class code. Raises KeyError for a code that is in none of the datasets."""
     return [COLOURS[code.upper()] for code in codes]
+
+
+def model_looks(names: Sequence[str]) -> dict[str, dict]:
+    """Colour, marker and linestyle of each model, by name; no two of 21 models share both colour and line."""
+    turns = [divmod(place, len(MODEL_COLOURS)) for place in range(len(names))]
+    return {
+        name: {
+            "color": MODEL_COLOURS[colour],
+            "marker": MARKS[(colour + turn) % len(MARKS)],
+            "linestyle": LINES[turn % len(LINES)],
+        }
+        for name, (turn, colour) in zip(names, turns, strict=True)
+    }
 
 
 def class_counts(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
@@ -121,7 +143,7 @@ def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Loss and accuracies by epoch, for training and validation; a line marks the epoch whose weights were kept."""
+    """Loss and accuracies by epoch, for training and validation; lines mark the epoch kept and where a stage begins."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
     for part, column in (("train", "loss"), ("validation", "val_loss")):
         left.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
@@ -137,7 +159,29 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
+        for first in history["epoch"][history["stage"].diff() > 0]:
+            axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label=f"stage {history['stage'][first - 1]} begins")
         axes.legend(fontsize=8)
+    return figure
+
+
+def training_size(points: pd.DataFrame, chance: float) -> Figure:
+    """Balanced accuracy by number of training images on a logarithmic axis, a line with 95 % intervals for each way.
+
+    points: columns images, way, value, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(6, 3.8))
+    for number, (way, own) in enumerate(points.groupby("way", sort=False)):
+        own = own.sort_values("images")
+        nudged = own["images"] * 1.03 ** (number - 1)  # so that intervals do not lie upon each other
+        errors = [own["value"] - own["low"], own["high"] - own["value"]]
+        axes.errorbar(nudged, own["value"], errors, marker="os^Dv"[number % 5], capsize=3, label=way)
+    axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
+    axes.set(xscale="log", xlabel="training images", ylabel="balanced accuracy on test, with 95 % interval")
+    axes.set_title("Balanced accuracy by training size")
+    axes.set_xticks(sorted(points["images"].unique()), [f"{count:,}" for count in sorted(points["images"].unique())])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -180,33 +224,57 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
 
 def roc_and_precision_recall(curves: dict[str, dict], images: int) -> Figure:
     """One-against-rest ROC and precision-recall curves, as `metrics.curves` gives them, with areas in the legend."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
-    for name, curve in curves.items():
-        malignant = {"color": "black", "linestyle": "--"}
-        style = malignant if name == "malignant" else {"color": COLOURS[name.upper()]}
-        roc, precision = (f"{name}: {_area(curve, key)}" for key in ("auc", "average_precision"))
-        left.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=roc, **style)
-        # Between two thresholds there is no precision in between: the curve is a staircase (Davis and Goadrich 2006).
-        right.plot(curve["recall"], curve["precision"], label=precision, drawstyle="steps-post", **style)
-    left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
-    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC on {images:,} test images")
-    right.set(
-        xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall on the same", ylim=(0, 1.02)
-    )
-    left.legend(title="AUC [95 % interval]", fontsize=8)
-    right.legend(title="average precision [95 % interval]", fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    malignant = {"color": "black", "linestyle": "--"}
+    styles = {name: malignant if name == "malignant" else {"color": COLOURS[name.upper()]} for name in curves}
+    return _curves(curves, styles, f"ROC on {images:,} test images")
+
+
+def malignancy_curves(curves: dict[str, dict], images: int, malignant: int) -> Figure:
+    """ROC and precision-recall curves of several models for malignant against benign, with areas in the legend.
+
+    curves: by model, as `metrics.curves` gives them under `malignant`; malignant: how many of the images are so.
+    """
+    looks = model_looks(list(curves))
+    styles = {name: {key: look[key] for key in ("color", "linestyle")} for name, look in looks.items()}
+    figure = _curves(curves, styles, f"ROC on {images:,} test images, {malignant:,} malignant")
+    figure.axes[1].axhline(malignant / images, color=NEUTRAL, linewidth=1, linestyle=":")
     return figure
 
 
-def malignancy_roc(curves: dict[str, dict]) -> Figure:
-    """ROC curves of several models for malignant against benign; `curves` by model, as `metrics.curves` gives them."""
-    figure, axes = plt.subplots(figsize=(5.6, 4.8))
-    for (name, curve), colour in zip(curves.items(), sns.color_palette("colorblind"), strict=False):
-        label = f"{name}: {_area(curve, 'auc')}"
-        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=colour, label=label)
-    axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="Malignant against benign, on test")
-    axes.legend(title="AUC [95 % interval]", fontsize=8, loc="lower right")
+def _curves(curves: dict[str, dict], styles: dict[str, dict], title: str) -> Figure:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
+    for name, curve in curves.items():
+        areas = f"{name}: {_area(curve, 'auc')}; {_area(curve, 'average_precision')}"
+        left.plot(curve["false_positive_rate"], curve["true_positive_rate"], **styles[name])
+        # Between two thresholds there is no precision in between: the curve is a staircase (Davis and Goadrich 2006).
+        right.plot(curve["recall"], curve["precision"], label=areas, drawstyle="steps-post", **styles[name])
+    left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=title)
+    right.set(
+        xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall on the same", ylim=(0, 1.02)
+    )
+    title = "AUC; average precision [95 % intervals]"
+    right.legend(title=title, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), alignment="left")
+    return figure
+
+
+def decision_curves(panels: Mapping[str, Mapping[str, pd.DataFrame]], images: int) -> Figure:
+    """Net benefit against threshold, a panel each: models by name, as `metrics.decision_curve` gives them.
+
+    Shaded are the 95 % intervals; dotted is treating every image, and 0 is treating none.
+    """
+    figure, row = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.8), squeeze=False, sharey=True)
+    for axes, (title, models) in zip(row[0], panels.items(), strict=True):
+        for (name, curve), look in zip(models.items(), model_looks(list(models)).values(), strict=True):
+            axes.plot(curve.index, curve["value"], color=look["color"], linestyle=look["linestyle"], label=name)
+            axes.fill_between(curve.index, curve["low"], curve["high"], color=look["color"], alpha=0.15, linewidth=0)
+        axes.plot(curve.index, curve["all"], color=NEUTRAL, linestyle=":", label="treat all")
+        axes.axhline(0, color=NEUTRAL, linewidth=1, label="treat none")
+        highest = max(model["high"].max() for model in models.values())
+        axes.set(title=f"{title}, {images:,} test images", xlabel="threshold probability of malignancy")
+        axes.set_ylim(-0.15 * highest, 1.1 * highest)
+        axes.legend(fontsize=8, loc="upper right")
+    row[0, 0].set_ylabel("net benefit (true positives per image)")
     return figure
 
 
@@ -216,8 +284,100 @@ def recall_heatmap(recalls: pd.DataFrame) -> Figure:
     sns.heatmap(
         100 * recalls, annot=True, fmt=".0f", cmap="Blues", vmin=0, vmax=100, ax=axes, cbar_kws={"label": "recall (%)"}
     )
-    axes.set(title="Recall on test by diagnosis", xlabel="", ylabel="")
+    axes.set(title="Recall on test by class", xlabel="", ylabel="")
     axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def agreement(kappa: pd.DataFrame) -> Figure:
+    """Cohen's kappa of each pair of models, as `metrics.agreement` gives it, below the diagonal."""
+    return _pairs(kappa, ".2f", "Agreement of the answers on test", "Cohen's kappa", cmap="Blues", vmin=0, vmax=1)
+
+
+def differences(table: pd.DataFrame, label: str, title: str, level: float = 0.05) -> Figure:
+    """What `metrics.pairwise` gives, in points of a hundred: the model of the column minus that of the row.
+
+    A star where the interval leaves out zero; two where Holm's p is also below `level`.
+    """
+    names = list(dict.fromkeys([*table["first"], *table["second"]]))
+    points, words = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
+    for pair in table.to_dict("records"):
+        value = 100 * pair["value"]
+        stars = (1 + (pair["p_holm"] < level)) * (pair["low"] > 0 or pair["high"] < 0)
+        points.loc[pair["second"], pair["first"]] = value
+        words.loc[pair["second"], pair["first"]] = f"{value:+.1f}" + "*" * stars
+    return _pairs(points, "", title, label, annot=words, cmap="PuOr", vmin=-MOST_POINTS, vmax=MOST_POINTS)
+
+
+def _pairs(
+    table: pd.DataFrame, fmt: str, title: str, label: str, annot: bool | pd.DataFrame = True, **colours
+) -> Figure:
+    """Lower triangle of a square table, a cell a pair."""
+    size = len(table)
+    figure, axes = plt.subplots(figsize=(3.2 + 0.62 * size, 2.4 + 0.36 * size))
+    above = np.triu(np.ones((size, size), bool))
+    options = {"mask": above, "linewidths": 1, "annot_kws": {"fontsize": 8}, "cbar_kws": {"label": label}}
+    sns.heatmap(table, annot=annot, fmt=fmt, ax=axes, **options, **colours)
+    axes.set(title=title, xlim=(0, size - 1), ylim=(size, 1))
+    axes.tick_params(axis="y", rotation=0)
+    plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    return figure
+
+
+def cost(table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str) -> Figure:
+    """A figure with its interval against what it costs, a panel a kind of cost, on logarithmic axes.
+
+    table: a row a model, with columns value, low, high and one for each of `costs`; costs: axis label by column.
+    Names stand in a column of their own at the right, where they cannot collide, joined to their marks by lines.
+    """
+    figure, row = plt.subplots(1, len(costs), figsize=(3.4 * len(costs) + 2.6, 4), sharey=True, squeeze=False)
+    looks = model_looks(list(table.index))
+    for axes, (column, unit) in zip(row[0], costs.items(), strict=True):
+        for name, model in table.iterrows():
+            bars = [[model["value"] - model["low"]], [model["high"] - model["value"]]]
+            look = {"color": looks[name]["color"], "marker": looks[name]["marker"]}
+            axes.errorbar(model[column], model["value"], yerr=bars, capsize=3, **look)
+        ends = np.log10([0.8 * table[column].min(), 1.25 * table[column].max()])
+        axes.set(xscale="log", xlabel=unit, xlim=(10 ** np.floor(ends[0]), 10 ** np.ceil(ends[1])))
+        axes.xaxis.set_major_formatter("{x:,.9g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    row[0, 0].set(ylabel=label, title=title)
+    figure.get_layout_engine().set(wspace=0.06)
+    _name_at_the_right(row[0, -1], table[column], table["value"], looks)
+    return figure
+
+
+def _name_at_the_right(axes: Axes, across: pd.Series, up: pd.Series, looks: dict[str, dict]) -> None:
+    """Write the index of `up` to the right of the axes, in order of height and at least a line apart."""
+    up = up.sort_values()
+    low, high = axes.get_ylim()
+    gap = 0.065 * (high - low) * np.arange(len(up))
+    for name, place in zip(up.index, isotonic_regression(up.to_numpy() - gap) + gap, strict=True):
+        axes.annotate(
+            name,
+            (across[name], up[name]),
+            (1.06, (place - low) / (high - low)),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": looks[name]["color"], "linewidth": 0.5, "shrinkB": 4},
+        )
+
+
+def before_and_after(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str], label: str, title: str) -> Figure:
+    """Two figures a row with their 95 % intervals, one above the other (index: name; columns value, low, high).
+
+    names: what `before` and `after` are called in the legend.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(before) + 1.5))
+    places = np.arange(len(before))
+    for table, shift, name, mark, colour in zip(
+        (before, after), (-0.14, 0.14), names, ("o", "s"), (MODEL_COLOURS[1], MODEL_COLOURS[0]), strict=True
+    ):
+        bars = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
+        axes.errorbar(table["value"], places + shift, xerr=bars, fmt=mark, color=colour, capsize=3, label=name)
+    axes.set(yticks=places, yticklabels=before.index, xlabel=label, title=title, ylim=(len(before) - 0.5, -0.5))
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 
@@ -226,21 +386,23 @@ def reliability(table: pd.DataFrame, ece: dict) -> Figure:
 
     table: what `metrics.reliability` gives; ece: expected calibration error with its interval.
     """
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(4.6, 5), sharex=True, gridspec_kw={"height_ratios": [3, 1]})
-    filled = table[table["images"] > 0]
-    errors = np.abs(filled[["low", "high"]].to_numpy().T - filled["accuracy"].to_numpy())
-    top.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="perfect")
-    top.errorbar(
-        filled["confidence"], filled["accuracy"], yerr=errors, fmt="o", color="#0072B2", capsize=3, label="model"
-    )
-    top.set(
-        ylabel="share that was right",
-        ylim=(0, 1.02),
-        title=f"Reliability on test\nECE {with_interval(ece)}",
-    )
-    top.legend(fontsize=8)
-    bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)
-    bottom.set(xlabel="probability of the answer given", ylabel="images", xlim=(0, 1))
+    return reliabilities({"Reliability on test": (table, ece)})
+
+
+def reliabilities(panels: Mapping[str, tuple[pd.DataFrame, dict]]) -> Figure:
+    """What `reliability` draws, side by side: the table and the calibration error of each panel, by title."""
+    size, heights = (4.6 * len(panels), 5), {"height_ratios": [3, 1]}
+    figure, rows = plt.subplots(2, len(panels), figsize=size, sharex=True, gridspec_kw=heights, squeeze=False)
+    for (title, (table, ece)), top, bottom in zip(panels.items(), *rows, strict=True):
+        filled = table[table["images"] > 0]
+        errors = np.abs(filled[["low", "high"]].to_numpy().T - filled["accuracy"].to_numpy())
+        options = {"fmt": "o", "color": "#0072B2", "capsize": 3, "label": "model"}
+        top.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="perfect")
+        top.errorbar(filled["confidence"], filled["accuracy"], yerr=errors, **options)
+        top.set(ylabel="share that was right", ylim=(0, 1.02), title=f"{title}\nECE {with_interval(ece)}")
+        top.legend(fontsize=8)
+        bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)
+        bottom.set(xlabel="probability of the answer given", ylabel="images", xlim=(0, 1))
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import numpy as np
@@ -393,7 +394,8 @@ def test_judge_chooses_on_validation_and_judges_test():
     judged = metrics.judge(table, classes, dict(zip(table["image_id"], p.lesions, strict=True)), 0.8, 50)
     threshold = metrics.operating_threshold(p.subset(np.arange(100)), 0.8)
     validation, test = (metrics.evaluate(p.subset(np.arange(k, k + 100)), threshold, 50) for k in (0, 100))
-    assert judged == {"threshold": threshold, "validation": validation["test"], **test}
+    chosen = {"threshold": threshold, "temperature": metrics.temperature(p.subset(np.arange(100)))}
+    assert judged == {**chosen, "validation": validation["test"], **test}
 
 
 @settings(deadline=None)
@@ -420,6 +422,250 @@ def test_threshold_is_the_largest_that_reaches_the_sensitivity(scores, sensitivi
 def test_threshold_for_an_impossible_sensitivity(sensitivity):
     with pytest.raises(StudyError, match="above 0 and at most 1"):
         metrics.operating_threshold(random_predictions(50, 0), sensitivity)
+
+
+# Temperature and ensemble
+
+
+@pytest.mark.parametrize("known", [0.5, 1.0, 2.5])
+def test_temperature_is_recovered(known):
+    """Labels are drawn from softmax(logits), the model says softmax(known * logits): `known` undoes it."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1, (20_000, 3))
+    truth = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (truth.cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
+    said = truth**known / (truth**known).sum(axis=1, keepdims=True)
+    predictions = make(labels, said)
+    assert metrics.temperature(predictions) == pytest.approx(known, rel=0.04)
+    undone = metrics.calibrated(predictions, known)
+    assert undone.probabilities == pytest.approx(truth, abs=2e-3)  # what is below SMALLEST is lost
+    assert (undone.predicted == predictions.predicted).all()
+    assert values(undone)["ece"] < 0.02
+
+
+def test_temperature_by_hand():
+    """Two classes at logits (1, 0), three of four right: the best probability is 3/4, so T = 1 / log 3."""
+    said = 1 / (1 + np.exp(-1))
+    predictions = make([0, 0, 0, 1], [[said, 1 - said]] * 4)
+    assert metrics.temperature(predictions) == pytest.approx(1 / np.log(3), abs=1e-4)
+
+
+def test_temperature_stays_within_its_bounds_and_takes_zeros():
+    sure = make([0, 1], [[1, 0], [0, 1]])
+    assert metrics.TEMPERATURES[0] <= metrics.temperature(sure) < 0.5  # all that low are equally good
+    wrong = make([1, 0], [[1, 0], [0, 1]])
+    assert metrics.temperature(wrong) == pytest.approx(metrics.TEMPERATURES[1], rel=0.01)
+    assert metrics.calibrated(wrong, 20).probabilities[0, 1] > 0.3
+
+
+def test_an_ensemble_is_the_mean_of_its_members():
+    one, other = make([0, 1], [[0.9, 0.1], [0.6, 0.4]]), make([0, 1], [[0.5, 0.5], [0.2, 0.8]])
+    assert metrics.ensemble([one, other]).probabilities.tolist() == [[0.7, 0.3], [0.4, pytest.approx(0.6)]]
+    assert metrics.ensemble([one]).probabilities.tolist() == one.probabilities.tolist()
+    with pytest.raises(StudyError, match="same images in the same order"):
+        metrics.ensemble([one, make([1, 0], [[0.5, 0.5]] * 2)])
+
+
+# Pairs of models
+
+
+def answering(right, lesions=None):
+    """A model that is right where `right` says so, for images that are all of class a."""
+    right = np.asarray(right, bool)
+    return make(np.zeros(len(right), int), np.c_[right, ~right], lesions)
+
+
+def test_mcnemar_by_hand():
+    """One lesion is won by the first and nine by the second: 2 (1 + 10) / 2**10."""
+    first, second = np.r_[1, [0] * 9, [1] * 20, [0] * 5], np.r_[0, [1] * 9, [1] * 20, [0] * 5]
+    found = metrics.mcnemar(answering(first), answering(second))
+    assert found == {"lesions_first": 1, "lesions_second": 9, "p": pytest.approx(22 / 1024)}
+    assert metrics.mcnemar(answering(second), answering(first))["p"] == pytest.approx(22 / 1024)
+    none = {"lesions_first": 0, "lesions_second": 0, "p": 1.0}
+    assert metrics.mcnemar(answering(first), answering(first)) == none
+
+
+def test_mcnemar_gives_a_lesion_one_verdict():
+    lesions = ["a"] * 3 + ["b"] * 2 + ["c"] * 2
+    # Lesion a: 2 images to 1. Lesion b: one each, so none wins. Lesion c: 2 to 0.
+    first, second = answering([1, 1, 0, 1, 0, 1, 1], lesions), answering([0, 0, 1, 0, 1, 0, 0], lesions)
+    assert metrics.mcnemar(first, second) == {"lesions_first": 2, "lesions_second": 0, "p": 0.5}
+
+
+def test_mcnemar_holds_its_level_by_lesion_and_not_by_image():
+    """Two equally good models whose answers are the same for all of a lesion's six images."""
+    random, called = np.random.default_rng(0), np.zeros(2)
+    for _ in range(200):
+        models, lesions = [np.repeat(random.random(60) < 0.7, 6) for _ in range(2)], np.repeat(np.arange(60), 6)
+        for way, units in enumerate((lesions, None)):
+            called[way] += metrics.mcnemar(*(answering(right, units) for right in models))["p"] < 0.05
+    assert called[0] / 200 < 0.07
+    assert called[1] / 200 > 0.3
+
+
+def test_holm_by_hand():
+    # 4 x 0.005, 3 x 0.01, 2 x 0.03, then 0.04 which may not fall below the one before it.
+    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert metrics.holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert metrics.holm([]).shape == (0,)
+
+
+def test_holm_calls_something_different_in_one_study_of_twenty():
+    p_values = np.random.default_rng(0).random((4000, 10))
+    assert np.mean([metrics.holm(row).min() < 0.05 for row in p_values]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_pairwise_has_every_pair_once_and_agrees_with_one_pair():
+    models = {f"skill {k}": random_predictions(300, 21, skill=k) for k in (3, 2, 1)}
+    table = metrics.pairwise(models, "accuracy", 100)
+    assert list(zip(table["first"], table["second"], strict=True)) == [
+        ("skill 3", "skill 2"),
+        ("skill 3", "skill 1"),
+        ("skill 2", "skill 1"),
+    ]
+    for row in table.to_dict("records"):
+        pair = models[row["first"]], models[row["second"]]
+        difference = metrics.paired_difference(*pair, "accuracy", 100)
+        assert {key: row[key] for key in difference} == difference
+        assert {key: row[key] for key in ("lesions_first", "lesions_second", "p")} == metrics.mcnemar(*pair)
+    assert table["p_holm"].tolist() == metrics.holm(table["p"]).tolist()
+    assert len(metrics.pairwise({"alone": models["skill 1"]}, resamples=10)) == 0
+    with pytest.raises(StudyError, match="same images in the same order"):
+        metrics.pairwise({"one": models["skill 1"], "other": random_predictions(200, 21)}, resamples=10)
+
+
+def test_interval_of_a_difference_covers_it_and_shared_luck_narrows_it():
+    """Both models are right where a lesion is easy (chance 0.6); where it is not, with chances 0.5 and 0.2."""
+    random, covered, studies = np.random.default_rng(0), 0, 200
+    for study in range(studies):
+        lesions = np.repeat(np.arange(100), random.integers(1, 5, 100))
+        easy, luck = random.random(100) < 0.6, random.random((2, 100))
+        models = [answering((easy | (luck[k] < chance))[lesions], lesions) for k, chance in enumerate((0.5, 0.2))]
+        found = metrics.paired_difference(*models, "accuracy", 200, seed=study)
+        covered += found["low"] <= 0.4 * (0.5 - 0.2) <= found["high"]
+    assert 0.90 < covered / studies < 0.985
+    singles = [metrics.measure(model, "accuracy", resamples=200) for model in models]
+    assert width(found) < 0.9 * np.hypot(*map(width, singles))
+
+
+def test_measure_is_the_figure_of_the_whole_judgement():
+    p = random_predictions(300, 22)
+    judged = metrics.evaluate(p, 0.4, 100)["test"]
+    for name in ("ece", "balanced_accuracy", "malignant_sensitivity"):
+        assert metrics.measure(p, name, 0.4, 100) == judged[name]
+
+
+def test_agreement_is_cohens_kappa():
+    # Both say a in half of the images, and 6 of 8 answers agree: (6/8 - 1/2) / (1 - 1/2).
+    one, other = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    models = {name: make([0] * 8, np.eye(2)[answers]) for name, answers in (("one", one), ("other", other))}
+    models["constant"] = models["also constant"] = make([0] * 8, np.eye(2)[[0] * 8])
+    table = metrics.agreement(models)
+    assert table.loc["one", "other"] == table.loc["other", "one"] == pytest.approx(0.5)
+    assert np.diag(table).tolist() == [1, 1, 1, 1]
+    assert table.loc["constant", "one"] == 0 and table.loc["constant", "also constant"] == 1
+
+
+def test_what_all_miss_and_what_chance_would_give():
+    labels = np.repeat([0, 1], [4, 2])
+    answers = [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0]]
+    missed, expected = metrics.missed_by_all([make(labels, np.eye(2)[chosen]) for chosen in answers])
+    assert missed.tolist() == [True, False, False, False, False, True]
+    assert expected == pytest.approx((4 * 1 / 2 * 1 / 2 + 2 * 1 / 2 * 1) / 6)
+
+
+# Operating points and decisions
+
+
+def two_sided(n, separation, seed, malignant_share=0.3):
+    """Scores with a known answer: benign N(0, 1), malignant N(separation, 1), squeezed into (0, 1)."""
+    random = np.random.default_rng(seed)
+    malignant = random.random(n) < malignant_share
+    score = 1 / (1 + np.exp(-(random.normal(size=n) + separation * malignant)))
+    return make(np.where(malignant, 0, 1), np.c_[score, 1 - score])
+
+
+@pytest.mark.parametrize(("wanted", "threshold"), [(0.5, 0.2), (0.75, 0.3), (0.76, 0.4), (1.0, 0.4)])
+def test_specific_threshold_by_hand(wanted, threshold):
+    scores = [0.1, 0.2, 0.3, 0.4, 0.35, 0.9]
+    p = make([1, 1, 1, 1, 0, 0], np.c_[scores, 1 - np.array(scores)])
+    found = metrics.specific_threshold(p, wanted)
+    assert found > threshold and found == pytest.approx(threshold)
+    assert values(p, found)["malignant_specificity"] >= wanted
+    assert values(p, threshold)["malignant_specificity"] < wanted
+
+
+def test_specific_threshold_refuses_what_cannot_be():
+    with pytest.raises(StudyError, match="above 0 and at most 1"):
+        metrics.specific_threshold(random_predictions(50, 0), 90)
+    with pytest.raises(StudyError, match="No image is benign"):
+        metrics.specific_threshold(make([0, 0], [[0.5, 0.5]] * 2))
+
+
+def test_operating_points_of_two_normal_distributions():
+    """At specificity s the sensitivity is P(N(2, 1) > z_s), and the other way round; the AUC is P(N(2, 2) > 0)."""
+    normal = NormalDist()
+    parts = two_sided(20_000, 2, 0), two_sided(20_000, 2, 1)
+    table = metrics.compare_malignancy(parts, parts, 50)
+    found = table["first"]["value"]
+    assert found["ranking", "AUC"] == pytest.approx(normal.cdf(2 / np.sqrt(2)), abs=0.01)
+    for share in (0.9, 0.95):
+        other = normal.cdf(2 - normal.inv_cdf(share))
+        for kind, opposite in (("specificity", "sensitivity"), ("sensitivity", "specificity")):
+            point = f"{100 * share:.0f} % {kind}"
+            assert found[point, kind] == pytest.approx(share, abs=0.015)
+            assert found[point, opposite] == pytest.approx(other, abs=0.03)
+    assert (table["difference"] == 0).all(axis=None)
+    assert (table["first"]["low"] < found).all() and (found < table["first"]["high"]).all()
+
+
+def test_a_two_class_model_is_compared_with_summed_classes():
+    summed = random_predictions(400, 23, skill=1), random_predictions(400, 24, skill=1)
+    dedicated = []
+    for p in summed:
+        score = np.clip(p.malignant_score + 0.2 * p.is_malignant, 0, 1)
+        chances = np.c_[1 - score, score]
+        dedicated.append(Predictions(p.is_malignant.astype(int), chances, p.lesions, ("b", "m"), (False, True)))
+    table = metrics.compare_malignancy(tuple(dedicated), summed, 200)
+    test = metrics.evaluate(summed[1], 0.5, 200)["test"]
+    assert table["second"].loc[("ranking", "AUC")].to_dict() == pytest.approx(test["malignant_auc"])
+    assert table.loc[("ranking", "AUC"), ("difference", "low")] > 0
+    average_precision = sk.average_precision_score(summed[1].is_malignant, summed[1].malignant_score)
+    assert table.loc[("ranking", "average precision"), ("second", "value")] == pytest.approx(average_precision)
+    with pytest.raises(StudyError, match="same images in the same order"):
+        metrics.compare_malignancy(tuple(dedicated), summed[::-1], 10)
+
+
+def test_decision_curve_of_a_perfect_and_of_a_useless_model():
+    labels, thresholds = np.repeat([0, 1], [25, 75]), np.array([0.1, 0.2, 0.5])
+    perfect = metrics.decision_curve(make(labels, np.eye(2)[labels]), thresholds, 50)
+    assert perfect["value"].tolist() == [0.25] * 3  # a quarter is malignant, and nobody is treated in vain
+    useless = metrics.decision_curve(make(labels, [[0.25, 0.75]] * 100), thresholds, 50)
+    everybody = [0.25 - 0.75 / 9, 0.25 - 0.75 / 4, 0.25 - 0.75]
+    assert useless["all"].tolist() == perfect["all"].tolist() == pytest.approx(everybody)
+    assert useless["value"].tolist() == pytest.approx([*everybody[:2], 0])  # all are treated, then none
+    assert useless.index.tolist() == thresholds.tolist()
+
+
+def test_decision_curve_by_hand_and_its_interval():
+    p = make([0, 0, 1, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]])
+    found = metrics.decision_curve(p, np.array([0.25, 0.5]), 2000)
+    assert found["value"].tolist() == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
+    assert ((found["low"] < found["value"]) & (found["value"] < found["high"])).all()
+    assert found.loc[0.25, ["low", "high"]].tolist() == pytest.approx([-2 / 15, 14 / 15], abs=0.15)
+
+
+def test_interval_of_the_net_benefit_covers_it():
+    """Scores are 0.8 or 0.2; three in ten are malignant, and of these 0.7 score high, of the benign 0.1."""
+    truth, covered = 0.3 * 0.7 - 0.7 * 0.1 * (0.4 / 0.6), 0
+    for study in range(200):
+        random = np.random.default_rng(study)
+        malignant = random.random(300) < 0.3
+        score = np.where(random.random(300) < np.where(malignant, 0.7, 0.1), 0.8, 0.2)
+        p = make(np.where(malignant, 0, 1), np.c_[score, 1 - score])
+        found = metrics.decision_curve(p, np.array([0.4]), 200, seed=study).iloc[0]
+        covered += found["low"] <= truth <= found["high"]
+    assert 0.90 < covered / 200 < 0.985
 
 
 # Groups

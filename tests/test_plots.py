@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers import plots
+from helpers import metrics, plots
 from helpers.datasets import diagnoses
 from helpers.metrics import Predictions, confusion, curves, reliability
 
@@ -46,6 +48,25 @@ def predictions() -> Predictions:
     chances = random.dirichlet(np.ones(3), 60) + np.eye(3)[labels]
     lesion = np.array([f"l{k}" for k in range(60)])
     return Predictions(labels, chances / 2, lesion, tuple(CODES), (True, True, False))
+
+
+@pytest.fixture
+def models(predictions) -> dict[str, Predictions]:
+    """Three models that answer the same 60 images, each with other luck."""
+    order = np.random.default_rng(1).permuted(np.tile(np.arange(3), (60, 1)), axis=1)
+    shuffled = np.take_along_axis(predictions.probabilities, order, axis=1)
+    parts = predictions.probabilities, shuffled, np.full((60, 3), 1 / 3)
+    names = ("CNN", "MobileNet, frozen", "majority class")
+    return {name: replace(predictions, probabilities=part) for name, part in zip(names, parts, strict=True)}
+
+
+def assert_apart(shown: list[matplotlib.text.Text]):
+    """No two pieces of text on a figure lie on each other."""
+    shown[0].figure.canvas.draw()
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in shown]  # without the line that leads to it
+    for k, box in enumerate(boxes):
+        for other in range(k):
+            assert not box.overlaps(boxes[other]), f"{shown[k].get_text()!r} lies on {shown[other].get_text()!r}"
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "isic2019"])
@@ -130,9 +151,22 @@ def test_curves_come_with_areas_intervals_and_n(predictions):
 
 def test_malignancy_has_one_curve_a_model(predictions):
     malignant = curves(predictions, 50)["malignant"]
-    figure = plots.malignancy_roc({"CNN": malignant, "floor": malignant})
-    assert "CNN: " in texts(figure) and len(figure.axes[0].lines) == 3
+    figure = plots.malignancy_curves({"CNN": malignant, "floor": malignant}, 60, 40)
+    words = texts(figure)
+    assert "CNN: " in words and "60 test images, 40 malignant" in words
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3]
+    assert list(figure.axes[1].lines[-1].get_ydata()) == [40 / 60] * 2  # the precision of calling all malignant
     assert_every_axis_is_labelled(figure)
+
+
+def test_a_task_of_two_classes_has_colours():
+    assert len(set(plots.class_colours(["benign", "malignant"]))) == 2
+
+
+def test_no_two_models_look_alike():
+    looks = plots.model_looks([str(k) for k in range(21)])
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == 21
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 21
 
 
 def test_recall_heatmap_is_in_percent():
@@ -145,6 +179,62 @@ def test_reliability_leaves_out_empty_bins(predictions):
     figure = plots.reliability(table, {"value": 0.123, "low": 0.1, "high": 0.2})
     assert "ECE 0.123 [0.100, 0.200]" in texts(figure)
     assert len(figure.axes[1].patches) == (table.images > 0).sum()
+
+
+def test_reliabilities_stand_side_by_side(predictions):
+    panel = (reliability(predictions), {"value": 0.1, "low": 0.05, "high": 0.2})
+    figure = plots.reliabilities({"before": panel, "after": panel})
+    assert len(figure.axes) == 4 and "before\nECE 0.100 [0.050, 0.200]" in texts(figure)
+
+
+def test_before_and_after_have_a_mark_each():
+    before = pd.DataFrame({"value": [0.3, 0.2], "low": [0.2, 0.1], "high": [0.4, 0.3]}, index=["CNN", "floor"])
+    figure = plots.before_and_after(before, before / 2, ("as it is", "scaled"), "ECE", "Calibration")
+    one, other = figure.axes[0].containers
+    assert list(one.lines[0].get_xdata()) == [0.3, 0.2] and list(other.lines[0].get_xdata()) == [0.15, 0.1]
+    assert all(word in texts(figure) for word in ("CNN", "as it is", "scaled", "Calibration", "ECE"))
+
+
+def test_a_pair_shows_column_minus_row_with_its_stars():
+    pairs = pd.DataFrame(
+        {
+            "first": ["a", "a", "b"],
+            "second": ["b", "c", "c"],
+            "value": [0.05, 0.1, -0.02],
+            "low": [0.01, 0.02, -0.1],
+            "high": [0.09, 0.2, 0.1],
+            "p_holm": [0.2, 0.001, 0.001],
+        }
+    )
+    figure = plots.differences(pairs, "points", "Every pair")
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == ["+5.0*", "+10.0**", "-2.0"]  # no star without an interval that leaves out zero
+    colours = figure.axes[0].collections[0].get_array().reshape(3, 3)
+    assert colours[1, 0] == pytest.approx(5) and colours.mask[0].all()
+
+
+def test_agreement_is_shown_once_a_pair(models):
+    figure = plots.agreement(metrics.agreement(models))
+    assert len(figure.axes[0].texts) == 3 and "Cohen's kappa" in texts(figure)
+
+
+def test_decision_curves_have_a_panel_each_and_both_simple_rules(models):
+    benefit = {name: metrics.decision_curve(model, resamples=20) for name, model in models.items()}
+    figure = plots.decision_curves({"one": benefit, "other": benefit}, 60)
+    assert len(figure.axes) == 2 and all(len(axes.lines) == 3 + 2 for axes in figure.axes)
+    assert all(word in texts(figure) for word in ("one, 60 test images", "treat all", "treat none"))
+    assert_every_axis_is_labelled(figure)
+
+
+def test_names_beside_costs_never_collide():
+    names = [f"a model with a long name, {k}" for k in range(12)]
+    table = pd.DataFrame({"value": 0.7, "ms": np.geomspace(0.1, 90, 12), "weights": 1e5}, index=names)
+    table = table.assign(low=table.value - 0.05, high=table.value + 0.05)
+    figure = plots.cost(table, {"ms": "ms an image", "weights": "weights"}, "balanced accuracy", "Title")
+    words = texts(figure)
+    assert all(name in words for name in names) and "ms an image" in words and "balanced accuracy" in words
+    assert_apart(figure.axes[1].texts)
+    assert_apart([tick for tick in figure.axes[0].get_xticklabels() if 0.1 <= tick.get_position()[0] <= 100])
 
 
 def test_training_gaps_have_a_panel_a_model():
