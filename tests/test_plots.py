@@ -116,7 +116,7 @@ def test_colour_distributions_draw_each_class_in_each_channel():
 
 def test_learning_curves_mark_the_kept_epoch():
     columns = ["loss", "val_loss", "accuracy", "val_accuracy", "val_balanced_accuracy"]
-    history = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.1, 0.2, 0.3] for name in columns}})
+    history = pd.DataFrame({"epoch": [1, 2, 3], "stage": 1, **{name: [0.1, 0.2, 0.3] for name in columns}})
     figure = plots.learning_curves(history, 2)
     assert "kept: epoch 2" in texts(figure) and "validation, balanced" in texts(figure)
     assert all(list(axes.lines[-1].get_xdata()) == [2, 2] for axes in figure.axes)
