@@ -1,50 +1,76 @@
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
-from helpers.images import PixelCache
-from helpers.models import RandomSymmetry, cnn
-from helpers.study import ROOT, StudyError, set_seed
-from helpers.training import (
-    Batches,
-    Recipe,
-    Samples,
-    class_weights,
-    fit,
-    part_samples,
-    predict,
-    predictions_table,
-    save_model,
+from helpers.models import (
+    ORDERS,
+    READINGS,
+    MapToSequence,
+    classifier,
+    cnn,
+    convolution_trunk,
+    mobilenet,
+    mobilenet_trunk,
+    pool,
+    read_as_sequence,
+    set_trainable,
+    weights_file,
+    weights_sha256,
 )
+from helpers.study import StudyError, file_sha256, set_seed
 
-RECIPE = Recipe(
-    epochs=6, batch_size=8, learning_rate=1e-2, weight_decay=1e-4, imbalance="class_weight", patience=6, seed=0
-)
-
-
-def bright_or_dark(count=64, side=16, seed=0):
-    """Images of class 1 are brighter than those of class 0; a quarter is of class 1."""
-    random = np.random.default_rng(seed)
-    labels = (np.arange(count) % 4 == 0).astype(np.int64)
-    pixels = random.integers(0, 120, (count, side, side, 3)) + 100 * labels[:, None, None, None]
-    return Samples(pixels.astype(np.uint8), np.arange(count), labels)
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
-def small_cnn(**options):
-    return cnn(16, 2, [4, 8], dense_units=8, **options)
+def cnn_lstm(reading="rows", order="natural", **options):
+    def trunk(images):
+        return convolution_trunk(images, [4, 8], 1)
+
+    def neck(features):
+        return read_as_sequence(features, reading, 6, order=order, **options)
+
+    return classifier(32, 7, trunk, neck, [8], 0.3, [], 0, "cnn_lstm")
 
 
-def test_shapes_and_probabilities():
-    model = cnn(32, 7, [4, 8, 8], depth=2)
-    out = model.predict(np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8), verbose=0)
+NETWORKS = {
+    "cnn": lambda: cnn(32, 7, [4, 8, 8], depth=2),
+    **{f"cnn_lstm-{reading}": lambda reading=reading: cnn_lstm(reading) for reading in READINGS},
+    "cnn_lstm-deep": lambda: cnn_lstm(lstm_layers=2, bidirectional=True),
+    "mobilenet-1": lambda: mobilenet(32, 7, 1, 0.25),
+    "mobilenet-2": lambda: mobilenet(32, 7, 2, 0.35),
+    "mobilenet_lstm": lambda: classifier(
+        64, 7, lambda images: mobilenet_trunk(images, 1, 0.25, "none", "conv_pw_11_relu"),
+        lambda features: read_as_sequence(features, "snake", 6), [8], 0.3, ["flip"], 0, "cnn_lstm",
+    ),
+}  # fmt: skip
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@each_network
+def test_bytes_go_in_and_probabilities_come_out(name):
+    model = NETWORKS[name]()
+    images = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), np.uint8)
+    out = model.predict(images, verbose=0)
     assert model.input.dtype == "uint8" and out.shape == (5, 7) and out.dtype == np.float32
     assert np.allclose(out.sum(axis=1), 1, atol=1e-5) and (out >= 0).all()
+
+
+@each_network
+def test_a_saved_network_predicts_the_same(name, tmp_path):
+    model = NETWORKS[name]()
+    images = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), np.uint8)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(model.predict(images, verbose=0), loaded.predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn_lstm-rows", "mobilenet-1"])
+def test_the_same_seed_gives_the_same_weights(name):
+    weights = []
+    for seed in (1, 1, 2):
+        set_seed(seed)
+        weights.append(np.concatenate([weight.ravel() for weight in NETWORKS[name]().get_weights()]))
+    assert np.array_equal(weights[0], weights[1]) and not np.array_equal(weights[0], weights[2])
 
 
 def test_depth_adds_convolutions_but_to_the_first_block():
@@ -54,135 +80,174 @@ def test_depth_adds_convolutions_but_to_the_first_block():
     assert convolutions(1) == 3 and convolutions(2) == 5
 
 
+@pytest.mark.parametrize(("stride", "side"), [(1, 8), (2, 4)])
+def test_pooling_lies_between_the_blocks(stride, side):
+    model = cnn(32, 7, [4, 8, 8], stride=stride)
+    assert model.get_layer("head_pool").input.shape[1:] == (side, side, 8)
+
+
 def test_an_image_too_small_for_its_blocks():
-    with pytest.raises(StudyError, match="need images of 32 px or more; side is 16"):
-        cnn(16, 2, [4] * 5)
+    with pytest.raises(StudyError, match="5 blocks at stride 2 need images of 32 px or more; side is 16"):
+        cnn(16, 2, [4] * 5, stride=2)
 
 
-def test_an_unknown_augmentation():
-    with pytest.raises(StudyError, match="augmentation 'mirror': choose one of none, symmetries"):
-        small_cnn(augmentation="mirror")
-
-
-def test_symmetries_are_the_eight_of_the_square_and_off_at_inference():
-    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
-    eight = [np.rot90(turned, k, axes=(1, 2)) for turned in (image, image[:, :, ::-1]) for k in range(4)]
-    layer = RandomSymmetry(seed=0)
-    batch = np.repeat(image, 200, axis=0)
-    drawn = {out.tobytes() for out in np.asarray(layer(batch, training=True))}
-    assert drawn == {np.ascontiguousarray(one[0]).tobytes() for one in eight}
-    assert (np.asarray(layer(batch, training=False)) == batch).all()
-
-
-def test_augmentation_changes_training_and_leaves_prediction():
-    set_seed(0)
-    model, images = small_cnn(dropout=0.0), bright_or_dark().pixels[:8]
-    plain = keras.Model(model.input, model.get_layer("augmentation").output)
-    assert (np.asarray(plain(images, training=False)) == images).all()
-    assert (np.asarray(plain(images, training=True)) != images).any()
-
-
-def test_save_and_load_give_the_same_predictions(tmp_path):
-    model, samples = small_cnn(), bright_or_dark()
-    fit(model, samples, bright_or_dark(seed=1), RECIPE)
-    save_model(model, tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert np.array_equal(predict(model, samples), predict(loaded, samples))
-    assert getattr(loaded, "optimizer", None) is None and model.optimizer is not None
-
-
-def test_the_same_seed_gives_the_same_numbers():
-    out = []
-    for seed in (1, 1, 2):
-        set_seed(seed)
-        model = small_cnn(seed=seed)
-        fit(model, bright_or_dark(), bright_or_dark(seed=1), RECIPE)
-        out.append(predict(model, bright_or_dark(seed=2)))
-    assert np.array_equal(out[0], out[1]) and not np.allclose(out[0], out[2])
-
-
-@pytest.mark.parametrize("imbalance", ["none", "class_weight", "balanced_batches", "focal"])
-def test_fitting_learns_and_keeps_the_best_epoch(imbalance):
-    set_seed(0)
-    model, validation = small_cnn(dropout=0.0), bright_or_dark(seed=1)
-    fitted = fit(model, bright_or_dark(), validation, Recipe(12, 8, 1e-2, 1e-4, imbalance, 12, 0))
-    kept = fitted.history.val_balanced_accuracy.max()
-    recalls = [
-        (predict(model, validation).argmax(1) == validation.labels)[validation.labels == k].mean() for k in (0, 1)
-    ]
-    assert kept > 0.9 and np.isclose(np.mean(recalls), kept)
-    assert fitted.history.val_balanced_accuracy[fitted.training["best_epoch"] - 1] == kept
-    assert fitted.training["weights"] == model.count_params() and fitted.training["images_per_second"] > 0
-
-
-def test_patience_ends_the_training():
-    set_seed(0)
-    recipe = Recipe(50, 8, 1e-9, 0.0, "none", 2, 0)  # so slow that no epoch is better than the first
-    fitted = fit(small_cnn(), bright_or_dark(), bright_or_dark(seed=1), recipe)
-    assert fitted.training == fitted.training | {"epochs": 3, "best_epoch": 1}
+def test_the_pooled_head_is_the_mean_of_the_map():
+    features = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    assert np.allclose(pool(keras.ops.convert_to_tensor(features)), features.mean(axis=(1, 2)), atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("reading", "path"),
     [
-        ({"imbalance": "smote"}, "imbalance 'smote'"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"learning_rate": -1.0}, "above 0"),
+        ("rows", [[0, 1, 2], [3, 4, 5]]),
+        ("columns", [[0, 3], [1, 4], [2, 5]]),
+        ("raster", [[0], [1], [2], [3], [4], [5]]),
+        ("snake", [[0], [1], [2], [5], [4], [3]]),
     ],
 )
-def test_a_senseless_recipe(change, message):
-    values = {name: getattr(RECIPE, name) for name in RECIPE.__dataclass_fields__}
-    with pytest.raises(StudyError, match=message):
-        Recipe(**values | change)
+def test_a_map_of_two_rows_is_read(reading, path):
+    grid = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1)
+    assert np.asarray(MapToSequence(reading)(grid))[0].tolist() == path
 
 
-def test_class_weights_balance_the_classes():
-    labels = np.array([0] * 6 + [1] * 2)
-    weights = class_weights(labels, 2)
-    assert np.allclose(weights, [8 / 12, 8 / 4]) and np.isclose(weights[labels].mean(), 1)
-    assert np.isfinite(class_weights(np.zeros(4, int), 3)).all()  # classes without an image
+def orders(layer, count=6, training=True):
+    """The order in which the cells of a 5 x 5 map come out, for one batch after another."""
+    grid = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1).repeat(3, axis=0)
+    out = [np.asarray(layer(grid, training=training))[..., 0] for _ in range(count)]
+    assert all((batch == batch[0]).all() for batch in out)  # the same order for all images of a batch
+    return [tuple(batch[0].astype(int)) for batch in out]
 
 
-def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
-    batches = Batches(bright_or_dark(), 2, RECIPE)
-    first = batches.order.copy()
-    batches.on_epoch_end()
-    assert sorted(first) == sorted(batches.order) == list(range(64)) and (first != batches.order).any()
-    images, targets, weights = batches[0]
-    assert images.dtype == np.uint8 and targets.shape == (8, 2) and weights.shape == (8,)
-    assert len(batches) == 8
-    again = Batches(bright_or_dark(), 2, RECIPE)
-    assert (again.order == first).all()
+def test_shuffled_orders_really_shuffle():
+    natural = tuple(range(25))
+    assert set(orders(MapToSequence("raster"))) == {natural}
+    (fixed,) = set(orders(MapToSequence("raster", "fixed")))
+    assert fixed != natural and sorted(fixed) == list(natural)
+    assert set(orders(MapToSequence("raster", "fixed"), training=False)) == {fixed}
+    fresh = orders(MapToSequence("raster", "fresh"))
+    assert len(set(fresh)) == len(fresh) and all(sorted(order) == list(natural) for order in fresh)
+    assert set(orders(MapToSequence("raster", "fresh"), training=False)) == {natural}
 
 
-def test_balanced_batches_show_each_class_as_often():
-    samples = bright_or_dark(4000, side=1)
-    batches = Batches(samples, 2, Recipe(1, 8, 1e-3, 0.0, "balanced_batches", 1, 0))
-    assert abs(samples.labels[batches.order].mean() - 0.5) < 0.03 and len(batches[0]) == 2
+def test_a_fixed_order_survives_saving(tmp_path):
+    model = cnn_lstm("raster", "fixed")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(model.predict(IMAGES, verbose=0), loaded.predict(IMAGES, verbose=0))
+    assert not np.allclose(model.predict(IMAGES, verbose=0), cnn_lstm("raster").predict(IMAGES, verbose=0))
 
 
-def test_parts_of_the_split_find_their_pixels():
-    cache = PixelCache(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array(["a", "b", "c"]))
-    split = pd.DataFrame({"image_id": ["c", "a"], "label": ["mel", "nv"], "part": ["test", "test"]})
-    samples = part_samples(split, cache, ["mel", "nv"], "test")
-    assert samples.rows.tolist() == [2, 0] and samples.labels.tolist() == [0, 1]
-    with pytest.raises(StudyError, match="no images in its train part"):
-        part_samples(split, cache, ["mel", "nv"], "train")
-    table = predictions_table(split, "test", np.array([[0.25, 0.75], [1.0, 0.0]]), ["mel", "nv"])
-    assert table.to_dict("list") == {
-        "image_id": ["c", "a"],
-        "part": ["test", "test"],
-        "label": ["mel", "nv"],
-        "mel": [0.25, 1.0],
-        "nv": [0.75, 0.0],
+@pytest.mark.parametrize(("option", "known"), [({"reading": "spiral"}, READINGS), ({"order": "random"}, ORDERS)])
+def test_an_unknown_reading_or_order(option, known):
+    with pytest.raises(StudyError, match=", ".join(known)):
+        MapToSequence(**option)
+
+
+def trainable(model):
+    return {layer.name for layer in model.layers if layer.trainable_weights}
+
+
+def test_what_is_trained_from_where():
+    model = mobilenet(32, 7, 1, 0.25)
+    everything = trainable(model)
+    set_trainable(model, "head", "frozen")
+    assert trainable(model) == {"head_softmax"}
+    set_trainable(model, "conv_pw_12", "adapt")
+    late = trainable(model)
+    assert late == {"conv_pw_12", "conv_pw_12_bn", "conv_dw_13", "conv_dw_13_bn", "conv_pw_13", "conv_pw_13_bn"} | {
+        "head_softmax"
     }
+    set_trainable(model, "conv_pw_12", "frozen")
+    assert trainable(model) == {name for name in late if not name.endswith("_bn")}
+    set_trainable(model, "all", "adapt")
+    assert trainable(model) == everything
+    with pytest.raises(StudyError, match="no layer 'conv_99'.*conv_pw_1"):
+        set_trainable(model, "conv_99", "adapt")
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_the_same_training_under_jax():
-    """The very tests of fitting, saving and augmentation, in a process of its own with the other backend."""
-    names = "fitting_learns and class_weight or save_and_load or symmetries or same_seed"
-    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+def test_frozen_batch_normalisation_keeps_its_statistics_in_training():
+    model = mobilenet(32, 7, 1, 0.25)
+    for how, moved in (("frozen", False), ("adapt", True)):
+        set_trainable(model, "all", how)
+        before = model.get_layer("conv1_bn").moving_mean.numpy()
+        model(IMAGES, training=True)
+        assert (model.get_layer("conv1_bn").moving_mean.numpy() != before).any() == moved
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of a MobileNet of a quarter of the width, as a file in a folder of such files."""
+    path = tmp_path / "mobilenet_0.25_224_no_top.weights.h5"
+    keras.applications.MobileNet(input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=None).save_weights(
+        path
+    )
+    return path
+
+
+def test_pretrained_weights_come_from_the_named_file(weights, monkeypatch):
+    monkeypatch.delenv("PRETRAINED_DIR", raising=False)
+    donor = keras.applications.MobileNet(input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=str(weights))
+    model = mobilenet(32, 7, 1, 0.25, str(weights))
+    for name in ("conv1", "conv_dw_7_bn", "conv_pw_13"):
+        for own, given in zip(model.get_layer(name).get_weights(), donor.get_layer(name).get_weights(), strict=True):
+            assert np.array_equal(own, given)
+    assert weights_sha256(1, 0.25, str(weights)) == file_sha256(weights)
+    assert weights_sha256(1, 0.25, "none") is None
+
+
+def test_a_folder_of_weights_stands_in_for_the_download(weights, monkeypatch):
+    monkeypatch.setenv("PRETRAINED_DIR", str(weights.parent))
+    assert weights_file(1, 0.25, "imagenet") == weights
+    with pytest.raises(StudyError, match="mobilenet_v2_1.0_224_no_top.weights.h5: no such weight file"):
+        weights_file(2, 1, "imagenet")
+
+
+def test_the_download_is_where_keras_has_it(monkeypatch):
+    asked = []
+    monkeypatch.delenv("PRETRAINED_DIR", raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", lambda name, address, **_: asked.append(address) or name)
+    source = "https://storage.googleapis.com/tensorflow/keras-applications/"
+    for application, version, alpha in (
+        (keras.applications.MobileNet, 1, 0.75),
+        (keras.applications.MobileNetV2, 2, 1),
+    ):
+        weights_file(version, float(alpha), "imagenet")
+        module = __import__(application.__module__, fromlist=["file_utils"])
+        monkeypatch.setattr(module.file_utils, "get_file", lambda name, address, **_: asked.append(address) or name)
+        with pytest.raises((ValueError, OSError)):  # the made-up file is no weight file
+            application(input_shape=(224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
+        assert asked[-1] == asked[-2] and asked[-1].startswith(source)
+
+
+def test_no_network_is_said(monkeypatch):
+    def fail(*_, **__):
+        raise OSError("unreachable")
+
+    monkeypatch.delenv("PRETRAINED_DIR", raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", fail)
+    with pytest.raises(StudyError, match="could not be fetched.*unreachable.*PRETRAINED_DIR"):
+        weights_file(1, 1.0, "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pretrained": "nowhere.h5"}, "nowhere.h5: no such weight file"),
+        ({"pretrained": "WEIGHTS", "alpha": 0.5}, "not weights of MobileNet version 1 with alpha 0.5"),
+        ({"pretrained": "README.md"}, "README.md: not weights of MobileNet"),
+        ({"version": 3}, "version is 3; choose 1 or 2"),
+        ({"pretrained": "imagenet", "alpha": 0.3}, "alpha is 0.3; there are ImageNet weights for 1.0, 0.75"),
+    ],
+)
+def test_a_pretraining_that_cannot_be(options, message, weights, monkeypatch):
+    monkeypatch.delenv("PRETRAINED_DIR", raising=False)
+    given = {"version": 1, "alpha": 0.25} | options
+    if given.get("pretrained") == "WEIGHTS":
+        given["pretrained"] = str(weights)
+    with pytest.raises(StudyError, match=message):
+        mobilenet(32, 7, **given)
+
+
+def test_a_map_that_mobilenet_does_not_have():
+    with pytest.raises(StudyError, match="no layer 'conv_pw_99'"):
+        mobilenet_trunk(keras.Input((32, 32, 3)), 1, 0.25, "none", "conv_pw_99")

@@ -1,0 +1,212 @@
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.images import PixelCache
+from helpers.models import cnn
+from helpers.study import ROOT, StudyError, set_seed
+from helpers.training import (
+    Batches,
+    Recipe,
+    Samples,
+    class_weights,
+    fit,
+    fit_stages,
+    part_samples,
+    predict,
+    predictions_table,
+    save_model,
+    symmetries,
+)
+
+RECIPE = Recipe(
+    epochs=6, batch_size=8, learning_rate=1e-2, weight_decay=1e-4, imbalance="class_weight", patience=6, seed=0
+)
+
+
+def bright_or_dark(count=64, side=16, seed=0):
+    """Images of class 1 are brighter than those of class 0; a quarter is of class 1."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % 4 == 0).astype(np.int64)
+    pixels = random.integers(0, 120, (count, side, side, 3)) + 100 * labels[:, None, None, None]
+    return Samples(pixels.astype(np.uint8), np.arange(count), labels)
+
+
+def small_cnn(**options):
+    return cnn(16, 2, [4, 8], dense_units=8, **options)
+
+
+def test_save_and_load_give_the_same_predictions(tmp_path):
+    model, samples = small_cnn(), bright_or_dark()
+    fit(model, samples, bright_or_dark(seed=1), RECIPE)
+    save_model(model, tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(predict(model, samples), predict(loaded, samples))
+    assert getattr(loaded, "optimizer", None) is None and model.optimizer is not None
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    out = []
+    for seed in (1, 1, 2):
+        set_seed(seed)
+        model = small_cnn(seed=seed)
+        fit(model, bright_or_dark(), bright_or_dark(seed=1), RECIPE)
+        out.append(predict(model, bright_or_dark(seed=2)))
+    assert np.array_equal(out[0], out[1]) and not np.allclose(out[0], out[2])
+
+
+@pytest.mark.parametrize("imbalance", ["none", "class_weight", "balanced_batches", "focal"])
+def test_fitting_learns_and_keeps_the_best_epoch(imbalance):
+    set_seed(0)
+    model, validation = small_cnn(dropout=0.0), bright_or_dark(seed=1)
+    fitted = fit(model, bright_or_dark(), validation, Recipe(12, 8, 1e-2, 1e-4, imbalance, 12, 0))
+    kept = fitted.history.val_balanced_accuracy.max()
+    recalls = [
+        (predict(model, validation).argmax(1) == validation.labels)[validation.labels == k].mean() for k in (0, 1)
+    ]
+    assert kept > 0.9 and np.isclose(np.mean(recalls), kept)
+    assert fitted.history.val_balanced_accuracy[fitted.training["best_epoch"] - 1] == kept
+    assert fitted.training["weights"] == model.count_params() and fitted.training["images_per_second"] > 0
+
+
+def test_patience_ends_the_training():
+    set_seed(0)
+    recipe = Recipe(50, 8, 1e-9, 0.0, "none", 2, 0)  # so slow that no epoch is better than the first
+    fitted = fit(small_cnn(), bright_or_dark(), bright_or_dark(seed=1), recipe)
+    assert fitted.training == fitted.training | {"epochs": 3, "best_epoch": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"imbalance": "smote"}, "imbalance 'smote'"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": -1.0}, "above 0"),
+        ({"ema": 1.0}, "ema is 1.0; it has to be 0 or more and below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"mixing": "blend"}, "mixing 'blend'"),
+    ],
+)
+def test_a_senseless_recipe(change, message):
+    values = {name: getattr(RECIPE, name) for name in RECIPE.__dataclass_fields__}
+    with pytest.raises(StudyError, match=message):
+        Recipe(**values | change)
+
+
+def test_class_weights_balance_the_classes():
+    labels = np.array([0] * 6 + [1] * 2)
+    weights = class_weights(labels, 2)
+    assert np.allclose(weights, [8 / 12, 8 / 4]) and np.isclose(weights[labels].mean(), 1)
+    assert np.isfinite(class_weights(np.zeros(4, int), 3)).all()  # classes without an image
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
+    batches = Batches(bright_or_dark(), 2, RECIPE)
+    first = batches.order.copy()
+    batches.on_epoch_end()
+    assert sorted(first) == sorted(batches.order) == list(range(64)) and (first != batches.order).any()
+    images, targets, weights = batches[0]
+    assert images.dtype == np.uint8 and targets.shape == (8, 2) and weights.shape == (8,)
+    assert len(batches) == 8
+    again = Batches(bright_or_dark(), 2, RECIPE)
+    assert (again.order == first).all()
+
+
+def test_balanced_batches_show_each_class_as_often():
+    samples = bright_or_dark(4000, side=1)
+    batches = Batches(samples, 2, Recipe(1, 8, 1e-3, 0.0, "balanced_batches", 1, 0))
+    assert abs(samples.labels[batches.order].mean() - 0.5) < 0.03 and len(batches[0]) == 2
+
+
+def test_parts_of_the_split_find_their_pixels():
+    cache = PixelCache(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array(["a", "b", "c"]))
+    split = pd.DataFrame({"image_id": ["c", "a"], "label": ["mel", "nv"], "part": ["test", "test"]})
+    samples = part_samples(split, cache, ["mel", "nv"], "test")
+    assert samples.rows.tolist() == [2, 0] and samples.labels.tolist() == [0, 1]
+    with pytest.raises(StudyError, match="no images in its train part"):
+        part_samples(split, cache, ["mel", "nv"], "train")
+    table = predictions_table(split, "test", np.array([[0.25, 0.75], [1.0, 0.0]]), ["mel", "nv"])
+    assert table.to_dict("list") == {
+        "image_id": ["c", "a"],
+        "part": ["test", "test"],
+        "label": ["mel", "nv"],
+        "mel": [0.25, 1.0],
+        "nv": [0.75, 0.0],
+    }
+
+
+def test_stages_are_one_training():
+    set_seed(0)
+    model = small_cnn()
+    first = Recipe(2, 8, 1e-2, 1e-4, "none", 9, 0, trainable="head", batch_norm="frozen")
+    before = model.layers[2].get_weights()
+    fit_stages(model, bright_or_dark(), bright_or_dark(seed=1), [first])
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.layers[2].get_weights(), strict=True))
+    fitted = fit_stages(model, bright_or_dark(), bright_or_dark(seed=1), [first, RECIPE])
+    assert (
+        fitted.history["epoch"].tolist() == list(range(1, 9)) and fitted.history["stage"].tolist() == [1] * 2 + [2] * 6
+    )
+    best = 2 + fitted.history["val_balanced_accuracy"][2:].argmax() + 1
+    assert fitted.training["epochs"] == 8 and fitted.training["best_epoch"] == best
+    assert fitted.training["seconds"] > fitted.history["seconds"].sum() * 0.9
+
+
+def test_the_average_of_the_weights_is_what_is_judged_and_kept():
+    """A rate so high that single steps jump about: the average is another network than the last step's."""
+    samples, out = bright_or_dark(), {}
+    for ema in (0.0, 0.9):
+        set_seed(0)
+        model = small_cnn(dropout=0.0)
+        recipe = Recipe(3, 8, 1e-2, 0.0, "none", 9, 0, ema=ema)
+        fitted = fit(model, samples, bright_or_dark(seed=1), recipe)
+        labels = bright_or_dark(seed=1).labels
+        answers = predict(model, bright_or_dark(seed=1)).argmax(1)
+        recalls = [(answers[labels == k] == k).mean() for k in (0, 1)]
+        assert np.isclose(np.mean(recalls), fitted.history["val_balanced_accuracy"].max())
+        out[ema] = model.get_weights()[0]
+    assert not np.allclose(out[0.0], out[0.9])
+
+
+def test_label_smoothing_keeps_answers_from_being_certain():
+    sure = []
+    for smoothing in (0.0, 0.4):
+        set_seed(0)
+        model = small_cnn(dropout=0.0)
+        fit(model, bright_or_dark(), bright_or_dark(seed=1), Recipe(20, 8, 1e-2, 0.0, "none", 20, 0, smoothing))
+        sure.append(predict(model, bright_or_dark(seed=1)).max(axis=1).mean())
+    assert sure[1] < sure[0] - 0.05
+
+
+def test_the_eight_symmetries_are_all_different():
+    image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
+    views = [np.ascontiguousarray(view) for view in symmetries(image)]
+    assert len({view.tobytes() for view in views}) == 8 and np.array_equal(views[0], image)
+
+
+def test_eight_views_are_the_mean_and_do_not_see_how_an_image_lies():
+    model, samples = small_cnn(), bright_or_dark(8)
+    mean = np.mean(
+        [predict(model, Samples(view, samples.rows, samples.labels)) for view in symmetries(samples.pixels)], 0
+    )
+    turned = Samples(np.rot90(samples.pixels, axes=(1, 2)), samples.rows, samples.labels)
+    assert np.allclose(predict(model, samples, 8), mean, atol=1e-6)
+    assert np.allclose(predict(model, samples, 8), predict(model, turned, 8), atol=1e-6)
+    assert not np.allclose(predict(model, samples), predict(model, turned), atol=1e-6)
+    with pytest.raises(StudyError, match="views is 3; it has to be 1 or 8"):
+        predict(model, samples, 3)
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_the_same_training_under_jax():
+    """The very tests of fitting and saving, in a process of its own with the other backend."""
+    names = "fitting_learns and class_weight or save_and_load or same_seed or stages or average"
+    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
