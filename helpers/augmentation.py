@@ -80,6 +80,7 @@ class RandomAffine(RandomLayer):
     def __init__(self, flip: bool = False, rotation: bool = False, zoom: bool = False, seed: int = 0, **kwargs):
         super().__init__(seed, **kwargs)
         self.flip, self.rotation, self.zoom = flip, rotation, zoom
+        self.supports_jit = keras.config.backend() != "tensorflow"  # whose resampling XLA cannot compile
 
     def changed(self, images):
         still = ops.zeros(ops.shape(images)[:1])

@@ -409,3 +409,47 @@ def reliabilities(panels: Mapping[str, tuple[pd.DataFrame, dict]]) -> Figure:
 def _area(curve: dict, key: str) -> str:
     low, high = curve[f"{key}_interval"]
     return f"{curve[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def training_gaps(histories: dict[str, pd.DataFrame]) -> Figure:
+    """Accuracy by epoch, a panel a model, with the gap between training and validation shaded.
+
+    histories: by model; columns epoch, accuracy and val_accuracy.
+    """
+    columns = min(4, len(histories))
+    rows = -(-len(histories) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.9 * columns + 0.4, 2.6 * rows + 0.5), sharex=True, sharey=True, squeeze=False
+    )
+    for place, (name, history) in zip(axes.flat, histories.items(), strict=False):
+        for part, column in (("train", "accuracy"), ("validation", "val_accuracy")):
+            place.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
+        place.fill_between(history["epoch"], history["accuracy"], history["val_accuracy"], color=NEUTRAL, alpha=0.15)
+        place.set(title=name, xlabel="epoch", ylim=(0, 1))
+    for place in axes.flat[len(histories) :]:
+        place.remove()
+    for place in axes[:, 0]:
+        place.set_ylabel("accuracy (share of images)")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def robustness(table: pd.DataFrame, label: str, floor: tuple[float, str]) -> Figure:
+    """A figure of several models on ever more corrupted images, a panel a corruption, with bands for the intervals.
+
+    table: columns corruption (with its unit), strength, model, value, low, high; label: what the figure is; floor: a
+    value to hold them against and what it is called.
+    """
+    names = list(dict.fromkeys(table["corruption"]))
+    models = list(dict.fromkeys(table["model"]))
+    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 0.4, 3.4), sharey=True, squeeze=False)
+    for place, name in zip(axes[0], names, strict=True):
+        for model, rows in table[table["corruption"] == name].groupby("model", sort=False):
+            place.plot(rows["strength"], rows["value"], "o-", markersize=4, color=colours[model], label=model)
+            place.fill_between(rows["strength"], rows["low"], rows["high"], color=colours[model], alpha=0.15)
+        place.axhline(floor[0], color=NEUTRAL, linewidth=1, linestyle=":", label=floor[1])
+        place.set(title=name.split(" (")[0], xlabel=name, ylim=(0, 1))
+        place.legend(fontsize=8)
+    axes[0, 0].set_ylabel(label)
+    return figure

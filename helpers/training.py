@@ -17,6 +17,7 @@ from helpers.models import set_trainable
 from helpers.study import StudyError, atomic_path
 
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
+MIXING = {"none": None, "mixup": 0.2, "cutmix": 1.0}  # alpha of the Beta distribution that says how much is mixed
 WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
 BATCH_FOR_PREDICTION = 128
 BLOCK = 4096  # images predicted at a time
@@ -41,7 +42,8 @@ class Recipe:
 
     imbalance: one of IMBALANCE; patience: epochs without a better validation before it stops; label_smoothing: share of
     the truth that is spread over all classes; ema: share of the average of past weights that each step keeps (those are
-    the weights that are judged and kept), or 0 for none; trainable and batch_norm: see `models.set_trainable`.
+    the weights that are judged and kept), or 0 for none; trainable and batch_norm: see `models.set_trainable`;
+    mixing: one of MIXING, see `mix`.
     """
 
     epochs: int
@@ -55,10 +57,12 @@ class Recipe:
     ema: float = 0.0
     trainable: str = "all"
     batch_norm: str = "adapt"
+    mixing: str = "none"
 
     def __post_init__(self):
-        if self.imbalance not in IMBALANCE:
-            raise StudyError(f"imbalance {self.imbalance!r}: choose one of {', '.join(IMBALANCE)}.")
+        for name, known in (("imbalance", IMBALANCE), ("mixing", MIXING)):
+            if getattr(self, name) not in known:
+                raise StudyError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(known)}.")
         for name in ("epochs", "batch_size", "learning_rate", "patience"):
             if getattr(self, name) <= 0:
                 raise StudyError(f"{name} is {getattr(self, name)}; it has to be above 0.")
@@ -87,6 +91,7 @@ class Batches(keras.utils.PyDataset):
         self.samples, self.classes, self.recipe = samples, classes, recipe
         self.weights = class_weights(samples.labels, classes)
         self.random = np.random.default_rng(recipe.seed)
+        self.epoch = -1
         self.on_epoch_end()
 
     def __len__(self) -> int:
@@ -97,9 +102,18 @@ class Batches(keras.utils.PyDataset):
         labels = self.samples.labels[chosen]
         images = gather(self.samples.pixels, self.samples.rows[chosen])
         targets = np.eye(self.classes, dtype=np.float32)[labels]
-        return (images, targets, self.weights[labels]) if self.recipe.imbalance == "class_weight" else (images, targets)
+        weighted = self.recipe.imbalance == "class_weight"
+        weights = self.weights[labels] if weighted else np.ones(len(labels), np.float32)
+        if self.recipe.mixing != "none":
+            # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
+            random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
+            images, targets = mix(images, targets * weights[:, None], self.recipe.mixing, random)
+            weights = targets.sum(axis=1)
+            targets = targets / weights[:, None]
+        return (images, targets, weights) if weighted else (images, targets)
 
     def on_epoch_end(self) -> None:
+        self.epoch += 1
         count = len(self.samples)
         if self.recipe.imbalance == "balanced_batches":
             chance = self.weights[self.samples.labels].astype(np.float64)
@@ -145,6 +159,30 @@ def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], part:
     if chosen.empty:
         raise StudyError(f"The split has no images in its {part} part. Run 02_preprocessing again.")
     return Samples(cache.pixels, cache.rows(chosen["image_id"]), pd.Index(codes).get_indexer(chosen["label"]))
+
+
+def mix(
+    images: np.ndarray, targets: np.ndarray, mixing: str, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each image mixed with another of its batch, and their targets in the same proportion.
+
+    images: uint8 [n, side, side, 3]; targets: float32 [n, k]. mixing: `mixup` adds two images up (Zhang et al., ICLR
+    2018), `cutmix` puts a rectangle of one into the other, in the same place (Yun et al., ICCV 2019). The proportion,
+    one a batch, is drawn from Beta(alpha, alpha) with the papers' alpha for ImageNet; that of `cutmix` is then the
+    share of pixels left.
+    """
+    share = np.float32(random.beta(MIXING[mixing], MIXING[mixing]))
+    other = random.permutation(len(images))
+    if mixing == "mixup":
+        mixed = np.rint(share * images + (1 - share) * images[other]).astype(np.uint8)
+    else:
+        side = images.shape[1]
+        centre, half = random.integers(0, side, 2), side * np.sqrt(1 - share) / 2
+        rows, columns = (slice(*np.clip([c - half, c + half], 0, side).astype(int)) for c in centre)
+        mixed = images.copy()
+        mixed[:, rows, columns] = images[other][:, rows, columns]
+        share = np.float32(1 - mixed[0, rows, columns, 0].size / side**2)
+    return mixed, share * targets + (1 - share) * targets[other]
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from helpers.augmentation import (
     augment,
 )
 from helpers.study import ROOT, StudyError, set_seed
+from helpers.training import MIXING, Batches, Recipe, Samples, mix
 
 each = pytest.mark.parametrize("names", [[name] for name in AUGMENTATIONS] + [list(CLASSIC)], ids="-".join)
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8)  # an odd number
@@ -182,19 +183,74 @@ def test_erasing_puts_one_rectangle_of_one_colour_on_half_of_the_images():
 def test_a_model_with_all_of_them_trains():
     set_seed(0)
     images = keras.Input((16, 16, 3), dtype="uint8")
-    features = keras.layers.Rescaling(1 / 255)(augment(images, list(AUGMENTATIONS), 0))
+    augmented = augment(images, list(AUGMENTATIONS), 0)
+    features = keras.layers.Rescaling(1 / 255)(augmented)
     model = keras.Model(images, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(features)))
     model.compile("adam", "mse")
     history = model.fit(IMAGES, np.zeros(9), batch_size=3, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    assert np.array_equal(model.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    assert np.array_equal(keras.Model(images, augmented).predict(IMAGES, verbose=0), IMAGES)
+
+
+def squares(count=8):
+    """Image k is of level 20 k and of class k."""
+    levels = 20 * np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return np.broadcast_to(levels, (count, 16, 16, 3)).copy(), np.eye(count, dtype=np.float32)
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_labels_are_mixed_as_the_images_are(mixing):
+    """The mean level of a mixed image tells how much of which level is in it: so must its target."""
+    images, targets = squares()
+    for seed in range(20):
+        seen, told = mix(images, targets, mixing, np.random.default_rng(seed))
+        assert seen.dtype == np.uint8 and seen.shape == images.shape and np.allclose(told.sum(axis=1), 1)
+        assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
+
+
+def test_cutmix_leaves_each_pixel_to_one_image():
+    images, targets = squares()
+    seen, told = mix(images, targets, "cutmix", np.random.default_rng(1))
+    assert set(np.unique(seen)) == set(np.unique(images)) and 0 < told.diagonal().max() < 1
+    assert (images == squares()[0]).all()  # what was given is left alone
+
+
+def recipe(mixing="mixup", imbalance="none", seed=0):
+    return Recipe(1, 8, 1e-3, 0.0, imbalance, 1, seed, mixing=mixing)
+
+
+def batches(*options, **named):
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    return Batches(Samples(images, np.arange(40), np.arange(40) % 4 // 3), 2, recipe(*options, **named))
+
+
+def test_mixed_batches_are_reproducible_and_differ_from_epoch_to_epoch():
+    first, again, other = batches(), batches(), batches(seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(first[1], again[1], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(first[1], first[1], strict=True))
+    assert not np.array_equal(first[1][1], other[1][1])
+    before = first[1][1]
+    first.on_epoch_end()
+    assert not np.array_equal(before, first[1][1])
+
+
+def test_a_class_keeps_its_weight_when_it_is_mixed():
+    """Weight times target is what a class counts in the loss: over an epoch as much as without mixing."""
+    plain, mixed = batches("none", "class_weight"), batches("mixup", "class_weight")
+    counted = [sum((w[:, None] * t).sum(axis=0) for _, t, w in map(b.__getitem__, range(5))) for b in (plain, mixed)]
+    assert np.allclose(counted[0], counted[1], rtol=1e-4) and np.allclose(counted[0], 20, rtol=1e-4)
+    assert all(np.allclose(mixed[k][1].sum(axis=1), 1) for k in range(5))
+
+
+def test_unknown_mixing():
+    with pytest.raises(StudyError, match=f"mixing 'blend': choose one of {', '.join(MIXING)}"):
+        recipe("blend")
 
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 def test_the_same_under_jax():
-    """The tests of the common set and of training with all, in a process of its own with the other backend."""
-    names = "leaves_inference and flip-rotation or trains"
-    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
+    """The test of training with all of them, in a process of its own with the other backend."""
+    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "trains", "-p", "no:cacheprovider"]
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr

@@ -116,7 +116,7 @@ def test_colour_distributions_draw_each_class_in_each_channel():
 
 def test_learning_curves_mark_the_kept_epoch():
     columns = ["loss", "val_loss", "accuracy", "val_accuracy", "val_balanced_accuracy"]
-    history = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.1, 0.2, 0.3] for name in columns}})
+    history = pd.DataFrame({"epoch": [1, 2, 3], "stage": 1, **{name: [0.1, 0.2, 0.3] for name in columns}})
     figure = plots.learning_curves(history, 2)
     assert "kept: epoch 2" in texts(figure) and "validation, balanced" in texts(figure)
     assert all(list(axes.lines[-1].get_xdata()) == [2, 2] for axes in figure.axes)
@@ -235,3 +235,28 @@ def test_names_beside_costs_never_collide():
     assert all(name in words for name in names) and "ms an image" in words and "balanced accuracy" in words
     assert_apart(figure.axes[1].texts)
     assert_apart([tick for tick in figure.axes[0].get_xticklabels() if 0.1 <= tick.get_position()[0] <= 100])
+
+
+def test_training_gaps_have_a_panel_a_model():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.2, 0.5, 0.9], "val_accuracy": [0.2, 0.4, 0.5]})
+    figure = plots.training_gaps(dict.fromkeys(("none", "flip", "zoom", "noise", "all five"), history))
+    assert len(figure.axes) == 5 and all(len(axes.lines) == 2 for axes in figure.axes)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["none", "flip", "zoom", "noise", "all five"]
+    assert "accuracy (share of images)" in texts(figure)
+    assert_every_axis_is_labelled(figure)
+
+
+def test_robustness_draws_each_model_with_its_band():
+    steps = [(0.0, 0.7, 0.6, 0.8), (0.5, 0.4, 0.3, 0.5)]
+    rows = [
+        {"corruption": corruption, "model": model, **dict(zip(["strength", "value", "low", "high"], step, strict=True))}
+        for corruption in ("darker (share)", "turned (degrees)")
+        for model in ("none", "all five")
+        for step in steps
+    ]
+    figure = plots.robustness(pd.DataFrame(rows), "balanced accuracy on test", (0.14, "chance"))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["darker (share)", "turned (degrees)"]
+    assert all(len(axes.lines) == 3 and len(axes.collections) == 2 for axes in figure.axes)
+    assert all(word in texts(figure) for word in ("none", "all five", "chance", "balanced accuracy on test"))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.7, 0.4]
+    assert_every_axis_is_labelled(figure)
