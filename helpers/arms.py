@@ -92,7 +92,7 @@ class Experiment:
         if _finished(folder) == wanted:
             print(f"{name}: trained before, read back")
         else:
-            self._train(folder, model, stages, train)
+            self._train(folder, model, stages, train, name)
             write_json(folder / "finished.json", {"fingerprint": wanted})
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
@@ -130,9 +130,9 @@ class Experiment:
     def _samples(self, split: pd.DataFrame, part: str) -> Samples:
         return part_samples(split, self.cache, self.codes, part)
 
-    def _train(self, folder: Path, model: keras.Model, stages: list[Recipe], train: Samples) -> None:
+    def _train(self, folder: Path, model: keras.Model, stages: list[Recipe], train: Samples, name: str) -> None:
         (folder / "finished.json").unlink(missing_ok=True)
-        fitted = fit_stages(model, train, self.samples["validation"], stages)
+        fitted = fit_stages(model, train, self.samples["validation"], stages, name)
         save_model(model, folder / "model.keras")
         # In the first call of predict the network is compiled, which the speed should not count.
         predict(model, Samples(train.pixels, train.rows[: training.BATCH_FOR_PREDICTION], train.labels))

@@ -125,11 +125,11 @@ class Batches(keras.utils.PyDataset):
 class ValidationScores(keras.callbacks.Callback):
     """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs of each epoch, and moves a progress bar."""
 
-    def __init__(self, samples: Samples, epochs: int):
+    def __init__(self, samples: Samples, epochs: int, label: str):
         super().__init__()
         self.samples = samples
         self.images = samples.pixels[samples.rows]
-        self.bar = tqdm(total=epochs, desc="training", unit="epoch")
+        self.bar = tqdm(total=epochs, desc=label, unit="epoch")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -191,12 +191,12 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
-def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe) -> Fitted:
+def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe, label: str = "training") -> Fitted:
     """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights.
 
     The best epoch is the one with the highest balanced accuracy on validation; training stops early when `patience`
-    epochs bring no better one. Returns the history and the record's epochs, best_epoch, seconds, images_per_second (of
-    the median epoch) and weights (number of parameters).
+    epochs bring no better one. label: what the progress bar calls it. Returns the history and the record's epochs,
+    best_epoch, seconds, images_per_second (of the median epoch) and weights (number of parameters).
     """
     batches = Batches(train, model.output_shape[-1], recipe)
     set_trainable(model, recipe.trainable, recipe.batch_norm)
@@ -206,7 +206,7 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe)
         "val_balanced_accuracy", mode="max", patience=recipe.patience, restore_best_weights=True
     )
     averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    callbacks = [*averaged, ValidationScores(validation, recipe.epochs), best]
+    callbacks = [*averaged, ValidationScores(validation, recipe.epochs, label), best]
     started = time.perf_counter()
     history = model.fit(batches, epochs=recipe.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
     seconds = time.perf_counter() - started
@@ -216,12 +216,15 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe)
     return Fitted(table, {**training, "images_per_second": round(speed, 1), "weights": model.count_params()})
 
 
-def fit_stages(model: keras.Model, train: Samples, validation: Samples, stages: list[Recipe]) -> Fitted:
+def fit_stages(
+    model: keras.Model, train: Samples, validation: Samples, stages: list[Recipe], label: str = "training"
+) -> Fitted:
     """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
 
     The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
     """
-    fitted = [fit(model, train, validation, recipe) for recipe in stages]
+    labels = [label if len(stages) == 1 else f"{label}, stage {stage}" for stage in range(1, len(stages) + 1)]
+    fitted = [fit(model, train, validation, *stage) for stage in zip(stages, labels, strict=True)]
     tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
     history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))
     before = len(history) - len(tables[-1])
