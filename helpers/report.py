@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 
-from helpers.study import ROOT, StudyError, atomic_path, read_records, results_folder, with_interval
+from helpers.study import ROOT, StudyError, atomic_path, build_folder, read_records, results_folder, with_interval
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
@@ -32,7 +32,7 @@ def write_pages(study: str) -> Path:
     notebooks = sorted((results_folder(study) / "notebooks").glob("*.ipynb"))
     if not notebooks:
         raise StudyError(f"{results_folder(study)}: no executed notebooks. Run `make all STUDY={study}` first.")
-    folder = ROOT / "build" / study / "report"
+    folder = build_folder(study) / "report"
     items = []
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
@@ -49,11 +49,12 @@ def write_pages(study: str) -> Path:
 
 
 def results_table() -> str:
-    """The results of the published study as a Markdown table, best balanced accuracy first."""
+    """The models of diagnosis of the published study as a Markdown table, best balanced accuracy first."""
     study = next((name for name in PUBLISHED if (ROOT / "results" / name).is_dir()), None)
     if study is None:
         return "No results are published yet."
-    records = read_records(ROOT / "results" / study)
+    records = [record for record in read_records(ROOT / "results" / study) if record.get("compared", True)]
+    records = [record for record in records if record["task"] == "diagnosis"]
     records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
     split = records[0]["split"]
     lines = [f"| model | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]

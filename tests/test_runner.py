@@ -33,6 +33,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
     return tmp_path
 
 
@@ -102,18 +103,21 @@ def test_progress_shows_the_last_line_of_a_bar_now_and_then(capsys):
     assert capsys.readouterr().err == "  03_x | training: 20%\n"
 
 
-def entry(name, value, split="abc"):
+def entry(name, value, split="abc", **about):
     figure = {"value": value, "low": value - 0.1, "high": value + 0.1}
     test = dict.fromkeys(report.COLUMNS.values(), figure)
-    return {"name": name, "notebook": "03_x", "split": {"sha256": split, "test": 2003}, "test": test}
+    known = {"name": name, "notebook": "03_x", "task": "diagnosis", "split": {"sha256": split, "test": 2003}}
+    return known | {"test": test} | about
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """A repository with one published study of two models."""
+    """A repository with one published study of two models of diagnosis, one of malignancy, and a control."""
     folder = tmp_path / "results" / "ham10000_cpu" / "03_x"
     (folder / "arms" / "colour").mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.6) | {"arms": {"colour": entry("colour", 0.7)}}))
+    arms = {"colour": entry("colour", 0.7), "binary": entry("binary", 0.9, task="malignancy")}
+    arms["control"] = entry("control", 0.8, compared=False)
+    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.6, arms=arms)))
     (tmp_path / "README.md").write_text(f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
@@ -127,6 +131,7 @@ def test_the_readme_table_comes_from_the_records(published, capsys):
     text = (published / "README.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nrest\n") and "old" not in text
     assert text.index("colour") < text.index("CNN") and "0.600 [0.500, 0.700]" in text and "2,003 test images" in text
+    assert "binary" not in text and "control" not in text
     record = published / "results" / "ham10000_cpu" / "03_x" / "metrics.json"
     record.write_text(json.dumps(entry("CNN", 0.61)))
     assert report.main(["readme", "--check"]) == 1
