@@ -36,7 +36,7 @@ ENVIRONMENT := $(if $(READY),,.venv/$(REQUIREMENTS).ready)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDEXPANSION:
-.PHONY: help env python data all report test references bench lab clean force $(NOTEBOOKS)
+.PHONY: help env python data all report test against_references references bench lab clean force $(NOTEBOOKS)
 
 help: ## list the commands
 	@echo "make COMMAND [STUDY=demo|ham10000_cpu|…] [DATA_DIR=folder of the original files]"
@@ -94,15 +94,18 @@ report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, 
 test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks against their references
 	$(PY) -m pytest tests --cov --cov-report=term --cov-fail-under=90 --durations=5
 	@rm -rf build/test && mkdir -p build/test
-	@$(call against_references,01 02)
-	@$(call against_references,03 04) > build/test/03_04.log 2>&1 & first=$$!; \
-	  $(call against_references,05 06); second=$$?; wait $$first; first=$$?; cat build/test/03_04.log; exit $$((first + second))
-	@$(call against_references,07)
+	@$(MAKE) -s against_references NUMBERS="01 02"
+	@echo "The notebooks 03 to 06, side by side: this takes some minutes ..."
+	@set -- "03 04" 05 06; processes=; failed=0; \
+	  for own; do $(MAKE) -s against_references NUMBERS="$$own" > "build/test/$$own.log" 2>&1 & processes="$$processes $$!"; done; \
+	  for own in $$processes; do wait $$own || failed=1; done; cat build/test/*.log; exit $$failed
+	@$(MAKE) -s against_references NUMBERS=07
 	@echo "All tests passed."
 
 # Notebooks that read nothing of each other run side by side: for half of the time a training keeps one core busy.
-against_references = BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 \
-  $(PY) -m pytest -p no:cacheprovider --nbval-lax --durations=3 $(foreach number,$(1),tests/references/$(number)_*.ipynb)
+against_references:
+	BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 \
+	  $(PY) -m pytest -p no:cacheprovider --nbval-lax --durations=3 $(NUMBERS:%=tests/references/%_*.ipynb)
 
 references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the references of `make test`
 	@rm -rf build/references
