@@ -17,6 +17,7 @@ from helpers.study import ROOT, StudyError, file_sha256
 READINGS = ("rows", "columns", "raster", "snake")
 ORDERS = ("natural", "fixed", "fresh")
 BATCH_NORMS = ("adapt", "frozen")
+BATCH_NORM_MOMENTUM = 0.9  # Keras keeps 0.99 of the moving averages a step: too slow for the few steps of a small study
 APPLICATIONS = {1: keras.applications.MobileNet, 2: keras.applications.MobileNetV2}
 # Where Keras keeps the ImageNet weights of each version and alpha; it gives no path to them, and the record needs one.
 V1 = "mobilenet/mobilenet_{}_224_tf_no_top.h5"
@@ -144,8 +145,7 @@ def convolution_trunk(images, filters: list[int], depth: int, stride: int = 1):
         for number in range(depth if block else 1):
             strides = stride if block == number == 0 else 1
             features = layers.Conv2D(width, 3, strides, padding="same", use_bias=False)(features)
-            # Keras keeps 0.99 of the moving averages a step: too slow for the few steps that a small study has.
-            features = layers.BatchNormalization(momentum=0.9)(features)
+            features = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(features)
             features = layers.ReLU()(features)
     return features
 
@@ -164,6 +164,9 @@ def mobilenet_trunk(images, version: int, alpha: float, pretrained: str, last: s
     flat = application(
         input_tensor=layers.Rescaling(1 / 127.5, offset=-1)(images), alpha=alpha, include_top=False, weights=None
     )
+    for layer in flat.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = BATCH_NORM_MOMENTUM
     if pretrained != "none":
         file = weights_file(version, alpha, pretrained)
         try:

@@ -248,6 +248,11 @@ def test_a_pretraining_that_cannot_be(options, message, weights, monkeypatch):
         mobilenet(32, 7, **given)
 
 
+def test_batch_normalisation_follows_within_a_small_study():
+    momenta = {layer.momentum for layer in mobilenet(32, 7, 1, 0.25).layers if hasattr(layer, "moving_mean")}
+    assert momenta == {layer.momentum for layer in cnn(32, 7, [4, 8]).layers if hasattr(layer, "moving_mean")} == {0.9}
+
+
 def test_a_map_that_mobilenet_does_not_have():
     with pytest.raises(StudyError, match="no layer 'conv_pw_99'"):
         mobilenet_trunk(keras.Input((32, 32, 3)), 1, 0.25, "none", "conv_pw_99")
