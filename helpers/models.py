@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from helpers.augmentation import augment
@@ -49,8 +50,11 @@ class MapToSequence(layers.Layer):
         sequence = self._read(features)
         if self.order == "natural" or (self.order == "fresh" and not training):
             return sequence
-        steps = ops.arange(sequence.shape[1])
-        permutation = keras.random.shuffle(steps, seed=self.seed if self.order == "fixed" else self.generator)
+        steps = sequence.shape[1]
+        if self.order == "fixed":  # by NumPy: a saved model has to find its order again under another backend
+            permutation = np.random.default_rng(self.seed).permutation(steps)
+        else:
+            permutation = keras.random.shuffle(ops.arange(steps), seed=self.generator)
         return ops.take(sequence, permutation, axis=1)
 
     def _read(self, features):
