@@ -75,12 +75,14 @@ class Experiment:
         build: Callable[[], keras.Model],
         stages: list[Recipe],
         train: Samples | None = None,
+        weights_sha256: str | None = None,
         **about,
     ) -> Arm:
         """The arm `key`, trained in `stages` and judged; one that is finished is read back, not trained again.
 
         name: as in tables; build: gives the untrained network, called after the seed was set, so that an arm does not
-        depend on those before it; train: training images, by default all; about: more for its `metrics.json` entry.
+        depend on those before it; train: training images, by default all; weights_sha256: of the pretrained weights
+        that `build` loads; about: more for its `metrics.json` entry.
         Finished is an arm of the same network, initial weights, stages, images, task and code.
         """
         train = self.samples["train"] if train is None else train
@@ -96,13 +98,20 @@ class Experiment:
             write_json(folder / "finished.json", {"fingerprint": wanted})
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
-        entry = self._entry(name, predictions, record, about)
+        entry = self._entry(name, predictions, record, weights_sha256) | about
         return Arm(key, entry, predictions, pd.read_csv(folder / "history.csv"), folder)
 
-    def judge(self, key: str, name: str, probabilities: Callable[[str], np.ndarray], **about) -> Arm:
-        """An arm that is not trained in epochs; probabilities: gives those of a part, float [n, classes]."""
+    def judge(
+        self,
+        key: str,
+        name: str,
+        probabilities: Callable[[str], np.ndarray],
+        training: dict | None = None,
+        weights_sha256: str | None = None,
+    ) -> Arm:
+        """An arm that is not trained here; probabilities: gives those of a part, float [n, classes]."""
         predictions = self._table({part: probabilities(part) for part in JUDGED})
-        return Arm(key, self._entry(name, predictions, about.pop("training", None), about), predictions)
+        return Arm(key, self._entry(name, predictions, training, weights_sha256), predictions)
 
     def seen(self, predictions: pd.DataFrame, part: str = "test") -> Predictions:
         """One part of a predictions table, ready for `metrics`."""
@@ -149,10 +158,10 @@ class Experiment:
         tables = [predictions_table(self.split, part, answers, self.codes) for part, answers in probabilities.items()]
         return pd.concat(tables, ignore_index=True)
 
-    def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, about: dict) -> dict:
+    def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
         p = self.run.parameters
         judged = judge(predictions, self.classes, self.lesion_of, p["sensitivity"], p["resamples"])
-        return self.run.entry(name, self.task, self.original, judged, record) | about
+        return self.run.entry(name, self.task, self.original, judged, record, weights_sha256)
 
     def _fingerprint(self, model: keras.Model, stages: list[Recipe], train: Samples) -> str:
         weights = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))

@@ -189,11 +189,20 @@ class Run:
         with atomic_path(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
 
-    def entry(self, name: str, task: str, split: pd.DataFrame, judged: dict, training: dict | None) -> dict:
+    def entry(
+        self,
+        name: str,
+        task: str,
+        split: pd.DataFrame,
+        judged: dict,
+        training: dict | None,
+        weights_sha256: str | None = None,
+    ) -> dict:
         """A `metrics.json` entry: which model, run how, on which split, and what `metrics.judge` said of it (`judged`).
 
         name: what the model is called in tables; task: one of `datasets.TASKS`; training: what `training.fit` says of
-        it, or None for what is not trained in epochs. The environment is added here.
+        it, or None for what is not trained in epochs; weights_sha256: of the file of pretrained weights that it started
+        from. The environment is added here.
         """
         return {
             "name": name,
@@ -203,7 +212,7 @@ class Run:
             "split": describe_split(split),
             "parameters": self.parameters,
             "seed": self.parameters["seed"],
-            "environment": environment(),
+            "environment": environment() | {"weights_sha256": weights_sha256},
             "training": training,
             **judged,
         }
@@ -251,7 +260,6 @@ def environment() -> dict:
         "backend": keras.config.backend(),
         "device": device_name(),
         "commit": _commit(),
-        "weights_sha256": None,
     }
 
 

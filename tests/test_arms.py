@@ -61,7 +61,8 @@ def trainings(monkeypatch) -> list:
 
 def test_an_arm_is_judged_and_leaves_what_the_contract_asks_for(run):
     experiment = Experiment(run)
-    arm = train(experiment, compared=False)
+    arm = train(experiment, compared=False, weights_sha256="abc")
+    assert arm.entry["environment"]["weights_sha256"] == "abc"
     assert set(arm.entry["training"]) == {
         "epochs", "best_epoch", "seconds", "images_per_second", "weights",
         "prediction_images_per_second", "training_images", "model_bytes",
