@@ -17,7 +17,7 @@ from helpers.datasets import classes, dataset_folder, read_lesions
 from helpers.images import open_cache
 from helpers.metrics import Predictions, judge
 from helpers.splits import PARTS, read_split, training_subset
-from helpers.study import Run, atomic_path, build_folder, set_seed, write_csv, write_json
+from helpers.study import Run, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
 from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
 
 JUDGED = ("validation", "test")  # parts whose predictions a record holds
@@ -124,11 +124,14 @@ class Experiment:
             self.run.write_record(arm.entry, arm.predictions, arm.key)
             if arm.history is not None:
                 write_csv(self.run.folder / "arms" / arm.key / "history.csv", arm.history)
+        entry = main.entry | {"arms": {arm.key: arm.entry for arm in arms}}
         if main.history is not None:
             write_csv(self.run.folder / "history.csv", main.history)
             with atomic_path(self.run.folder / "model.keras") as temporary:
                 temporary.write_bytes((main.folder / "model.keras").read_bytes())
-        self.run.write_record(main.entry | {"arms": {arm.key: arm.entry for arm in arms}}, main.predictions)
+            # So that whoever loads the model can tell whether it is the one that these figures are about.
+            entry["model_sha256"] = file_sha256(self.run.folder / "model.keras")
+        self.run.write_record(entry, main.predictions)
 
     def _relabelled(self, split: pd.DataFrame) -> pd.DataFrame:
         if self.task == "diagnosis":

@@ -1,5 +1,6 @@
 """Arms on a tiny made-up study: judged alike, kept when they are finished, trained again when anything changed."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -172,3 +173,4 @@ def test_the_record_holds_the_main_model_and_its_arms(run, trainings):
     assert not (run.folder / "arms" / "other" / "model.keras").exists()
     saved = json.loads((run.folder / "metrics.json").read_text())
     assert set(saved["arms"]) == {"other", "floor"} and saved["parameters"]["side"] == 16
+    assert saved["model_sha256"] == hashlib.sha256((run.folder / "model.keras").read_bytes()).hexdigest()
