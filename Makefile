@@ -21,6 +21,8 @@ DATASET := $(shell sed -n 's/^dataset: *//p' studies/$(STUDY).yaml)
 # Where the originals are is remembered with the study's other stamps; the file changes only when the folder does.
 DATA_DIR ?= $(shell cat $(BUILD)/data_dir 2>/dev/null)
 export DATA_DIR
+# What JAX compiled for the processor or GPU is kept, so that a second run starts at once.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/build/jax
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 REMEMBERED := $(shell mkdir -p $(BUILD); echo '$(DATA_DIR)' | cmp -s - $(BUILD)/data_dir || echo '$(DATA_DIR)' > $(BUILD)/data_dir)
 ORIGINALS := $(or $(DATA_DIR),data/$(DATASET))
@@ -34,9 +36,8 @@ PY := $(if $(READY),$(PYTHON),.venv/bin/python)
 ENVIRONMENT := $(if $(READY),,.venv/$(REQUIREMENTS).ready)
 
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .SECONDEXPANSION:
-.PHONY: help env python data all report test against_references references bench lab clean force $(NOTEBOOKS)
+.PHONY: help env python data all report verify test against_references references bench lab clean force $(NOTEBOOKS)
 
 help: ## list the commands
 	@echo "make COMMAND [STUDY=demo|ham10000_cpu|…] [DATA_DIR=folder of the original files]"
@@ -61,7 +62,12 @@ data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
 	  $(PY) -c "from helpers.datasets import originals; print('Demo data:', originals('demo'))")
 
-all: $(NOTEBOOKS:%=$(BUILD)/%.done) ## run every notebook of the study that is not up to date
+# The demo's networks are so small that each keeps one core busy: two notebooks run at a time, once data and split are there.
+JOBS ?= $(if $(filter demo,$(DATASET)),2,1)
+STAMPS := $(NOTEBOOKS:%=$(BUILD)/%.done)
+all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
+	+@$(MAKE) --no-print-directory $(filter %/01_eda.done %/02_preprocessing.done,$(STAMPS))
+	+@$(MAKE) --no-print-directory -j $(JOBS) $(STAMPS)
 	@echo "Study $(STUDY) is complete: figures and metrics are in $(RESULTS)/, the notebooks in $(RESULTS)/notebooks/."
 
 $(NOTEBOOKS): %: $(BUILD)/%.done
@@ -87,22 +93,29 @@ $(BUILD)/07_model_comparison.done: $(MODELS:%=$(BUILD)/%.done)
 
 force:
 
-report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, and the table of README.md
+report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, its model card, the table of README.md
 	$(PY) -m helpers.report pages --study $(STUDY)
+	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.report card --study $(STUDY))
 	$(PY) -m helpers.report readme
 
+# A run beside the published one: its models are trained anew, and its results go elsewhere.
+FRESH := $(CURDIR)/build/verify
+verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say which figures were reproduced
+	BUILD_DIR=$(FRESH) RESULTS_DIR=$(FRESH)/results $(MAKE) all BUILD=build/verify/stamps/$(STUDY) RESULTS=build/verify/results/$(STUDY)
+	$(PY) -m helpers.report verify --study $(STUDY) $(FRESH)/results/$(STUDY)
+
 test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks against their references
-	$(PY) -m pytest tests --cov --cov-report=term --cov-fail-under=90 --durations=5
+	$(PY) -m pytest tests -n 2 --cov --cov-report=term --cov-fail-under=90 --durations=5
 	@rm -rf build/test && mkdir -p build/test
 	@$(MAKE) -s against_references NUMBERS="01 02"
-	@echo "The notebooks 03 to 06, side by side: this takes some minutes ..."
-	@set -- "03 04" 05 06; processes=; failed=0; \
+	@echo "The notebooks 03 to 06, two at a time: this takes some minutes ..."
+	@set -- "03 04" "05 06"; processes=; failed=0; \
 	  for own; do $(MAKE) -s against_references NUMBERS="$$own" > "build/test/$$own.log" 2>&1 & processes="$$processes $$!"; done; \
 	  for own in $$processes; do wait $$own || failed=1; done; cat build/test/*.log; exit $$failed
 	@$(MAKE) -s against_references NUMBERS=07
 	@echo "All tests passed."
 
-# Notebooks that read nothing of each other run side by side: for half of the time a training keeps one core busy.
+# Notebooks that read nothing of each other run side by side, as in `all`.
 against_references:
 	BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 \
 	  $(PY) -m pytest -p no:cacheprovider --nbval-lax --durations=3 $(NUMBERS:%=tests/references/%_*.ipynb)
@@ -114,6 +127,7 @@ references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the re
 
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(PY) benchmarks/pixel_cache.py
+	$(PY) benchmarks/throughput.py --study $(STUDY)
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks

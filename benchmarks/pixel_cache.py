@@ -32,10 +32,10 @@ def lesions_to_measure() -> tuple[str, pd.DataFrame]:
 
 
 def images_per_second(batches: Iterable) -> float:
-    """Speed of going once through batches whose first element is the images."""
+    """Speed of going once through batches of images and their labels."""
     started, images = time.perf_counter(), 0
     for batch in batches:
-        images += len(batch[0])
+        images += len(batch[1])
     return images / (time.perf_counter() - started)
 
 
@@ -55,15 +55,21 @@ def feeding_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
     return images_per_second(batches[index] for index in range(len(batches)))
 
 
-def stock_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
-    """Images a second from keras.utils.image_dataset_from_directory, on links to the same files, a folder a class."""
-    import keras
-
+def link_by_class(lesions: pd.DataFrame, folder: Path) -> Path:
+    """Links to the files in a folder a class, as image_dataset_from_directory wants them; returns `folder`."""
     for label, path in zip(lesions["label"], lesions["path"], strict=True):
         link = folder / label / Path(path).name
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(Path(path).resolve())
+    return folder
+
+
+def stock_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
+    """Images a second from keras.utils.image_dataset_from_directory, on links to the same files, a folder a class."""
+    import keras
+
+    link_by_class(lesions, folder)
     options = {"image_size": (side, side), "batch_size": BATCH, "crop_to_aspect_ratio": True, "verbose": False}
     return images_per_second(keras.utils.image_dataset_from_directory(folder, shuffle=True, seed=0, **options))
 

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers import augmentation, models, training
+from helpers import augmentation, compiled, models, training
+from helpers.compiled import spread
 from helpers.datasets import classes, dataset_folder, read_lesions
 from helpers.images import open_cache
 from helpers.metrics import Predictions, judge
@@ -21,7 +22,7 @@ from helpers.study import Run, atomic_path, build_folder, file_sha256, set_seed,
 from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
 
 JUDGED = ("validation", "test")  # parts whose predictions a record holds
-CODE = (augmentation, models, training)  # whose change makes a trained arm out of date
+CODE = (augmentation, models, compiled, training)  # whose change makes a trained arm out of date
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Arm:
 class Experiment:
     """What the arms of one notebook share: images, split, classes, and the way they are judged.
 
-    run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision and seed.
+    run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision,
+    devices and seed.
     classes, codes: of the task; split: image_id, lesion_id, label (of the task), part, fold; samples: `Samples` by
     part; lesion_of: lesion id by image id; lesions: the table of lesions by image id. task: instead of the run's own.
     """
@@ -62,7 +64,7 @@ class Experiment:
         self.lesion_of = self.split.set_index("image_id")["lesion_id"]
         self.cache = open_cache(folder, p["side"], p["colour_constancy"])
         self.samples = {part: self._samples(self.split, part) for part in PARTS}
-        keras.config.set_dtype_policy(p["precision"])
+        self._set_up_keras()
 
     def fraction(self, share: float) -> Samples:
         """Training images of a share of the training lesions, see `splits.training_subset`."""
@@ -86,7 +88,8 @@ class Experiment:
         Finished is an arm of the same network, initial weights, stages, images, task and code.
         """
         train = self.samples["train"] if train is None else train
-        keras.utils.clear_session()
+        keras.utils.clear_session()  # so that layers are named as in every other arm
+        self._set_up_keras()
         set_seed(stages[0].seed)
         model = build()
         folder = build_folder(self.run.study) / "arms" / self.run.notebook / key
@@ -133,6 +136,11 @@ class Experiment:
             entry["model_sha256"] = file_sha256(self.run.folder / "model.keras")
         self.run.write_record(entry, main.predictions)
 
+    def _set_up_keras(self) -> None:
+        """Precision and devices of the run, which Keras forgets in `clear_session`."""
+        keras.config.set_dtype_policy(self.run.parameters["precision"])
+        spread(self.run.parameters["devices"])
+
     def _relabelled(self, split: pd.DataFrame) -> pd.DataFrame:
         if self.task == "diagnosis":
             return split
@@ -146,8 +154,6 @@ class Experiment:
         (folder / "finished.json").unlink(missing_ok=True)
         fitted = fit_stages(model, train, self.samples["validation"], stages, name)
         save_model(model, folder / "model.keras")
-        # In the first call of predict the network is compiled, which the speed should not count.
-        predict(model, Samples(train.pixels, train.rows[: training.BATCH_FOR_PREDICTION], train.labels))
         started = time.perf_counter()
         answers = {part: predict(model, self.samples[part]) for part in JUDGED}
         speed = sum(map(len, answers.values())) / (time.perf_counter() - started)

@@ -9,6 +9,7 @@ after the other, and the layers for colour and erasing take about ten times as l
 import math
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from helpers.study import StudyError
@@ -25,73 +26,101 @@ GEOMETRY = ("flip", "rotation", "zoom")
 CLASSIC = (*GEOMETRY, "brightness", "noise")  # the set most often used together
 
 
+class GivenSeed(keras.random.SeedGenerator):
+    """A seed that was drawn before: inside a condition no generator may move on."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def next(self, ordered=True):
+        return self.value
+
+
 class RandomLayer(layers.Layer):
     """A layer that is `changed` in training and the identity at inference. Reproducible by its seed.
 
-    It computes in float32 whatever the precision policy: bfloat16 would round the upper grey levels to whole numbers.
+    strength: how far it goes, one number or several, as multiples of what this module's constants and docstrings say;
+    1 is as they say, 0 leaves the images as they are at no cost. It is a variable: layers that differ in strength and
+    seed alone are compiled once. They compute in float32 whatever the precision policy: bfloat16 would round the upper
+    grey levels to whole numbers.
     """
 
-    def __init__(self, seed: int = 0, **kwargs):
+    keeps_bytes = False  # whether `changed` gives the type that it got, or float32
+
+    def __init__(self, strength: float | tuple[float, ...] = 1.0, seed: int = 0, **kwargs):
         super().__init__(**{"dtype": "float32"} | kwargs)
-        self.seed = seed
+        self.strength, self.seed = strength, seed
         self.generator = keras.random.SeedGenerator(seed)
+        self.amount = self.add_weight(
+            np.shape(strength), lambda shape, dtype: ops.convert_to_tensor(strength, dtype), trainable=False
+        )
 
     def call(self, images, training=False):
-        return self.changed(images) if training else images
+        if not training:
+            return images
+        numbers = self.drawn(images)
+        kept = images if self.keeps_bytes else ops.cast(images, "float32")
+        return ops.cond(ops.any(self.amount > 0), lambda: self.changed(images, *numbers), lambda: kept)
 
-    def changed(self, images):
+    def drawn(self, images) -> tuple:
+        """The random numbers that `changed` needs."""
+        raise NotImplementedError
+
+    def changed(self, images, *numbers):
         """The images as they are in training, same shape, uint8 or float32 in 0 to 255."""
         raise NotImplementedError
 
-    def draw(self, images, low: float, high: float, shape: tuple[int, ...] = ()):
+    def uniform(self, images, low: float, high: float, shape: tuple[int, ...] = ()):
         """Uniform random numbers, float32 [n, *shape], for a batch of n images."""
         return keras.random.uniform((ops.shape(images)[0], *shape), low, high, seed=self.generator)
 
-    def toss(self, images):
-        """Fair coins for a batch of n images, bool [n, 1, 1, 1]."""
-        return self.draw(images, 0, 1, (1, 1, 1)) < 0.5
-
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "strength": self.strength, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomSymmetry(RandomLayer):
     """Turns and mirrors each image by one of the eight symmetries of the square, without touching a pixel's value.
 
-    A dermatoscopic image has no up or down: each of the eight is as likely a photograph as the original.
+    A dermatoscopic image has no up or down: each of the eight is as likely a photograph as the original. At a strength
+    below 1 each of the two mirrorings and the transposition is made more rarely than in half of the images.
     """
 
-    def changed(self, images):
-        images = ops.where(self.toss(images), ops.flip(images, axis=1), images)
-        images = ops.where(self.toss(images), ops.flip(images, axis=2), images)
-        return ops.where(self.toss(images), ops.transpose(images, (0, 2, 1, 3)), images)
+    keeps_bytes = True
+
+    def drawn(self, images):
+        return tuple(self.uniform(images, 0, 2, (1, 1, 1)) for _ in range(3))
+
+    def changed(self, images, across, down, transposed):
+        images = ops.where(across < self.amount, ops.flip(images, axis=1), images)
+        images = ops.where(down < self.amount, ops.flip(images, axis=2), images)
+        return ops.where(transposed < self.amount, ops.transpose(images, (0, 2, 1, 3)), images)
 
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomAffine(RandomLayer):
-    """Any of GEOMETRY in one bilinear resampling, which costs as much for one as for all three.
+    """GEOMETRY in one bilinear resampling, which costs as much for one as for all three.
 
-    flip: each axis is mirrored in half of the images. rotation: a quarter turn, and up to 45 degrees more either way:
-    every angle is equally likely. zoom: up to ZOOM times larger or smaller, evenly in the logarithm. Beyond its edge
-    the image is continued by its reflection, so that no black corner tells what was done.
+    strength: of flip, rotation and zoom. flip: each axis is mirrored in half of the images. rotation: by up to half a
+    turn either way, every angle equally likely. zoom: up to ZOOM times larger or smaller, evenly in the logarithm.
+    Beyond its edge the image is continued by its reflection, so that no black corner tells what was done.
     """
 
-    def __init__(self, flip: bool = False, rotation: bool = False, zoom: bool = False, seed: int = 0, **kwargs):
-        super().__init__(seed, **kwargs)
-        self.flip, self.rotation, self.zoom = flip, rotation, zoom
+    def __init__(self, strength: tuple[float, float, float] = (1.0, 1.0, 1.0), seed: int = 0, **kwargs):
+        super().__init__(tuple(strength), seed, **kwargs)
         self.supports_jit = keras.config.backend() != "tensorflow"  # whose resampling XLA cannot compile
 
-    def changed(self, images):
-        still = ops.zeros(ops.shape(images)[:1])
-        angle = self.draw(images, 0, 2 * math.pi) if self.rotation else still
-        scale = ops.exp(self.draw(images, -math.log(ZOOM), math.log(ZOOM))) if self.zoom else still + 1
-        across, down = (ops.sign(self.draw(images, -1, 1)) if self.flip else still + 1 for _ in range(2))
+    def drawn(self, images):
+        angle = self.uniform(images, -math.pi, math.pi)
+        zoom = self.uniform(images, -math.log(ZOOM), math.log(ZOOM))
+        return angle, zoom, self.uniform(images, 0, 2), self.uniform(images, 0, 2)
+
+    def changed(self, images, angle, zoom, across, down):
+        flip, rotation, zooming = (self.amount[place] for place in range(3))
+        across, down = (ops.where(number < flip, -1.0, 1.0) for number in (across, down))
+        angle, scale = rotation * angle, ops.exp(zooming * zoom)
         cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
         return _resampled(ops.cast(images, "float32"), (cosine * across, -sine * down), (sine * across, cosine * down))
-
-    def get_config(self):
-        return {**super().get_config(), "flip": self.flip, "rotation": self.rotation, "zoom": self.zoom}
 
 
 def _resampled(images, x_of, y_of):
@@ -114,27 +143,32 @@ class RandomColour(RandomLayer):
     is multiplied by 1 ± COLOUR_GAIN, the gains by half as much: another lamp, another camera, another gel.
     """
 
-    def changed(self, images):
-        images = ops.cast(images, "float32")
-        angle = self.draw(images, -math.radians(HUE), math.radians(HUE), (1, 1))
-        saturation, contrast = (self.draw(images, 1 - COLOUR_GAIN, 1 + COLOUR_GAIN, (1, 1)) for _ in range(2))
-        gain = self.draw(images, 1 - COLOUR_GAIN / 2, 1 + COLOUR_GAIN / 2, (1, 3))
+    def drawn(self, images):
+        angle = self.uniform(images, -math.radians(HUE), math.radians(HUE), (1, 1))
+        saturation, contrast = (self.uniform(images, -COLOUR_GAIN, COLOUR_GAIN, (1, 1)) for _ in range(2))
+        return angle, saturation, contrast, self.uniform(images, -COLOUR_GAIN / 2, COLOUR_GAIN / 2, (1, 3))
+
+    def changed(self, images, angle, saturation, contrast, gain):
+        images, angle = ops.cast(images, "float32"), self.amount * angle
+        saturation, contrast, gain = (1 + self.amount * change for change in (saturation, contrast, gain))
         grey = ops.ones((3, 3)) / 3
         crossed = ops.convert_to_tensor([[0.0, 1.0, -1.0], [-1.0, 0.0, 1.0], [1.0, -1.0, 0.0]]) / math.sqrt(3)
         turned = ops.cos(angle) * (ops.eye(3) - grey) + ops.sin(angle) * crossed
         matrix = (grey + saturation * turned) * contrast * gain
         flat = ops.reshape(images, (-1, images.shape[1] * images.shape[2], 3))
-        mixed = ops.matmul(flat, matrix) + 127.5 * (1 - contrast)
-        return ops.clip(ops.reshape(mixed, (-1, *images.shape[1:])), 0, 255)
+        blend = ops.matmul(flat, matrix) + 127.5 * (1 - contrast)
+        return ops.clip(ops.reshape(blend, (-1, *images.shape[1:])), 0, 255)
 
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomBrightness(RandomLayer):
     """Adds one number to all pixels of an image, up to BRIGHTNESS of the range either way."""
 
-    def changed(self, images):
-        shift = 255 * self.draw(images, -BRIGHTNESS, BRIGHTNESS, (1, 1, 1))
-        return ops.clip(ops.cast(images, "float32") + shift, 0, 255)
+    def drawn(self, images):
+        return (self.uniform(images, -255 * BRIGHTNESS, 255 * BRIGHTNESS, (1, 1, 1)),)
+
+    def changed(self, images, shift):
+        return ops.clip(ops.cast(images, "float32") + self.amount * shift, 0, 255)
 
 
 @keras.saving.register_keras_serializable(package="skin")
@@ -145,11 +179,14 @@ class RandomNoise(RandomLayer):
     the noise of each image is Gaussian all the same.
     """
 
-    def changed(self, images):
+    def drawn(self, images):
+        return (self.generator.next(),)  # a number for each pixel is worth drawing only where it is used
+
+    def changed(self, images, seed):
         count = ops.shape(images)[0]
-        half = keras.random.normal(((count + 1) // 2, *images.shape[1:]), stddev=NOISE, seed=self.generator)
+        half = keras.random.normal(((count + 1) // 2, *images.shape[1:]), stddev=NOISE, seed=GivenSeed(seed))
         noise = ops.concatenate([half, -half])[:count]
-        return ops.clip(ops.cast(images, "float32") + noise, 0, 255)
+        return ops.clip(ops.cast(images, "float32") + self.amount * noise, 0, 255)
 
 
 @keras.saving.register_keras_serializable(package="skin")
@@ -158,21 +195,27 @@ class RandomErasing(RandomLayer):
 
     Zhong et al., Random Erasing Data Augmentation, AAAI 2020: their chance, areas and aspect ratios. They fill the
     rectangle with noise; one colour is cheaper and is their constant-fill variant with the colour left to chance.
+    strength: of the chance.
     """
 
-    def changed(self, images):
+    keeps_bytes = True
+
+    def drawn(self, images):
+        aspect = ops.exp(self.uniform(images, -math.log(ERASED_ASPECT), math.log(ERASED_ASPECT), (1,)))
+        area = self.uniform(images, *ERASED_AREA, (1,))
+        left, top = (self.uniform(images, 0, 1, (1,)) for _ in range(2))
+        return aspect, area, left, top, self.uniform(images, 0, 255, (1, 1, 3)), self.uniform(images, 0, 1, (1, 1, 1))
+
+    def changed(self, images, aspect, area, left, top, colour, chance):
         side = images.shape[1]
-        aspect = ops.exp(self.draw(images, -math.log(ERASED_ASPECT), math.log(ERASED_ASPECT), (1,)))
-        area = self.draw(images, *ERASED_AREA, (1,))
         width, height = (ops.minimum(ops.sqrt(area * ratio), 1.0) for ratio in (aspect, 1 / aspect))
         place = (ops.arange(side, dtype="float32")[None] + 0.5) / side
-        left, top = (self.draw(images, 0, 1, (1,)) * (1 - length) for length in (width, height))
+        left, top = left * (1 - width), top * (1 - height)
         columns = (place >= left) & (place < left + width)
         rows = (place >= top) & (place < top + height)
         erased = (columns[:, None, :] & rows[:, :, None])[..., None]
-        colour = ops.cast(self.draw(images, 0, 255, (1, 1, 3)), images.dtype)
-        chosen = self.draw(images, 0, 1, (1, 1, 1)) < ERASING_CHANCE
-        return ops.where(erased & chosen, colour, images)
+        chosen = chance < ERASING_CHANCE * self.amount
+        return ops.where(erased & chosen, ops.cast(colour, images.dtype), images)
 
 
 # In the order in which they are applied: where the camera stood, then the light, its sensor, and what lay in its way.
@@ -186,18 +229,21 @@ AUGMENTATIONS = {
 }
 
 
-def augment(images, names: list[str], seed: int):
+def augment(images, names: list[str] | tuple[str, ...] | dict[str, float], seed: int):
     """The augmentations of these names (keys of AUGMENTATIONS), in the order in which that lists them, whatever yours.
 
-    images: a Keras tensor, uint8 [n, side, side, 3]. An empty list gives the images back. Each kind draws from its own
-    random numbers. Raises StudyError for an unknown name.
+    images: a Keras tensor, uint8 [n, side, side, 3]. names: also with the strength of each, see `RandomLayer`; one of
+    strength 0 has its layer all the same, so that networks which differ in strengths are compiled once. Without any the
+    images are given back. Each kind draws from its own random numbers. Raises StudyError for an unknown name.
     """
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise StudyError(f"augmentation {unknown[0]!r}: choose from {', '.join(AUGMENTATIONS)}, or [] for none.")
-    geometry = {name: True for name in GEOMETRY if name in names}
+    strengths = names if isinstance(names, dict) else dict.fromkeys(names, 1.0)
+    geometry = [name for name in GEOMETRY if name in names]
     for place, (name, layer) in enumerate(AUGMENTATIONS.items()):
-        if name in names and name not in list(geometry)[1:]:
-            options = geometry if name in geometry else {}
-            images = layer(seed=seed + 1000 * place, name=name, **options)(images)
+        if name in names and name not in geometry[1:]:
+            together = tuple(strengths.get(one, 0.0) for one in GEOMETRY)
+            strength = together if name in GEOMETRY else strengths[name]
+            images = layer(strength, seed + 1000 * place, name=name)(images)
     return images

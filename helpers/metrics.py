@@ -5,7 +5,7 @@ Each figure is computed from weights, how often each image is counted: ones give
 the recall of a class without images, arrays hold NaN and dictionaries None.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -422,6 +422,28 @@ def paired_difference(
     """
     pair = pairwise({"first": first, "second": second}, metric, resamples, seed).iloc[0]
     return {key: None if pd.isna(pair[key]) else float(pair[key]) for key in ("value", "low", "high")}
+
+
+def seeded(runs: Sequence[Predictions], metric: str, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """METRICS[metric] of one model trained from several seeds, float64 [seeds, 1 + resamples].
+
+    Column 0 is the figure itself, each other one a resample of the lesions: the same for all runs, and for other models
+    on the same images, so that the difference of two such arrays is paired. metric: one that needs no threshold.
+    """
+    weights = _with_once(runs[0].lesions, resamples, seed)
+    return np.stack([resampled(run, weights, None, {metric: METRICS[metric]})[metric] for run in runs])
+
+
+def over_seeds(drawn: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """The mean over seeds of what `seeded` gives, or of differences of it, as {"value", "low", "high"}.
+
+    For each resample of the lesions the seeds are drawn anew as well, with replacement. With one seed the interval
+    covers the lesions alone; with three, drawing from so few still understates what seeds do.
+    """
+    resamples = drawn.shape[1] - 1
+    picked = np.random.default_rng(seed).integers(len(drawn), size=(len(drawn), resamples))
+    low, high = interval(np.take_along_axis(drawn[:, 1:], picked, axis=0).mean(axis=0))
+    return {"value": float(drawn[:, 0].mean()), "low": low, "high": high}
 
 
 def mcnemar(first: Predictions, second: Predictions) -> dict:

@@ -46,16 +46,25 @@ class MapToSequence(layers.Layer):
         self.reading, self.order, self.seed = reading, order, seed
         self.generator = keras.random.SeedGenerator(seed)
 
+    def build(self, shape):
+        steps = self._steps(shape)
+        if self.order == "fixed":  # by NumPy, and a weight: the same under every backend, and in a saved model
+            drawn = np.random.default_rng(self.seed).permutation(steps)
+            self.permutation = self.add_weight((steps,), lambda *_, **__: drawn, "int32", trainable=False)
+
     def call(self, features, training=False):
         sequence = self._read(features)
         if self.order == "natural" or (self.order == "fresh" and not training):
             return sequence
-        steps = sequence.shape[1]
-        if self.order == "fixed":  # by NumPy: a saved model has to find its order again under another backend
-            permutation = np.random.default_rng(self.seed).permutation(steps)
+        if self.order == "fixed":
+            permutation = self.permutation
         else:
-            permutation = keras.random.shuffle(ops.arange(steps), seed=self.generator)
+            permutation = keras.random.shuffle(ops.arange(sequence.shape[1]), seed=self.generator)
         return ops.take(sequence, permutation, axis=1)
+
+    def _steps(self, shape) -> int:
+        _, height, width, _ = shape
+        return {"rows": height, "columns": width}.get(self.reading, height * width)
 
     def _read(self, features):
         _, height, width, channels = features.shape
@@ -64,7 +73,7 @@ class MapToSequence(layers.Layer):
         if self.reading == "snake":
             backwards = ops.reshape(ops.arange(height) % 2 == 1, (1, height, 1, 1))
             features = ops.where(backwards, ops.flip(features, axis=2), features)
-        steps = {"rows": height, "columns": width}.get(self.reading, height * width)
+        steps = self._steps(features.shape)
         return ops.reshape(features, (-1, steps, height * width * channels // steps))
 
     def get_config(self):
@@ -78,7 +87,7 @@ def classifier(
     neck: Callable,
     dense: list[int],
     dropout: float,
-    augmentation: list[str] | tuple[str, ...],
+    augmentation: list[str] | dict[str, float],
     seed: int,
     name: str,
 ) -> keras.Model:
@@ -106,7 +115,7 @@ def cnn(
     stride: int = 1,
     dense_units: int = 128,
     dropout: float = 0.4,
-    augmentation: list[str] | tuple[str, ...] = ("symmetries",),
+    augmentation: list[str] | dict[str, float] | tuple[str, ...] = ("symmetries",),
     seed: int = 0,
 ) -> keras.Model:
     """The plain convolutional network of the study: `convolution_trunk`, average pooling, a dense layer, softmax."""
@@ -121,7 +130,7 @@ def mobilenet(
     alpha: float = 1.0,
     pretrained: str = "none",
     dropout: float = 0.3,
-    augmentation: list[str] | tuple[str, ...] = ("symmetries",),
+    augmentation: list[str] | dict[str, float] | tuple[str, ...] = ("symmetries",),
     seed: int = 0,
 ) -> keras.Model:
     """`mobilenet_trunk`, average pooling, softmax."""

@@ -453,3 +453,26 @@ def robustness(table: pd.DataFrame, label: str, floor: tuple[float, str]) -> Fig
         place.legend(fontsize=8)
     axes[0, 0].set_ylabel(label)
     return figure
+
+
+def throughput(table: pd.DataFrame) -> Figure:
+    """Images a second of each network by way, training and prediction side by side, on a logarithmic axis.
+
+    table: one row a network, way and `what`, with median, low and high; see benchmarks/throughput.py.
+    """
+    whats, names, ways = (list(table[column].unique()) for column in ("what", "network", "way"))
+    figure, panels = plt.subplots(1, len(whats), figsize=(5 * len(whats), 3.6), sharey=True, squeeze=False)
+    looks = model_looks(ways)
+    for axes, what in zip(panels[0], whats, strict=True):
+        for place, way in enumerate(ways):
+            rows = table[(table["what"] == what) & (table["way"] == way)]
+            down = [names.index(name) + 0.12 * (place - (len(ways) - 1) / 2) for name in rows["network"]]
+            spread = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
+            axes.errorbar(rows["median"], down, xerr=spread, label=way, capsize=2, **looks[way] | {"linestyle": ""})
+        axes.set(xscale="log", title=what, xlabel="images a second: median and range")
+    panels[0][0].set_yticks(range(len(names)), names)
+    panels[0][0].invert_yaxis()
+    panels[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    first = table.iloc[0]
+    figure.suptitle(f"{first['side']} px, batches of {first['batch']}, {first['backend']}, {first['device']}")
+    return figure

@@ -1,6 +1,7 @@
-"""What is made from finished runs: web pages, the table of README.md, the references of the tests.
+"""What is made from finished runs: web pages, the table of README.md, model cards, the references of the tests.
 
 `python -m helpers.report readme` writes the table from the run records; with --check it only says whether it is stale.
+`python -m helpers.report verify` holds a fresh run of a study against its published records.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 
+from helpers.published import verify, write_card
 from helpers.study import ROOT, StudyError, atomic_path, build_folder, read_records, results_folder, with_interval
 
 README = ROOT / "README.md"
@@ -92,17 +94,40 @@ def write_references(executed: Path) -> None:
             nbformat.write(notebook, temporary)
 
 
+def verified(study: str, fresh: Path) -> bool:
+    """Say which published figures of a study a fresh run reproduced; returns whether it was all of them.
+
+    fresh: the results folder of that run.
+    """
+    table = verify(results_folder(study), fresh)
+    for (model, place), figures in table.groupby(["model", "place"], sort=False):
+        print(f"{model} ({place}): {figures['reproduced'].sum()} of {len(figures)} figures reproduced")
+        for row in figures[~figures["reproduced"]].itertuples():
+            published = with_interval({"value": row.value, "low": row.low, "high": row.high})
+            print(f"  {row.figure}: published {published}, now {'–' if row.fresh is None else f'{row.fresh:.3f}'}")
+    print(f"{table['reproduced'].sum()} of {len(table)} figures lie inside their published interval.")
+    return bool(table["reproduced"].all())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.report", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pages", help="web pages of a study").add_argument("--study", default="demo")
     commands.add_parser("readme", help="the table of README.md").add_argument("--check", action="store_true")
+    commands.add_parser("card", help="the model card of a study").add_argument("--study", default="demo")
+    against = commands.add_parser("verify", help="a fresh run against the published records of a study")
+    against.add_argument("fresh", type=Path, help="results folder of the fresh run")
+    against.add_argument("--study", default="ham10000")
     commands.add_parser("references", help="references of the tests").add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     try:
         if options.command == "pages":
             print(f"The report: {write_pages(options.study)}")
+        elif options.command == "card":
+            print(f"The model card: {write_card(options.study)}")
+        elif options.command == "verify":
+            return 0 if verified(options.study, options.fresh) else 1
         elif options.command == "references":
             write_references(options.folder)
         elif not write_readme(options.check) and options.check:

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
+from helpers.compiled import Optimizer, SharedNetwork, mixed, on_device, shared
 from helpers.images import PixelCache, gather
 from helpers.models import set_trainable
 from helpers.study import StudyError, atomic_path
@@ -19,7 +20,6 @@ from helpers.study import StudyError, atomic_path
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
 MIXING = {"none": None, "mixup": 0.2, "cutmix": 1.0}  # alpha of the Beta distribution that says how much is mixed
 WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
-BATCH_FOR_PREDICTION = 128
 BLOCK = 4096  # images predicted at a time
 VIEWS = (1, 8)
 
@@ -80,10 +80,12 @@ class Fitted:
 
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled batches of `samples` for one epoch after another: uint8 images, one-hot labels, weights of the classes.
+    """Shuffled batches of `samples` for one epoch after another, as a `compiled.Reader` takes them.
 
-    An epoch has as many batches as the images fill; with `balanced_batches` its images are drawn with replacement, each
-    class as often as the others. The order depends on `recipe.seed` alone.
+    A batch is a dictionary of which images, one-hot labels float32 [n, classes], and the weights of the images in the
+    loss float32 [n]. Images are given as their rows if they lie on the device, else as pixels. An epoch has as many
+    batches as the images fill; with `balanced_batches` its images are drawn with replacement, each class as often as
+    the others. The order depends on `recipe.seed` alone.
     """
 
     def __init__(self, samples: Samples, classes: int, recipe: Recipe):
@@ -97,20 +99,29 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return max(1, len(self.samples) // self.recipe.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, batch: int) -> tuple[dict, np.ndarray, np.ndarray]:
         chosen = self.order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
         labels = self.samples.labels[chosen]
-        images = gather(self.samples.pixels, self.samples.rows[chosen])
         targets = np.eye(self.classes, dtype=np.float32)[labels]
         weighted = self.recipe.imbalance == "class_weight"
         weights = self.weights[labels] if weighted else np.ones(len(labels), np.float32)
-        if self.recipe.mixing != "none":
-            # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
-            random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
-            images, targets = mix(images, targets * weights[:, None], self.recipe.mixing, random)
-            weights = targets.sum(axis=1)
-            targets = targets / weights[:, None]
-        return (images, targets, weights) if weighted else (images, targets)
+        if self.recipe.mixing == "none":
+            return {"own": self._images(chosen)}, targets, weights
+        # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
+        mixture = draw_mixture(
+            self.recipe.mixing,
+            len(chosen),
+            self.samples.pixels.shape[1],
+            np.random.default_rng([self.recipe.seed, self.epoch, batch]),
+        )
+        targets = mixture.of_targets(targets * weights[:, None])
+        weights = targets.sum(axis=1)
+        images = {"own": self._images(chosen), "other": self._images(chosen[mixture.other])}
+        return images | mixture.of_images(), targets / weights[:, None], weights
+
+    def _images(self, chosen: np.ndarray) -> np.ndarray:
+        rows = self.samples.rows[chosen]
+        return gather(self.samples.pixels, rows) if on_device(self.samples.pixels) is None else rows.astype(np.int32)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -122,13 +133,17 @@ class Batches(keras.utils.PyDataset):
             self.order = self.random.permutation(count)
 
 
-class ValidationScores(keras.callbacks.Callback):
-    """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs of each epoch, and moves a progress bar."""
+class Validation(keras.callbacks.Callback):
+    """Judges each epoch on validation, keeps the weights of the best, and moves a progress bar.
 
-    def __init__(self, samples: Samples, epochs: int, label: str):
+    Adds val_loss, val_accuracy and val_balanced_accuracy to the logs. The best epoch has the highest balanced accuracy;
+    training stops when `patience` epochs bring no better one, and ends with the best weights.
+    """
+
+    def __init__(self, network: SharedNetwork, samples: Samples, epochs: int, patience: int, label: str):
         super().__init__()
-        self.samples = samples
-        self.images = samples.pixels[samples.rows]
+        self.network, self.samples, self.patience = network, samples, patience
+        self.best, self.best_epoch = -1.0, 0
         self.bar = tqdm(total=epochs, desc=label, unit="epoch")
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -136,18 +151,45 @@ class ValidationScores(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = time.perf_counter() - self.started
-        probabilities = self.model.predict(self.images, batch_size=BATCH_FOR_PREDICTION, verbose=0)
+        probabilities = self.network.predict(self.samples.pixels, self.samples.rows)
         labels, chosen = self.samples.labels, probabilities.argmax(axis=1)
         logs["val_loss"] = float(log_loss(labels, probabilities, labels=range(probabilities.shape[1])))
         logs["val_accuracy"] = float((chosen == labels).mean())
         logs["val_balanced_accuracy"] = float(balanced_accuracy_score(labels, chosen))
+        if logs["val_balanced_accuracy"] > self.best:
+            self.best, self.best_epoch = logs["val_balanced_accuracy"], epoch
+            self.weights = self.network.network.get_weights()
+        self.model.stop_training = epoch - self.best_epoch >= self.patience
         self.bar.set_postfix_str(
             f"loss {logs['loss']:.3f}, validation balanced accuracy {logs['val_balanced_accuracy']:.3f}", refresh=False
         )
         self.bar.update()
 
     def on_train_end(self, logs=None):
+        self.network.network.set_weights(self.weights)
         self.bar.close()
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How the images of a batch are mixed: each with the one at its place in `other`, int64 [n].
+
+    share: of an image's own pixels outside of `box`, see `compiled.mixed`; kept: of its own target.
+    """
+
+    other: np.ndarray
+    share: float
+    box: tuple[int, int, int, int]
+    kept: float
+
+    def of_images(self) -> dict[str, np.ndarray]:
+        """`share` and `box`, once for each image, as a `compiled.Reader` takes them."""
+        count = len(self.other)
+        return {"share": np.full(count, self.share, np.float32), "box": np.tile(np.int32(self.box), (count, 1))}
+
+    def of_targets(self, targets: np.ndarray) -> np.ndarray:
+        """The targets float32 [n, k] in the proportion in which the images are mixed."""
+        return np.float32(self.kept) * targets + np.float32(1 - self.kept) * targets[self.other]
 
 
 def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], part: str) -> Samples:
@@ -161,28 +203,30 @@ def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], part:
     return Samples(cache.pixels, cache.rows(chosen["image_id"]), pd.Index(codes).get_indexer(chosen["label"]))
 
 
+def draw_mixture(mixing: str, count: int, side: int, random: np.random.Generator) -> Mixture:
+    """Which images of a batch of `count` are mixed, and how.
+
+    mixing: `mixup` adds two images up (Zhang et al., ICLR 2018), `cutmix` puts a rectangle of one into the other, in
+    the same place (Yun et al., ICCV 2019). The proportion, one a batch, is drawn from Beta(alpha, alpha) with the
+    papers' alpha for ImageNet; that of `cutmix` is then the share of pixels left.
+    """
+    share = random.beta(MIXING[mixing], MIXING[mixing])
+    other = random.permutation(count)
+    if mixing == "mixup":
+        return Mixture(other, share, (0, 0, 0, 0), share)
+    centre, half = random.integers(0, side, 2), side * np.sqrt(1 - share) / 2
+    edges = [np.clip([c - half, c + half], 0, side).astype(int) for c in centre]
+    area = np.prod([after - first for first, after in edges])
+    return Mixture(other, 1.0, tuple(int(edge) for pair in edges for edge in pair), 1 - area / side**2)
+
+
 def mix(
     images: np.ndarray, targets: np.ndarray, mixing: str, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each image mixed with another of its batch, and their targets in the same proportion.
-
-    images: uint8 [n, side, side, 3]; targets: float32 [n, k]. mixing: `mixup` adds two images up (Zhang et al., ICLR
-    2018), `cutmix` puts a rectangle of one into the other, in the same place (Yun et al., ICCV 2019). The proportion,
-    one a batch, is drawn from Beta(alpha, alpha) with the papers' alpha for ImageNet; that of `cutmix` is then the
-    share of pixels left.
-    """
-    share = np.float32(random.beta(MIXING[mixing], MIXING[mixing]))
-    other = random.permutation(len(images))
-    if mixing == "mixup":
-        mixed = np.rint(share * images + (1 - share) * images[other]).astype(np.uint8)
-    else:
-        side = images.shape[1]
-        centre, half = random.integers(0, side, 2), side * np.sqrt(1 - share) / 2
-        rows, columns = (slice(*np.clip([c - half, c + half], 0, side).astype(int)) for c in centre)
-        mixed = images.copy()
-        mixed[:, rows, columns] = images[other][:, rows, columns]
-        share = np.float32(1 - mixed[0, rows, columns, 0].size / side**2)
-    return mixed, share * targets + (1 - share) * targets[other]
+    """A batch as training sees it: images uint8 [n, side, side, 3] and targets float32 [n, k], see `draw_mixture`."""
+    mixture = draw_mixture(mixing, len(images), images.shape[1], random)
+    seen = mixed(images, images[mixture.other], **mixture.of_images())
+    return keras.ops.convert_to_numpy(seen), mixture.of_targets(targets)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -192,28 +236,39 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe, label: str = "training") -> Fitted:
-    """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights.
+    """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights, see `Validation`.
 
-    The best epoch is the one with the highest balanced accuracy on validation; training stops early when `patience`
-    epochs bring no better one. label: what the progress bar calls it. Returns the history and the record's epochs,
-    best_epoch, seconds, images_per_second (of the median epoch) and weights (number of parameters).
+    label: what the progress bar calls it. Returns the history and the record's epochs, best_epoch, seconds,
+    images_per_second (of the median epoch), weights (number of parameters) and images: whether they lay on the `device`
+    or were fed from the `host`.
     """
-    batches = Batches(train, model.output_shape[-1], recipe)
     set_trainable(model, recipe.trainable, recipe.batch_norm)
-    loss = _loss(recipe, batches.weights)
-    model.compile(_optimizer(recipe, len(batches)), loss, metrics=["accuracy"], weighted_metrics=[])
-    best = keras.callbacks.EarlyStopping(
-        "val_balanced_accuracy", mode="max", patience=recipe.patience, restore_best_weights=True
-    )
-    averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    callbacks = [*averaged, ValidationScores(validation, recipe.epochs, label), best]
     started = time.perf_counter()
-    history = model.fit(batches, epochs=recipe.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
-    seconds = time.perf_counter() - started
-    table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})
-    speed = len(batches) * recipe.batch_size / table["seconds"].median()
-    training = {"epochs": len(table), "best_epoch": best.best_epoch + 1, "seconds": round(seconds, 1)}
-    return Fitted(table, {**training, "images_per_second": round(speed, 1), "weights": model.count_params()})
+    network = shared(model)
+    batches = Batches(train, model.output_shape[-1], recipe)
+    trainer = network.trainer(
+        train.pixels,
+        _loss(recipe, batches.weights),
+        Optimizer(recipe.weight_decay, recipe.ema),
+        (recipe.trainable, recipe.batch_norm),
+    )
+    steps = recipe.epochs * len(batches)
+    trainer.optimizer.restart(recipe.learning_rate, max(1, int(steps * WARM_UP_SHARE)), steps)
+    averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
+    judge = Validation(network, validation, recipe.epochs, recipe.patience, label)
+    options = {"epochs": recipe.epochs, "callbacks": [*averaged, judge], "verbose": 0, "shuffle": False}
+    table = pd.DataFrame(trainer.fit(batches, **options).history)
+    network.copy_to(model)
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    training = {
+        "epochs": len(table),
+        "best_epoch": judge.best_epoch + 1,
+        "seconds": round(time.perf_counter() - started, 1),
+        "images_per_second": round(len(batches) * recipe.batch_size / table["seconds"].median(), 1),
+        "weights": model.count_params(),
+        "images": "host" if on_device(train.pixels) is None else "device",
+    }
+    return Fitted(table, training)
 
 
 def fit_stages(
@@ -249,11 +304,14 @@ def predict(model: keras.Model, samples: Samples, views: int = 1) -> np.ndarray:
     """
     if views not in VIEWS:
         raise StudyError(f"views is {views}; it has to be 1 or 8.")
+    network = shared(model)
+    if views == 1 and on_device(samples.pixels) is not None:
+        return network.predict(samples.pixels, samples.rows)
     blocks = []
     for start in range(0, len(samples), BLOCK):
         images = samples.pixels[samples.rows[start : start + BLOCK]]
-        seen = islice(symmetries(images), views)
-        answers = [model.predict(np.ascontiguousarray(view), BATCH_FOR_PREDICTION, verbose=0) for view in seen]
+        seen = [np.ascontiguousarray(view) for view in islice(symmetries(images), views)]
+        answers = [network.predict(view, np.arange(len(view))) for view in seen]
         blocks.append(np.mean(answers, axis=0, dtype=np.float64).astype(np.float32))
     return np.concatenate(blocks)
 
@@ -268,17 +326,6 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Save a model as .keras, atomically and without the optimizer's state, which is twice as large as the weights."""
     with atomic_path(path) as temporary:
         keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
-
-
-def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW whose learning rate climbs from 0 in the warm-up and then falls along a cosine."""
-    steps = recipe.epochs * steps_per_epoch
-    warm_up = max(1, int(steps * WARM_UP_SHARE))
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=recipe.learning_rate, warmup_steps=warm_up
-    )
-    average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **average)
 
 
 def _loss(recipe: Recipe, weights: np.ndarray) -> keras.losses.Loss:

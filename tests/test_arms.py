@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,13 +61,25 @@ def trainings(monkeypatch) -> list:
     return done
 
 
+def test_every_arm_has_the_precision_of_the_run(run, trainings):
+    run.parameters["precision"] = "mixed_bfloat16"
+    experiment = Experiment(run)
+    try:
+        for key in ("one", "two"):
+            layers = train(experiment, key).model().layers
+            assert {layer.dtype_policy.name for layer in layers if layer.name.startswith("conv")} == {"mixed_bfloat16"}
+            assert layers[-1].dtype_policy.name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_an_arm_is_judged_and_leaves_what_the_contract_asks_for(run):
     experiment = Experiment(run)
     arm = train(experiment, compared=False, weights_sha256="abc")
     assert arm.entry["environment"]["weights_sha256"] == "abc"
     assert set(arm.entry["training"]) == {
         "epochs", "best_epoch", "seconds", "images_per_second", "weights",
-        "prediction_images_per_second", "training_images", "model_bytes",
+        "prediction_images_per_second", "training_images", "model_bytes", "images",
     }  # fmt: skip
     assert arm.entry["compared"] is False and arm.entry["task"] == "diagnosis" and arm.entry["name"] == "small network"
     assert arm.entry["training"]["model_bytes"] == (arm.folder / "model.keras").stat().st_size

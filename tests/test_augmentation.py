@@ -25,6 +25,7 @@ from helpers.augmentation import (
     _resampled,
     augment,
 )
+from helpers.compiled import Reader
 from helpers.study import ROOT, StudyError, set_seed
 from helpers.training import MIXING, Batches, Recipe, Samples, mix
 
@@ -80,6 +81,25 @@ def test_no_names_are_no_augmentation():
     assert augment(images, [], 0) is images
 
 
+@each
+def test_at_strength_zero_nothing_happens(names):
+    assert np.array_equal(trained_on(block(dict.fromkeys(names, 0.0))), IMAGES)
+
+
+def test_strength_is_a_variable_and_multiplies():
+    """Two layers that differ in nothing else draw the same numbers: half the strength shifts half as far."""
+    full, half = (trained_on(RandomBrightness(strength), flat(127)) - 127 for strength in (1.0, 0.5))
+    assert np.allclose(full, 2 * half, atol=1e-4) and np.ptp(full) > 20
+    layer = RandomBrightness(1.0)
+    layer.amount.assign(0.5)
+    assert np.allclose(trained_on(layer, flat(127)) - 127, half, atol=1e-4)
+
+
+def test_a_name_of_strength_zero_leaves_the_others_as_they_are():
+    strengths = {name: float(name in ("flip", "noise")) for name in AUGMENTATIONS}
+    assert np.array_equal(trained_on(block(strengths)), trained_on(block(["flip", "noise"])))
+
+
 def test_an_unknown_name():
     with pytest.raises(StudyError, match=r"augmentation 'mirror': choose from symmetries, .*, or \[\] for none"):
         block(["flip", "mirror"])
@@ -91,7 +111,7 @@ def test_the_order_of_the_names_does_not_matter():
 
 def test_geometry_is_one_resampling():
     geometry = [layer for layer in block(list(CLASSIC)).layers if isinstance(layer, RandomAffine)]
-    assert len(geometry) == 1 and (geometry[0].flip, geometry[0].rotation, geometry[0].zoom) == (True, True, True)
+    assert len(geometry) == 1 and tuple(geometry[0].strength) == (1, 1, 1)
 
 
 def test_it_computes_in_float32_whatever_the_policy():
@@ -110,7 +130,7 @@ def test_symmetries_are_the_eight_of_the_square():
 
 
 def test_flips_of_the_two_axes_are_independent_and_exact():
-    drawn = trained_on(RandomAffine(flip=True, seed=0), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
+    drawn = trained_on(RandomAffine((1, 0, 0)), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
     four = [IMAGES[0], IMAGES[0, ::-1], IMAGES[0, :, ::-1], IMAGES[0, ::-1, ::-1]]
     counts = [sum((out == one).all() for out in drawn) for one in four]
     assert sum(counts) == 200 and min(counts) > 25
@@ -129,14 +149,14 @@ def test_the_matrix_says_where_a_pixel_comes_from():
 
 @pytest.mark.parametrize("name", GEOMETRY)
 def test_geometry_brings_in_no_black(name):
-    assert np.allclose(trained_on(RandomAffine(**{name: True}, seed=0), flat(200)), 200, atol=1e-2)
+    assert np.allclose(trained_on(block([name]), flat(200)), 200, atol=1e-2)
 
 
 def test_rotation_keeps_what_is_round():
     place = np.arange(16) - 7.5
     bell = 200 * np.exp(-(place[:, None] ** 2 + place**2) / 18)
     images = np.repeat(np.repeat(bell[None, :, :, None], 50, axis=0), 3, axis=3).astype(np.uint8)
-    turned = trained_on(RandomAffine(rotation=True, seed=0), images)
+    turned = trained_on(RandomAffine((0, 1, 0)), images)
     assert np.abs(turned - images)[:, 4:12, 4:12].max() < 5  # of 200: resampling of a coarse picture
 
 
@@ -226,8 +246,9 @@ def batches(*options, **named):
 
 def test_mixed_batches_are_reproducible_and_differ_from_epoch_to_epoch():
     first, again, other = batches(), batches(), batches(seed=1)
-    assert all(np.array_equal(a, b) for a, b in zip(first[1], again[1], strict=True))
-    assert all(np.array_equal(a, b) for a, b in zip(first[1], first[1], strict=True))
+    for same in (again, first):
+        pairs = zip(keras.tree.flatten(first[1]), keras.tree.flatten(same[1]), strict=True)
+        assert all(np.array_equal(one, two) for one, two in pairs)
     assert not np.array_equal(first[1][1], other[1][1])
     before = first[1][1]
     first.on_epoch_end()
@@ -240,6 +261,17 @@ def test_a_class_keeps_its_weight_when_it_is_mixed():
     counted = [sum((w[:, None] * t).sum(axis=0) for _, t, w in map(b.__getitem__, range(5))) for b in (plain, mixed)]
     assert np.allclose(counted[0], counted[1], rtol=1e-4) and np.allclose(counted[0], 20, rtol=1e-4)
     assert all(np.allclose(mixed[k][1].sum(axis=1), 1) for k in range(5))
+
+
+def test_a_batch_is_mixed_in_training_as_it_says():
+    """The mean level of each image that the network is given is what its target says, as above."""
+    images, targets = squares()
+    reader = Reader(keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Identity()]), None)
+    mixed_batches = Batches(Samples(images, np.arange(8), np.arange(8)), 8, recipe("cutmix"))
+    batch, told, _ = mixed_batches[0]
+    seen = ops.convert_to_numpy(reader(batch, training=True))
+    assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
+    assert not np.array_equal(seen, batch["own"]) and np.array_equal(reader({"own": batch["own"]}), batch["own"])
 
 
 def test_unknown_mixing():

@@ -793,3 +793,28 @@ def test_predictions_from_the_contracts_table():
 def test_tables_that_do_not_fit_are_refused(table, lesions, message):
     with pytest.raises(StudyError, match=message):
         Predictions.from_table(table, ["mel", "nv"], [True, False], lesions)
+
+
+def test_over_seeds_covers_lesions_and_seeds():
+    """Two seeds that differ by 0.2, each known to 0.01: the mean is between, and the interval as wide as the seeds."""
+    random = np.random.default_rng(0)
+    figures = np.array([[0.5], [0.7]])
+    drawn = np.hstack([figures, figures + random.normal(0, 0.01, (2, 2000))])
+    both, one = metrics.over_seeds(drawn), metrics.over_seeds(drawn[:1])
+    assert both["value"] == pytest.approx(0.6) and both["low"] < 0.51 and both["high"] > 0.69
+    assert one["value"] == 0.5 and one["high"] - one["low"] == pytest.approx(2 * 1.96 * 0.01, rel=0.1)
+
+
+def test_seeded_is_the_figure_and_its_paired_resamples():
+    random = np.random.default_rng(0)
+    labels, lesions = np.arange(60) % 3, np.array([f"l{k // 2}" for k in range(60)])
+    runs = [
+        Predictions(labels, random.dirichlet(np.ones(3), 60), lesions, ("a", "b", "c"), (True, False, False))
+        for _ in range(2)
+    ]
+    drawn = metrics.seeded(runs, "accuracy", 200, 0)
+    assert drawn.shape == (2, 201)
+    assert drawn[:, 0] == pytest.approx([(run.predicted == labels).mean() for run in runs])
+    apart = metrics.over_seeds(drawn[:1] - drawn[1:])
+    expected = metrics.paired_difference(*runs, "accuracy", 200, 0)
+    assert apart == pytest.approx(expected)

@@ -260,3 +260,17 @@ def test_robustness_draws_each_model_with_its_band():
     assert all(word in texts(figure) for word in ("none", "all five", "chance", "balanced accuracy on test"))
     assert list(figure.axes[0].lines[0].get_ydata()) == [0.7, 0.4]
     assert_every_axis_is_labelled(figure)
+
+
+def test_throughput_shows_every_way_of_every_network():
+    rows = [
+        {"network": network, "what": what, "way": way, "median": 10.0 * place, "low": 9.0 * place, "high": 12.0 * place}
+        for network in ("CNN", "MobileNet")
+        for what in ("training", "prediction")
+        for place, way in enumerate(("study", "stock", "one batch"), start=1)
+        if (network, way) != ("CNN", "stock")
+    ]
+    table = pd.DataFrame(rows).assign(side=64, batch=32, backend="jax", device="a processor")
+    figure = plots.throughput(table)
+    assert_every_axis_is_labelled(figure)
+    assert all(word in texts(figure) for word in ("CNN", "MobileNet", "study", "stock", "one batch", "64 px"))

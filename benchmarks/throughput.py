@@ -1,0 +1,221 @@
+"""How fast the study trains and predicts, beside the stock recipe, PyTorch, and the device's own ceiling.
+
+`make bench` measures the CNN, the CNN-LSTM and MobileNet of a study, on data/ham10000 or the folder in DATA_DIR, and on
+the demo if neither is there. All figures come from one process, in turns, on the same images and batch size; the table
+goes to benchmarks/throughput.csv and the figure beside it. The ways:
+
+study           helpers.training: images on the device, batches gathered by index inside of the compiled step
+stock           image_dataset_from_directory from the JPEG files, and plain `fit`; needs TensorFlow
+PyTorch         the same MobileNet with a DataLoader from the JPEG files, a process a core; needs torch
+one batch       the compiled step of the study on one batch that stays on the device: the ceiling
+PyTorch, one    the same of PyTorch
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from pixel_cache import lesions_to_measure, link_by_class
+
+from helpers import compiled, models, plots
+from helpers.compiled import Optimizer, Reader, shared
+from helpers.datasets import dataset_folder
+from helpers.images import build_cache
+from helpers.runner import study_parameters
+from helpers.study import ROOT, atomic_path, declared_parameters, device_name, set_seed, write_csv
+from helpers.training import Recipe, Samples, fit, predict
+
+Speed = Callable[[], float]  # measures once, images a second
+STEPS = 30  # of one batch, in a round
+
+
+def parameters(study: str) -> dict:
+    """What the notebooks of the CNN-LSTM and of MobileNet declare, as the study sets it."""
+    declared = {}
+    for notebook in ("04_cnn_lstm", "05_mobilenet"):
+        declared |= declared_parameters(ROOT / "notebooks" / f"{notebook}.ipynb")
+        declared |= study_parameters(study, notebook, {})
+    return declared
+
+
+def networks(study: str, classes: int) -> dict[str, Callable[[], keras.Model]]:
+    """The study's three networks for diagnosis, by name, with random weights."""
+    p = parameters(study)
+    trunk = partial(models.convolution_trunk, filters=p["filters"], depth=p["depth"], stride=p["stride"])
+    read = partial(models.read_as_sequence, reading=p["reading"], lstm_units=p["lstm_units"])
+    common = {"dropout": p["dropout"], "augmentation": p["augmentation"], "seed": 0}
+    head = {"dense": [p["dense_units"]], "name": "cnn_lstm", **common}
+    plain = {"depth": p["depth"], "stride": p["stride"], "dense_units": p["dense_units"], **common}
+    return {
+        "CNN": lambda: models.cnn(p["side"], classes, p["filters"], **plain),
+        "CNN-LSTM": lambda: models.classifier(p["side"], classes, trunk, read, **head),
+        "MobileNet": lambda: models.mobilenet(p["side"], classes, p["version"], p["alpha"], **common),
+    }
+
+
+def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
+    """Training by `training.fit`, the median epoch after the first, and prediction by `training.predict`."""
+    model, recipe = build(), Recipe(3, batch, 1e-3, 1e-4, "none", 3, 0)
+    few = Samples(samples.pixels, samples.rows[:batch], samples.labels[:batch])
+    fit(model, few, few, recipe)  # compiles
+
+    def prediction() -> float:
+        started = time.perf_counter()
+        predict(model, samples)
+        return len(samples) / (time.perf_counter() - started)
+
+    return lambda: fit(model, samples, few, recipe).training["images_per_second"], prediction
+
+
+def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
+    """The same compiled steps again and again on one batch that lies on the device."""
+    train, forward = _bare_steps(*_bare_reader(build, samples, batch))
+    return partial(_timed, train, batch), partial(_timed, forward, compiled.BATCH_FOR_PREDICTION)
+
+
+def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Reader, tuple, dict]:
+    """The network ready for training, one batch to train on and one to predict, both on the device."""
+    network = shared(build()).network
+    reader, optimizer = Reader(network, None), Optimizer(1e-4, 0.0)
+    optimizer.build(network.trainable_variables)
+    reader.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])
+    optimizer.restart(1e-3, 10, 10_000)
+    images, large = (
+        keras.ops.convert_to_tensor(samples.pixels[np.resize(samples.rows, size)])
+        for size in (batch, compiled.BATCH_FOR_PREDICTION)
+    )
+    targets = np.eye(network.output_shape[-1], dtype=np.float32)[samples.labels[:batch]]
+    data = {"own": images}, keras.ops.convert_to_tensor(targets), keras.ops.ones(batch)
+    reader(data[0])
+    return reader, data, {"own": large}
+
+
+def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Callable]:
+    """A training step and a prediction, each giving something whose number is there when the step is done."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        step, forward = jax.jit(reader.train_step, donate_argnums=0), jax.jit(reader.predict_step)
+        parts = {"trainable_variables": True, "non_trainable_variables": True}
+        state = [reader._get_jax_state(**parts, optimizer_variables=True, metrics_variables=True)]
+        fixed = jax.tree.map(lambda value: value.copy(), reader._get_jax_state(**parts))
+
+        def train():
+            logs, state[0] = step(state[0], data)
+            return logs["loss"]
+
+        return train, lambda: forward(fixed, (large,))[0]
+    import tensorflow
+
+    compile_ = partial(tensorflow.function, jit_compile=reader.jit_compile)
+    return compile_(lambda: reader.train_step(data)["loss"]), compile_(lambda: reader(large, training=False))
+
+
+def _timed(step: Callable, batch: int) -> float:
+    np.asarray(step())  # the first compiles
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        last = step()
+    np.asarray(last)  # devices compute on while Python is ahead; this waits for the last
+    return STEPS * batch / (time.perf_counter() - started)
+
+
+def stock_speeds(build: Callable[[], keras.Model], folder: Path, side: int, batch: int) -> tuple[Speed, Speed]:
+    """`image_dataset_from_directory` and plain `fit` and `predict`, as Keras' own examples do it."""
+    options = {"image_size": (side, side), "batch_size": batch, "crop_to_aspect_ratio": True, "verbose": False}
+    data = keras.utils.image_dataset_from_directory(folder, label_mode="categorical", seed=0, **options)
+    data = data.map(lambda images, labels: (images_to_bytes(images), labels)).prefetch(2)
+    model, images = build(), sum(len(labels) for _, labels in data)
+    model.compile("adamw", "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(data.take(2), verbose=0)
+    model.predict(data.take(2), verbose=0)
+
+    def timed(work: Callable) -> float:
+        started = time.perf_counter()
+        work(data, verbose=0)
+        return images / (time.perf_counter() - started)
+
+    return partial(timed, model.fit), partial(timed, model.predict)
+
+
+def images_to_bytes(images):
+    """Keras reads pictures as float32; the networks take uint8."""
+    return keras.ops.cast(keras.ops.round(images), "uint8")
+
+
+def measure(study: str, images: int, rounds: int) -> pd.DataFrame:
+    """Speeds of all ways and networks: median, minimum and maximum of the rounds, and the share of the ceiling."""
+    p = parameters(study)
+    keras.config.set_dtype_policy(p["precision"])
+    dataset, lesions = lesions_to_measure()
+    lesions = lesions.sample(min(images, len(lesions)), random_state=0)
+    rows = []
+    with tempfile.TemporaryDirectory(dir=dataset_folder("demo").parent) as folder:
+        cache = build_cache(lesions, p["side"], Path(folder) / "cache")
+        labels = pd.factorize(lesions["label"])[0].astype(np.int64)
+        samples = Samples(cache.pixels, np.arange(len(labels)), labels)
+        classes = link_by_class(lesions, Path(folder) / "classes")
+        for name, build in networks(study, int(labels.max()) + 1).items():
+            set_seed(0)
+            ways = {"study": study_speeds(build, samples, p["batch_size"])}
+            ways["one batch"] = bare_speeds(build, samples, p["batch_size"])
+            if find_spec("tensorflow"):
+                ways["stock"] = stock_speeds(build, classes, p["side"], p["batch_size"])
+            if find_spec("torch") and name == "MobileNet" and p["version"] == 1:
+                from torch_mobilenet import torch_speeds
+
+                ways |= torch_speeds(classes, p["side"], p["alpha"], p["batch_size"], p["precision"])
+            rows += [{"network": name, **row} for row in _rounds(ways, rounds)]
+            print(pd.DataFrame(rows).to_string(index=False), flush=True)
+    return pd.DataFrame(rows).assign(
+        dataset=dataset,
+        images=len(lesions),
+        side=p["side"],
+        batch=p["batch_size"],
+        precision=p["precision"],
+        backend=keras.config.backend(),
+        device=device_name(),
+    )
+
+
+def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:
+    """Every way once in each round, so that a machine that slows down slows all of them."""
+    seen = {(way, what): [] for way in ways for what in ("training", "prediction")}
+    for _ in range(rounds):
+        for way, speeds in ways.items():
+            for what, speed in zip(("training", "prediction"), speeds, strict=True):
+                seen[way, what].append(speed())
+    rows = []
+    for (way, what), speeds in seen.items():
+        ceiling = np.median(seen["one batch", what])
+        values = {"median": np.median(speeds), "low": min(speeds), "high": max(speeds)}
+        row = {"what": what, "way": way, **{key: round(float(value), 1) for key, value in values.items()}}
+        rows.append(row | {"share_of_ceiling": round(float(values["median"] / ceiling), 3), "rounds": rounds})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", default="demo", help="whose sizes and precision are taken")
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    table = measure(options.study, options.images, options.rounds)
+    write_csv(options.out / "throughput.csv", table)
+    with atomic_path(options.out / "throughput.png") as temporary:
+        plots.throughput(table).savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+    print(f"The table and its figure: {options.out}/throughput.csv, throughput.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+from test_training import RECIPE, bright_or_dark, small_cnn
+
+from helpers import compiled
+from helpers.compiled import CosineRate, Optimizer, Reader, on_device, place, shared, spread
+from helpers.models import classifier, convolution_trunk, read_as_sequence
+from helpers.study import ROOT, StudyError, set_seed
+from helpers.training import Samples, fit, predict
+
+TRAIN = bright_or_dark()  # its images are put on the device once, as those of a study are
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled(monkeypatch):
+    monkeypatch.setattr(compiled, "_networks", {})
+    monkeypatch.setattr(compiled, "_placed", {})
+
+
+@pytest.fixture
+def compilations(monkeypatch) -> list:
+    """Grows with each step that is compiled for training."""
+    done, compile_ = [], Reader.compile
+    monkeypatch.setattr(Reader, "compile", lambda self, *a, **k: done.append(1) or compile_(self, *a, **k))
+    return done
+
+
+def trained(recipe=RECIPE, **options) -> np.ndarray:
+    keras.utils.clear_session()
+    set_seed(recipe.seed)
+    model = small_cnn(**options)
+    fit(model, TRAIN, bright_or_dark(seed=1), replace(recipe, epochs=2))
+    return predict(model, bright_or_dark(seed=2))
+
+
+def test_a_training_does_not_depend_on_those_before_it(compilations):
+    """Another seed, rate, length, augmentation and imbalance in between leave nothing behind in the shared step."""
+    everything = {"augmentation": {"symmetries": 1.0, "noise": 0.0}, "seed": 1}
+    first = trained(**everything)
+    other = replace(RECIPE, learning_rate=1e-3, seed=2, imbalance="balanced_batches")
+    between = trained(other, augmentation={"symmetries": 0.0, "noise": 1.0}, seed=2)
+    again = trained(**everything)
+    assert len(compilations) == 1
+    assert np.array_equal(first, again) and not np.allclose(first, between)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label_smoothing": 0.1}, {"ema": 0.9}, {"weight_decay": 0.1}, {"trainable": "head"}, {"imbalance": "focal"}],
+    ids=str,
+)
+def test_what_is_part_of_the_step_is_compiled_anew(compilations, change):
+    plain, changed = trained(), trained(replace(RECIPE, **change))
+    assert len(compilations) == 2 and not np.array_equal(plain, changed)
+
+
+def test_another_architecture_is_another_network():
+    one, two, three = small_cnn(), small_cnn(dropout=0.1), small_cnn(seed=5)
+    networks = []
+    for model in (one, two, three):
+        keras.utils.clear_session()
+        networks.append(shared(small_cnn(dropout=0.1)) if model is two else shared(small_cnn(seed=5)))
+    assert networks[0] is networks[2] and networks[0] is not networks[1]
+
+
+def test_a_model_keeps_its_own_values():
+    """The network is shared, the models are not."""
+    keras.utils.clear_session()
+    set_seed(0)
+    one = small_cnn()
+    before = one.get_weights()
+    keras.utils.clear_session()
+    two = small_cnn()
+    fit(two, bright_or_dark(), bright_or_dark(seed=1), replace(RECIPE, epochs=1))
+    assert shared(one) is shared(two)
+    assert all(np.array_equal(a, b) for a, b in zip(before, one.get_weights(), strict=True))
+    samples = bright_or_dark(seed=2)
+    for model in (one, two):
+        own = model.predict(samples.pixels, verbose=0)
+        assert np.allclose(predict(model, samples), own, atol=1e-6)
+
+
+def test_from_the_device_and_from_the_host_the_same_model(monkeypatch):
+    set_seed(0)
+    out, where = [], []
+    for share in (compiled.DEVICE_SHARE, 0.0):
+        monkeypatch.setattr(compiled, "DEVICE_SHARE", share)
+        monkeypatch.setattr(compiled, "_placed", {})
+        keras.utils.clear_session()
+        set_seed(0)
+        model, samples = small_cnn(), bright_or_dark()
+        recipe = replace(RECIPE, epochs=2, mixing="mixup", ema=0.9)
+        where.append(fit(model, samples, bright_or_dark(seed=1), recipe).training["images"])
+        out.append(predict(model, samples))
+    assert where == ["device", "host"] and np.allclose(out[0], out[1], atol=1e-5)
+
+
+def test_a_network_that_reads_sequences_trains():
+    """With the order drawn anew for each batch, which a backend has to do inside of its compiled step."""
+    trunk = partial(convolution_trunk, filters=[4], depth=1)
+    read = partial(read_as_sequence, reading="snake", lstm_units=4, order="fresh")
+    model = classifier(16, 2, trunk, read, [4], 0.3, ["symmetries"], 0, "cnn_lstm")
+    fitted = fit(model, TRAIN, bright_or_dark(seed=1), replace(RECIPE, epochs=1))
+    assert np.isfinite(fitted.history["loss"]).all() and np.isfinite(predict(model, TRAIN)).all()
+
+
+def test_only_the_very_images_are_taken_from_the_device():
+    samples = bright_or_dark()
+    assert on_device(samples.pixels) is None
+    variable = place(samples.pixels)
+    assert place(samples.pixels) is variable and on_device(samples.pixels.copy()) is None
+    assert np.array_equal(keras.ops.convert_to_numpy(variable), samples.pixels)
+    place(bright_or_dark(seed=1).pixels)
+    assert on_device(samples.pixels) is None
+
+
+def test_memory_of_the_machine_without_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compiled.device_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 16384\n")
+    tool.chmod(0o755)
+    assert compiled.device_memory() == 16 * 2**30
+
+
+def test_the_rate_is_keras_own_cosine_with_warm_up():
+    optimizer = Optimizer(weight_decay=0.0, ema=0.0)
+    optimizer.build([keras.Variable(0.0)])
+    optimizer.restart(peak=0.3, warm_up=5, steps=50)
+    theirs = keras.optimizers.schedules.CosineDecay(0.0, 45, warmup_target=0.3, warmup_steps=5)
+    rate = optimizer._learning_rate
+    assert isinstance(rate, CosineRate)
+    assert np.allclose(
+        [float(rate(step)) for step in range(60)], [float(theirs(step)) for step in range(60)], atol=1e-6
+    )
+
+
+def test_a_restarted_optimizer_is_a_new_one():
+    steps = []
+    optimizer, weight = Optimizer(weight_decay=0.01, ema=0.9), keras.Variable(1.0)
+    optimizer.build([weight])
+    for _ in range(2):
+        weight.assign(1.0)
+        optimizer.restart(peak=0.1, warm_up=1, steps=10)
+        for gradient in (1.0, -0.5, 2.0):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+        steps.append(float(weight))
+    assert steps[0] == steps[1] != 1.0
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_the_same_under_jax():
+    """Those of the tests above in which a backend could differ, in a process of its own."""
+    names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or sequences"
+    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_more_devices_than_there_are():
+    error = "needs KERAS_BACKEND=jax" if keras.config.backend() != "jax" else "devices is 64, and there"
+    with pytest.raises(StudyError, match=error):
+        spread(64)
+    spread(1)
+    assert keras.distribution.distribution() is None
+
+
+def test_few_images_and_many_get_one_answer_each():
+    model, samples = small_cnn(), bright_or_dark(300)
+    own = model.predict(samples.pixels, verbose=0)
+    for count in (1, 31, 33, 128, 129, 300):
+        answers = predict(model, Samples(samples.pixels, samples.rows[:count], samples.labels[:count]))
+        assert answers.shape == (count, 2) and np.allclose(answers, own[:count], atol=1e-6)
+
+
+TWO_DEVICES = """
+import sys
+sys.path.insert(0, "tests")
+from test_compiled import TRAIN, bright_or_dark, fit, np, replace, set_seed, small_cnn, spread, RECIPE
+spread(int(sys.argv[1]))
+set_seed(0)
+model = small_cnn()
+fitted = fit(model, TRAIN, bright_or_dark(seed=1), replace(RECIPE, epochs=2))
+print("losses", *fitted.history["loss"], *fitted.history["val_loss"], np.abs(model.trainable_weights[0]).sum())
+"""
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_two_devices_give_the_loss_of_one():
+    losses = []
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    for devices in ("1", "2"):
+        command = [sys.executable, "-c", TWO_DEVICES, devices]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | two, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("losses")]
+        losses.append([float(value) for value in line.split()[1:]])
+    assert np.allclose(*losses, rtol=1e-4) and len(losses[0]) == 5

@@ -1,0 +1,143 @@
+"""Published models, their card, and the check of a fresh run, on a made-up study of one tiny network."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import published, report
+from helpers.datasets import HAM10000
+from helpers.models import cnn
+from helpers.published import load_model, published_models, verify, write_card
+from helpers.study import StudyError, file_sha256, write_json
+
+CODES = [one.code for one in HAM10000]
+FIGURES = ("accuracy", *[name for name in published.SHOWN if name != "accuracy"])
+
+
+def figure(value, spread=0.05):
+    return {"value": value, "low": value - spread, "high": value + spread}
+
+
+def record(name, value, notebook, arms=None):
+    return {
+        "name": name,
+        "notebook": notebook,
+        "task": "diagnosis",
+        "split": {"sha256": "5711", "train": 7000, "validation": 1000, "test": 2000},
+        "parameters": {"dataset": "ham10000", "side": 16},
+        "training": {"weights": 1234},
+        "threshold": 0.25,
+        "temperature": 1.5,
+        "validation": {"balanced_accuracy": figure(value)},
+        "test": {name: figure(value) for name in FIGURES},
+        "per_class": {code: {"recall": figure(0.5), "images": 10} for code in CODES},
+        "arms": arms or {},
+    }
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Results with two models of which the second is better, an arm without a model file, and subgroups."""
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    for name, value, notebook in (("CNN", 0.5, "03_cnn_baseline"), ("MobileNet", 0.7, "05_mobilenet")):
+        folder = tmp_path / "made_up" / notebook
+        folder.mkdir(parents=True)
+        cnn(16, 7, [4], dense_units=4).save(folder / "model.keras")
+        entry = record(name, value, notebook, {"floor": record("floor", 0.1, notebook)})
+        write_json(folder / "metrics.json", entry | {"model_sha256": file_sha256(folder / "model.keras")})
+    groups = pd.DataFrame(
+        {
+            "group": ["sex female (n = 9)", "sex male (n = 2)"],
+            "lesions": [9, 2],
+            "malignant_images": [4, 0],
+            "malignant_auc": [0.8, np.nan],
+            "malignant_auc_low": [0.7, np.nan],
+            "malignant_auc_high": [0.9, np.nan],
+        }
+    )
+    (tmp_path / "made_up" / "07_model_comparison").mkdir()
+    groups.to_csv(tmp_path / "made_up" / "07_model_comparison" / "groups.csv", index=False)
+    return tmp_path / "made_up"
+
+
+def test_a_model_is_loaded_by_its_name(study):
+    assert list(published_models("made_up")) == ["MobileNet", "CNN"]
+    model, entry = load_model("CNN", "made_up")
+    assert entry["temperature"] == 1.5 and entry["folder"] == study / "03_cnn_baseline"
+    answers = model.predict(np.zeros((2, 16, 16, 3), np.uint8), verbose=0)
+    assert answers.shape == (2, 7) and np.allclose(answers.sum(axis=1), 1)
+
+
+def test_an_unknown_model(study):
+    with pytest.raises(StudyError, match="no model 'ResNet'. There are MobileNet, CNN"):
+        load_model("ResNet", "made_up")
+
+
+def test_another_file_is_not_loaded(study):
+    shutil.copy(study / "05_mobilenet" / "model.keras", study / "03_cnn_baseline" / "model.keras")
+    with pytest.raises(StudyError, match="is not the .* of its metrics.json"):
+        load_model("CNN", "made_up")
+
+
+def test_the_card_names_models_figures_and_groups(study, capsys):
+    assert report.main(["card", "--study", "made_up"]) == 0 and "MODEL_CARD.md" in capsys.readouterr().out
+    text = write_card("made_up").read_text()
+    sha = file_sha256(study / "05_mobilenet" / "model.keras")
+    for wanted in (sha, "0.700 [0.650, 0.750]", "| mel | 10 | 0.50 [0.45, 0.55]", "not a medical device", "2,000 test"):
+        assert wanted in text
+    assert "| sex female (n = 9) | 9 | 4 | 0.800 [0.700, 0.900] |" in text and "too few" in text
+    assert "floor" not in text and 'load_model("MobileNet", study="made_up")' in text
+
+
+def test_no_card_without_models(study, capsys):
+    for file in study.glob("*/model.keras"):
+        file.unlink()
+    assert report.main(["card", "--study", "made_up"]) == 1 and "no model.keras" in capsys.readouterr().err
+
+
+def rerun(study, change):
+    """A copy of the study as a fresh run, with its second record changed."""
+    fresh = study.parent / "fresh"
+    shutil.copytree(study, fresh)
+    entry = json.loads((fresh / "05_mobilenet" / "metrics.json").read_text())
+    change(entry)
+    write_json(fresh / "05_mobilenet" / "metrics.json", entry)
+    return fresh
+
+
+def test_the_same_figures_are_reproduced(study, capsys):
+    fresh = rerun(study, lambda entry: entry["test"]["accuracy"].update(value=0.749))
+    table = verify(study, fresh)
+    assert table["reproduced"].all() and len(table) == 4 * len(FIGURES)
+    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 0
+    assert f"{4 * len(FIGURES)} of {4 * len(FIGURES)} figures lie inside" in capsys.readouterr().out
+
+
+def test_a_figure_outside_of_its_interval_is_named(study, capsys):
+    fresh = rerun(study, lambda entry: entry["test"]["accuracy"].update(value=0.751))
+    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 1
+    told = capsys.readouterr().out
+    assert "accuracy: published 0.700 [0.650, 0.750], now 0.751" in told
+    assert f"MobileNet (05_mobilenet): {len(FIGURES) - 1} of {len(FIGURES)} figures reproduced" in told
+
+
+def test_an_arm_that_is_missing_is_not_reproduced(study):
+    table = verify(study, rerun(study, lambda entry: entry["arms"].clear()))
+    assert table.groupby("place")["reproduced"].all().to_dict() == {
+        "03_cnn_baseline": True,
+        "03_cnn_baseline/arms/floor": True,
+        "05_mobilenet": True,
+        "05_mobilenet/arms/floor": False,
+    }
+
+
+def test_another_split_is_no_reproduction(study):
+    fresh = study.parent / "fresh"
+    shutil.copytree(study, fresh)
+    for path in fresh.glob("*/metrics.json"):
+        path.write_text(path.read_text().replace("5711", "5712"))
+    with pytest.raises(StudyError, match="another split"):
+        verify(study, fresh)

@@ -1,0 +1,49 @@
+"""The benchmark's arithmetic, and one round of it at its smallest."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from helpers.study import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import throughput  # noqa: E402, benchmarks are no package
+from test_training import bright_or_dark, small_cnn  # noqa: E402
+
+
+def test_speeds_are_medians_and_shares_of_the_ceiling():
+    given = {"study": iter([90.0, 50.0, 80.0]), "one batch": iter([100.0, 160.0, 90.0])}
+    ways = {way: (lambda own=speeds: next(own), lambda: 7.0) for way, speeds in given.items()}
+    rows = {(row["way"], row["what"]): row for row in throughput._rounds(ways, 3)}
+    training = rows["study", "training"]
+    assert (training["median"], training["low"], training["high"]) == (80.0, 50.0, 90.0)
+    assert training["share_of_ceiling"] == 0.8 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
+
+
+def test_the_study_and_its_ceiling_are_measured():
+    samples = bright_or_dark(64)
+    ways = {
+        "study": throughput.study_speeds(small_cnn, samples, 8),
+        "one batch": throughput.bare_speeds(small_cnn, samples, 8),
+    }
+    for speeds in ways.values():
+        assert all(np.isfinite(speed()) and speed() > 0 for speed in speeds)
+
+
+def test_a_bare_step_trains():
+    """Its loss falls on the one batch that it sees."""
+    samples = bright_or_dark(64)
+    reader, data, large = throughput._bare_reader(small_cnn, samples, 8)
+    train, _ = throughput._bare_steps(reader, data, large)
+    losses = [float(np.asarray(train())) for _ in range(30)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("study", ["demo", "ham10000"])
+def test_networks_are_those_of_the_study(study):
+    networks = throughput.networks(study, 7)
+    assert list(networks) == ["CNN", "CNN-LSTM", "MobileNet"]
+    if study == "demo":
+        assert all(build().output_shape == (None, 7) for build in networks.values())
