@@ -68,12 +68,12 @@ class MapToSequence(layers.Layer):
 
     def _read(self, features):
         _, height, width, channels = features.shape
+        steps = self._steps(features.shape)
         if self.reading == "columns":
             features = ops.transpose(features, (0, 2, 1, 3))
         if self.reading == "snake":
             backwards = ops.reshape(ops.arange(height) % 2 == 1, (1, height, 1, 1))
             features = ops.where(backwards, ops.flip(features, axis=2), features)
-        steps = self._steps(features.shape)
         return ops.reshape(features, (-1, steps, height * width * channels // steps))
 
     def get_config(self):
