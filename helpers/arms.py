@@ -15,7 +15,7 @@ import pandas as pd
 from helpers import augmentation, compiled, models, training
 from helpers.compiled import spread
 from helpers.datasets import classes, dataset_folder, read_lesions
-from helpers.images import open_cache
+from helpers.images import PixelCache, open_cache
 from helpers.metrics import Predictions, judge
 from helpers.splits import PARTS, read_split, training_subset
 from helpers.study import Run, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
@@ -23,6 +23,7 @@ from helpers.training import Recipe, Samples, fit_stages, part_samples, predict,
 
 JUDGED = ("validation", "test")  # parts whose predictions a record holds
 CODE = (augmentation, models, compiled, training)  # whose change makes a trained arm out of date
+_OPENED: dict[str, PixelCache] = {}  # one object for the experiments of a notebook: the device then holds it once
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Experiment:
         self.original = read_split(run.folder.parent / "split.csv")
         self.split = self._relabelled(self.original)
         self.lesion_of = self.split.set_index("image_id")["lesion_id"]
-        self.cache = open_cache(folder, p["side"], p["colour_constancy"])
+        cache = open_cache(folder, p["side"], p["colour_constancy"])
+        self.cache = _OPENED.setdefault(cache.fingerprint, cache)
         self.samples = {part: self._samples(self.split, part) for part in PARTS}
         self._set_up_keras()
 

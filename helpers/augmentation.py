@@ -74,6 +74,12 @@ class RandomLayer(layers.Layer):
         """Uniform random numbers, float32 [n, *shape], for a batch of n images."""
         return keras.random.uniform((ops.shape(images)[0], *shape), low, high, seed=self.generator)
 
+    def save_own_variables(self, store):
+        """Nothing: the strength is in the configuration."""
+
+    def load_own_variables(self, store):
+        """Nothing, see `save_own_variables`."""
+
     def get_config(self):
         return {**super().get_config(), "strength": self.strength, "seed": self.seed}
 

@@ -139,7 +139,8 @@ def spread(devices: int) -> None:
     """Let so many devices share every batch, each with a copy of the network and of the images; 0: all there are.
 
     The loss and the gradients are those of the whole batch, batch normalisation included. Keras does this with JAX
-    only, as of 3.15. Raises StudyError under another backend, or if there are fewer devices.
+    only, as of 3.15. Raises StudyError under another backend, if there are fewer devices, or if their number does not
+    divide SMALLEST_BATCH.
     """
     if devices == 1:
         return
@@ -149,6 +150,8 @@ def spread(devices: int) -> None:
     if devices > len(known):
         raise StudyError(f"devices is {devices}, and there {'is' if len(known) == 1 else 'are'} {len(known)}.")
     shared_by = known[: devices or len(known)]
+    if SMALLEST_BATCH % len(shared_by):
+        raise StudyError(f"{len(shared_by)} devices cannot share batches of {SMALLEST_BATCH} evenly: choose 2, 4 or 8.")
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=shared_by, auto_shard_dataset=False))
 
 

@@ -67,7 +67,10 @@ def verify(published: Path, fresh: Path) -> pd.DataFrame:
     fresh, reproduced (bool; a figure that the fresh run lacks is not). A figure without an interval has to be the same.
     Raises StudyError if the two stand on different splits.
     """
-    old, new = ({_place(record, folder): record for record in read_records(folder)} for folder in (published, fresh))
+    old, new = (
+        {str(record["folder"].relative_to(folder)): record for record in read_records(folder)}
+        for folder in (published, fresh)
+    )
     splits = [next(iter(records.values()))["split"]["sha256"] for records in (old, new)]
     if splits[0] != splits[1]:
         raise StudyError(f"{fresh} stands on another split than {published}: their test lesions are not the same.")
@@ -76,7 +79,7 @@ def verify(published: Path, fresh: Path) -> pd.DataFrame:
         again = new.get(place, {}).get("test", {})
         for figure, was in record["test"].items():
             value = again.get(figure, {}).get("value")
-            rows.append({"model": record["name"], "place": str(place), "figure": figure, **was, "fresh": value})
+            rows.append({"model": record["name"], "place": place, "figure": figure, **was, "fresh": value})
     table = pd.DataFrame(rows)
     return table.assign(reproduced=[_reproduced(row) for row in table.itertuples()])
 
@@ -97,13 +100,7 @@ def write_card(study: str) -> Path:
     return path
 
 
-def _place(record: dict, folder: Path) -> Path:
-    return record["folder"].relative_to(folder)
-
-
 def _reproduced(row) -> bool:
-    if pd.isna(row.fresh):
-        return bool(pd.isna(row.value) and row.fresh is None and pd.isna(row.low))
     if pd.isna(row.low):
         return bool(row.fresh == row.value)
     return bool(row.low <= row.fresh <= row.high)

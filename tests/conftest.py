@@ -1,12 +1,18 @@
 """Tiny made-up data in the publishers' layouts, and the real images where HAM10000_DIR names them."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from helpers.study import ROOT
 
 ROWS = [
     ("HAM_0000001", "ISIC_0000001", "nv", "follow_up", 45.0, "male", "back"),
@@ -32,6 +38,25 @@ def write_ham10000(folder: Path, rows: list[tuple] = ROWS) -> Path:
     for number, row in enumerate(rows):
         picture(number).save(places[number % 2] / f"{row[1]}.jpg", quality=95)
     return folder
+
+
+@pytest.fixture
+def under_jax() -> Callable[..., str]:
+    """Runs Python under JAX, on the processor, in a process of its own: the words of a command line and an environment.
+
+    Gives what was printed; a failure there is one here. Without JAX the test is skipped.
+    """
+    if find_spec("jax") is None:
+        pytest.skip("JAX is not installed")
+
+    def run(*words: str, **environment: str) -> str:
+        inherited = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | environment
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

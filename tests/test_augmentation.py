@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import numpy as np
 import pytest
@@ -26,7 +21,7 @@ from helpers.augmentation import (
     augment,
 )
 from helpers.compiled import Reader
-from helpers.study import ROOT, StudyError, set_seed
+from helpers.study import StudyError, set_seed
 from helpers.training import MIXING, Batches, Recipe, Samples, mix
 
 each = pytest.mark.parametrize("names", [[name] for name in AUGMENTATIONS] + [list(CLASSIC)], ids="-".join)
@@ -279,10 +274,7 @@ def test_unknown_mixing():
         recipe("blend")
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_the_same_under_jax():
-    """The test of training with all of them, in a process of its own with the other backend."""
-    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "trains", "-p", "no:cacheprovider"]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+def test_the_same_under_jax(under_jax):
+    """The test of training with all of them."""
+    names = "trains"
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")

@@ -1,9 +1,6 @@
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -13,7 +10,7 @@ from test_training import RECIPE, bright_or_dark, small_cnn
 from helpers import compiled
 from helpers.compiled import CosineRate, Optimizer, Reader, on_device, place, shared, spread
 from helpers.models import classifier, convolution_trunk, read_as_sequence
-from helpers.study import ROOT, StudyError, set_seed
+from helpers.study import StudyError, set_seed
 from helpers.training import Samples, fit, predict
 
 TRAIN = bright_or_dark()  # its images are put on the device once, as those of a study are
@@ -156,14 +153,10 @@ def test_a_restarted_optimizer_is_a_new_one():
     assert steps[0] == steps[1] != 1.0
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_the_same_under_jax():
-    """Those of the tests above in which a backend could differ, in a process of its own."""
+def test_the_same_under_jax(under_jax):
+    """Those of the tests above in which a backend could differ."""
     names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or sequences"
-    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
 
 
 def test_more_devices_than_there_are():
@@ -194,14 +187,10 @@ print("losses", *fitted.history["loss"], *fitted.history["val_loss"], np.abs(mod
 """
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_two_devices_give_the_loss_of_one():
+def test_two_devices_give_the_loss_of_one(under_jax):
     losses = []
-    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     for devices in ("1", "2"):
-        command = [sys.executable, "-c", TWO_DEVICES, devices]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | two, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        (line,) = [line for line in done.stdout.splitlines() if line.startswith("losses")]
+        said = under_jax("-c", TWO_DEVICES, devices, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+        (line,) = [line for line in said.splitlines() if line.startswith("losses")]
         losses.append([float(value) for value in line.split()[1:]])
     assert np.allclose(*losses, rtol=1e-4) and len(losses[0]) == 5

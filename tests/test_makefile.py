@@ -14,8 +14,9 @@ STAND_IN = """#!/usr/bin/env bash
 echo "$@" >> "{log}"
 [ "$1 $2" = "-m helpers.runner" ] || exit 0
 [ "$3" != "$FAILING" ] || exit 1
-mkdir -p "results/$5/notebooks" data/demo/cache data/ham10000/cache
-touch "results/$5/notebooks/$3.ipynb"
+results=${{RESULTS_DIR:-results}}/$5
+mkdir -p "$results/notebooks" data/demo/cache data/ham10000/cache
+touch "$results/notebooks/$3.ipynb"
 [ "$3" != 02_preprocessing ] || touch data/demo/cache/64px.npy data/ham10000/cache/64px.npy
 """
 
@@ -119,6 +120,14 @@ def test_a_deleted_pixel_cache_is_made_again(house):
     make(house, "all")
     shutil.rmtree(house / "data")
     assert [line.split()[0] for line in make(house, "all")] == ALL[1:]
+
+
+def test_verify_runs_all_anew_elsewhere_and_compares(house):
+    make(house, "all", "STUDY=mine", "DATA_DIR=a")
+    ran = make(house, "verify", "STUDY=mine", "DATA_DIR=a")
+    assert [line.split()[0] for line in ran[:-1]] == ALL
+    assert ran[-1] == f"-m helpers.report verify --study mine {house}/build/verify/results/mine"
+    assert make(house, "all", "STUDY=mine") == []
 
 
 def test_an_unknown_study_is_an_error(house):

@@ -1,8 +1,4 @@
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -11,7 +7,7 @@ import pytest
 
 from helpers.images import PixelCache
 from helpers.models import cnn
-from helpers.study import ROOT, StudyError, set_seed
+from helpers.study import StudyError, set_seed
 from helpers.training import (
     Batches,
     Recipe,
@@ -203,11 +199,7 @@ def test_eight_views_are_the_mean_and_do_not_see_how_an_image_lies():
         predict(model, samples, 3)
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_the_same_training_under_jax():
-    """The very tests of fitting and saving, in a process of its own with the other backend."""
+def test_the_same_training_under_jax(under_jax):
+    """The very tests of fitting and saving."""
     names = "save_and_load or average"
-    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider"]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
