@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,14 +15,13 @@ import pandas as pd
 
 from helpers import augmentation, compiled, models, training
 from helpers.compiled import spread
-from helpers.datasets import classes, dataset_folder, read_lesions
+from helpers.datasets import classes, dataset_folder, diagnoses, read_lesions
 from helpers.images import PixelCache, open_cache
 from helpers.metrics import Predictions, judge
 from helpers.splits import PARTS, read_split, training_subset
 from helpers.study import Run, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
 from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
 
-JUDGED = ("validation", "test")  # parts whose predictions a record holds
 CODE = (augmentation, models, compiled, training)  # whose change makes a trained arm out of date
 _OPENED: dict[str, PixelCache] = {}  # one object for the experiments of a notebook: the device then holds it once
 
@@ -50,7 +50,8 @@ class Experiment:
     run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision,
     devices and seed.
     classes, codes: of the task; split: image_id, lesion_id, label (of the task), part, fold; samples: `Samples` by
-    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id. task: instead of the run's own.
+    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id; judged: the parts whose
+    predictions a record holds. task: instead of the run's own.
     """
 
     def __init__(self, run: Run, task: str = ""):
@@ -61,12 +62,18 @@ class Experiment:
         folder = dataset_folder(p["dataset"]) / "cache"
         self.lesions = read_lesions(folder / "lesions.csv").set_index("image_id")
         self.original = read_split(run.folder.parent / "split.csv")
-        self.split = self._relabelled(self.original)
-        self.lesion_of = self.split.set_index("image_id")["lesion_id"]
         cache = open_cache(folder, p["side"], p["colour_constancy"])
-        self.cache = _OPENED.setdefault(cache.fingerprint, cache)
-        self.samples = {part: self._samples(self.split, part) for part in PARTS}
+        self._take(self.original, _OPENED.setdefault(cache.fingerprint, cache))
         self._set_up_keras()
+
+    def on(self, split: pd.DataFrame, cache: PixelCache | None = None) -> "Experiment":
+        """The same on another split: what it has besides train, validation and test is predicted as well.
+
+        cache: the pixels of the split's images, by default those of the study.
+        """
+        other = copy(self)
+        other._take(split, cache or self.cache)
+        return other
 
     def fraction(self, share: float) -> Samples:
         """Training images of a share of the training lesions, see `splits.training_subset`."""
@@ -115,7 +122,7 @@ class Experiment:
         weights_sha256: str | None = None,
     ) -> Arm:
         """An arm that is not trained here; probabilities: gives those of a part, float [n, classes]."""
-        predictions = self._table({part: probabilities(part) for part in JUDGED})
+        predictions = self._table({part: probabilities(part) for part in self.judged})
         return Arm(key, self._entry(name, predictions, training, weights_sha256), predictions)
 
     def seen(self, predictions: pd.DataFrame, part: str = "test") -> Predictions:
@@ -143,11 +150,18 @@ class Experiment:
         keras.config.set_dtype_policy(self.run.parameters["precision"])
         spread(self.run.parameters["devices"])
 
+    def _take(self, split: pd.DataFrame, cache: PixelCache) -> None:
+        self.cache, self.split = cache, self._relabelled(split)
+        self.lesion_of = self.split.drop_duplicates("image_id").set_index("image_id")["lesion_id"]
+        parts = list(dict.fromkeys([*PARTS, *self.split["part"]]))
+        self.samples = {part: self._samples(self.split, part) for part in parts}
+        self.judged = tuple(part for part in parts if part != "train")
+
     def _relabelled(self, split: pd.DataFrame) -> pd.DataFrame:
         if self.task == "diagnosis":
             return split
-        malignant = self.lesions["malignant"].reindex(split["image_id"]).to_numpy(bool)
-        return split.assign(label=np.where(malignant, "malignant", "benign"))
+        malignant = [one.code for one in diagnoses(self.run.parameters["dataset"]) if one.malignant]
+        return split.assign(label=np.where(split["label"].isin(malignant), "malignant", "benign"))
 
     def _samples(self, split: pd.DataFrame, part: str) -> Samples:
         return part_samples(split, self.cache, self.codes, part)
@@ -157,7 +171,7 @@ class Experiment:
         fitted = fit_stages(model, train, self.samples["validation"], stages, name)
         save_model(model, folder / "model.keras")
         started = time.perf_counter()
-        answers = {part: predict(model, self.samples[part]) for part in JUDGED}
+        answers = {part: predict(model, self.samples[part]) for part in self.judged}
         speed = sum(map(len, answers.values())) / (time.perf_counter() - started)
         write_csv(folder / "predictions.csv", self._table(answers))
         write_csv(folder / "history.csv", fitted.history)
@@ -182,7 +196,7 @@ class Experiment:
             "stages": [asdict(stage) for stage in stages],
             "images": [
                 hashlib.sha256(part.rows.tobytes() + part.labels.tobytes()).hexdigest()
-                for part in (train, self.samples["validation"], self.samples["test"])
+                for part in (train, *map(self.samples.get, self.judged))
             ],
             "cache": self.cache.fingerprint,
             "codes": self.codes,

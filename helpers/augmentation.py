@@ -95,12 +95,19 @@ class RandomSymmetry(RandomLayer):
     keeps_bytes = True
 
     def drawn(self, images):
-        return tuple(self.uniform(images, 0, 2, (1, 1, 1)) for _ in range(3))
+        return tuple(self.uniform(images, 0, 2, (1, 1)) for _ in range(3))
 
     def changed(self, images, across, down, transposed):
-        images = ops.where(across < self.amount, ops.flip(images, axis=1), images)
-        images = ops.where(down < self.amount, ops.flip(images, axis=2), images)
-        return ops.where(transposed < self.amount, ops.transpose(images, (0, 2, 1, 3)), images)
+        # One gather of pixels: the place that each comes from is linear in its row and column, image by image.
+        side, channels = images.shape[1], images.shape[3]
+        across, down, transposed = (number < self.amount for number in (across, down, transposed))
+        of_rows, of_columns = ops.where(across, -side, side), ops.where(down, -1, 1)
+        first = ops.where(across, (side - 1) * side, 0) + ops.where(down, side - 1, 0)
+        by_row, by_column = (ops.where(transposed, *pair) for pair in ((of_columns, of_rows), (of_rows, of_columns)))
+        line, image = ops.arange(side), ops.arange(ops.shape(images)[0])
+        start = first + side * side * image[:, None, None]
+        source = start + by_row * line[None, :, None] + by_column * line[None, None, :]
+        return ops.take(ops.reshape(images, (-1, channels)), source, axis=0)
 
 
 @keras.saving.register_keras_serializable(package="skin")

@@ -47,6 +47,34 @@ class Reader(keras.Model):
         return batch if self.images is None else ops.take(self.images, batch, axis=0)
 
 
+class FusedNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalisation of maps [n, height, width, channels] by the one kernel that TensorFlow has for it.
+
+    Keras writes it as some forty operations. Where no compiler fuses these, as in TensorFlow on processors, they take
+    up to half of the time of a training step; the kernel takes a third of theirs and gives the same numbers.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        import tensorflow as tf
+
+        learning = bool(training and self.trainable)
+        known = {} if learning else {"mean": self.moving_mean, "variance": self.moving_variance}
+        fused = tf.compat.v1.nn.fused_batch_norm
+        values = ops.cast(inputs, "float32")
+        answer, mean, variance = fused(
+            values, self.gamma, self.beta, **known, epsilon=self.epsilon, is_training=learning
+        )
+        if learning:
+            # Keras averages the variance of the batch itself, the kernel gives the estimate for what it is drawn from.
+            count = ops.cast(ops.size(values) // values.shape[-1], "float32")
+            for moving, of_batch in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance * (count - 1) / count),
+            ):
+                moving.assign(self.momentum * moving + (1 - self.momentum) * of_batch)
+        return ops.cast(answer, self.compute_dtype)
+
+
 class CosineRate(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that climbs from 0 to `peak` in `warm_up` steps and then falls along a cosine to 0 at `steps`."""
 
@@ -84,7 +112,7 @@ class SharedNetwork:
     """The compiled network of one architecture, and what was compiled for it: see `shared`."""
 
     def __init__(self, model: keras.Model):
-        self.network = keras.models.clone_model(model)
+        self.network = keras.models.clone_model(model, clone_function=_quick)
         self._readers, self._trainers = {}, {}
 
     def copy_to(self, model: keras.Model) -> None:
@@ -195,6 +223,14 @@ def mixed(own, other, share, box):
     kept = ops.where(inside, 0.0, share[:, None, None, None])
     blend = kept * ops.cast(own, "float32") + (1 - kept) * ops.cast(other, "float32")
     return ops.cast(ops.round(blend), "uint8")
+
+
+def _quick(layer: keras.Layer) -> keras.Layer:
+    """A new layer like this one, or what computes the same faster."""
+    kind = type(layer)
+    if keras.config.backend() == "tensorflow" and kind is keras.layers.BatchNormalization:
+        kind = FusedNormalization
+    return kind.from_config(layer.get_config())
 
 
 def _identity(images: keras.Variable | None) -> int | None:

@@ -424,6 +424,18 @@ def paired_difference(
     return {key: None if pd.isna(pair[key]) else float(pair[key]) for key in ("value", "low", "high")}
 
 
+def unpaired_difference(
+    first: Predictions, second: Predictions, metric: str, resamples: int = 2000, seed: int = 0
+) -> dict[str, float | None]:
+    """METRICS[metric] on one set of lesions minus that on another, as {"value", "low", "high"}.
+
+    The lesions of the two are resampled independently of each other. metric: one that needs no threshold.
+    """
+    scores = [seeded([one], metric, resamples, start)[0] for one, start in ((first, seed), (second, seed + 1))]
+    difference = scores[0] - scores[1]
+    return _figure(difference[0], difference[1:])
+
+
 def seeded(runs: Sequence[Predictions], metric: str, resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """METRICS[metric] of one model trained from several seeds, float64 [seeds, 1 + resamples].
 

@@ -269,6 +269,18 @@ def test_a_batch_is_mixed_in_training_as_it_says():
     assert not np.array_equal(seen, batch["own"]) and np.array_equal(reader({"own": batch["own"]}), batch["own"])
 
 
+def test_the_symmetries_are_made_as_their_draws_say():
+    layer = RandomSymmetry(seed=3)
+    images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 3)).astype(np.uint8)
+    draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.drawn(images)]
+    made = ops.convert_to_numpy(layer.changed(images, *(np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws)))
+    for image, own, across, down, transposed in zip(images, made, *draws, strict=True):
+        expected = image[::-1] if across else image
+        expected = expected[:, ::-1] if down else expected
+        assert np.array_equal(own, expected.transpose(1, 0, 2) if transposed else expected)
+    assert len({tuple(draw) for draw in np.transpose(draws)}) == 8
+
+
 def test_unknown_mixing():
     with pytest.raises(StudyError, match=f"mixing 'blend': choose one of {', '.join(MIXING)}"):
         recipe("blend")

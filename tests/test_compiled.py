@@ -159,6 +159,32 @@ def test_the_same_under_jax(under_jax):
     assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's kernel")
+@pytest.mark.parametrize("trainable", [True, False])
+def test_the_fused_normalisation_is_that_of_keras(trainable):
+    """Outputs, gradients and moving averages over three steps, then inference."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    maps, weights = random.normal(1, 2, (2, 3, 4, 4, 5)).astype("float32")[0], random.normal(size=5).astype("float32")
+    seen = []
+    for kind in (keras.layers.BatchNormalization, compiled.FusedNormalization):
+        layer = kind(momentum=0.7, trainable=trainable)
+        layer.build((None, 4, 4, 5))
+        layer.gamma.assign(weights)
+        layer.beta.assign(weights[::-1])
+        for step in range(3):
+            x = tf.constant(maps + step)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(layer(x, training=True) ** 3)
+            seen.append([loss, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])])
+        seen[-1] += [layer(maps), *layer.variables]
+    for keras_own, fused in zip(seen[:3], seen[3:], strict=True):
+        for expected, value in zip(keras_own, fused, strict=True):
+            assert np.allclose(expected, value, rtol=2e-4, atol=2e-4)
+
+
 def test_more_devices_than_there_are():
     error = "needs KERAS_BACKEND=jax" if keras.config.backend() != "jax" else "devices is 64, and there"
     with pytest.raises(StudyError, match=error):

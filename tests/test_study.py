@@ -226,7 +226,19 @@ def test_helpers_need_no_backend_of_their_own():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-ORDER = ["study", "demo", "datasets", "download", "images", "splits", "augmentation", "models", "compiled", "training"]
+ORDER = [
+    "study",
+    "demo",
+    "datasets",
+    "download",
+    "images",
+    "splits",
+    "leakage",
+    "augmentation",
+    "models",
+    "compiled",
+    "training",
+]
 ORDER += ["metrics", "plots", "arms", "published", "runner", "report"]
 
 
