@@ -50,7 +50,10 @@ def under_jax() -> Callable[..., str]:
         pytest.skip("JAX is not installed")
 
     def run(*words: str, **environment: str) -> str:
-        inherited = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | environment
+        # Tests run each compiled step a few times: it pays to compile it quickly, not well.
+        flags = f"--xla_backend_optimization_level=0 {environment.pop('XLA_FLAGS', '')}"
+        backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+        inherited = os.environ | backend | environment
         command = [sys.executable, *words]
         done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
