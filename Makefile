@@ -108,8 +108,8 @@ test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks aga
 	$(PY) -m pytest tests -n 2 --cov --cov-report=term --cov-fail-under=90 --durations=5
 	@rm -rf build/test && mkdir -p build/test
 	@$(MAKE) -s against_references NUMBERS="01 02"
-	@echo "The notebooks 03 to 06, two at a time: this takes some minutes ..."
-	@set -- "03 04" "05 06"; processes=; failed=0; \
+	@echo "The notebooks 03 to 06, side by side: this takes some minutes ..."
+	@set -- "03 04" "05" "06"; processes=; failed=0; \
 	  for own; do $(MAKE) -s against_references NUMBERS="$$own" > "build/test/$$own.log" 2>&1 & processes="$$processes $$!"; done; \
 	  for own in $$processes; do wait $$own || failed=1; done; cat build/test/*.log; exit $$failed
 	@$(MAKE) -s against_references NUMBERS=07

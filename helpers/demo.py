@@ -300,6 +300,21 @@ def _plant(pictures: list[Picture]) -> None:
     pictures[twin] = replace(pictures[first], row=row, gain=1.06)
 
 
+def draw_structures(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of lesions of all classes in turn, and the structures they show, in the order of STRUCTURES.
+
+    uint8 [count, side, side, 3], and float32 [count, structures] of 0 and 1.
+    """
+    tasks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
+    pictures, shown = [], []
+    with tqdm(total=count, desc="drawing pictures", unit="picture") as bar:
+        for images, structures in _spread(partial(_draw_structures, side, seed), tasks):
+            pictures.append(images)
+            shown.append(structures)
+            bar.update(len(images))
+    return np.concatenate(pictures), np.concatenate(shown)
+
+
 # What a lesion is
 
 
@@ -730,3 +745,10 @@ def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, P
         Image.fromarray(rgb).save(folder / part / f"{picture.row['image_id']}.jpg", quality=quality)
         Image.fromarray(mask).save(folder / MASKS / f"{picture.row['image_id']}_segmentation.png")
     return len(pictures)
+
+
+def _draw_structures(side: int, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
+    lesions = [sample_lesion(CLASSES[number % len(CLASSES)], seed, number) for number in numbers]
+    images = [draw_view(*draw_scene(lesion, side), side, _stream(*lesion.key, 100))[0] for lesion in lesions]
+    structures = [[strength > 0 for strength in lesion.structures.values()] for lesion in lesions]
+    return np.stack(images), np.array(structures, np.float32)

@@ -256,3 +256,14 @@ def test_batch_normalisation_follows_within_a_small_study():
 def test_a_map_that_mobilenet_does_not_have():
     with pytest.raises(StudyError, match="no layer 'conv_pw_99'"):
         mobilenet_trunk(keras.Input((32, 32, 3)), 1, 0.25, "none", "conv_pw_99")
+
+
+def test_the_demo_starts_from_weights_that_fit():
+    """The notebooks' default: its checksum is in the record, and its features differ from random ones."""
+    name = "helpers/demo_mobilenet.weights.h5"
+    learnt = mobilenet(64, 7, 1, 0.25, name)
+    assert len(weights_sha256(1, 0.25, name)) == 64
+    fresh = mobilenet(64, 7, 1, 0.25, "none")
+    trained = learnt.get_layer("conv_pw_13_bn").moving_mean
+    assert float(keras.ops.max(keras.ops.abs(trained))) > 0
+    assert float(keras.ops.max(keras.ops.abs(fresh.get_layer("conv_pw_13_bn").moving_mean))) == 0

@@ -1,0 +1,21 @@
+import numpy as np
+
+from helpers import demo, pretraining
+from helpers.models import mobilenet
+
+
+def test_pictures_and_what_they_show():
+    images, structures = demo.draw_structures(60, 32, 5)
+    assert images.shape == (60, 32, 32, 3) and images.dtype == np.uint8 and images.std() > 10
+    assert structures.shape == (60, len(demo.STRUCTURES)) and set(np.unique(structures)) == {0, 1}
+    lesion = demo.sample_lesion(demo.CLASSES[51 % 7], 5, 51)
+    assert np.array_equal(structures[51], [strength > 0 for strength in lesion.structures.values()])
+    assert np.array_equal(demo.draw_structures(60, 32, 5)[0][59], images[59])
+
+
+def test_the_trained_trunk_is_one_that_the_study_can_start_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "SIDE", 32)
+    monkeypatch.setattr(pretraining, "BATCH", 16)
+    area = pretraining.pretrain(120, 1, tmp_path / "trunk.weights.h5")
+    assert 0 <= area <= 1
+    assert mobilenet(32, 7, 1, pretraining.ALPHA, str(tmp_path / "trunk.weights.h5")).output_shape == (None, 7)
