@@ -226,20 +226,10 @@ def test_helpers_need_no_backend_of_their_own():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-ORDER = [
-    "study",
-    "demo",
-    "datasets",
-    "download",
-    "images",
-    "splits",
-    "leakage",
-    "augmentation",
-    "models",
-    "compiled",
-    "training",
-]
-ORDER += ["metrics", "plots", "arms", "published", "runner", "report"]
+ORDER = """
+study demo datasets download images splits leakage augmentation models pretraining compiled training features
+metrics plots arms published runner report
+""".split()
 
 
 @pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)
