@@ -226,10 +226,9 @@ def test_helpers_need_no_backend_of_their_own():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-ORDER = """
-study demo datasets download images splits leakage augmentation models pretraining compiled training features
-metrics plots arms published runner report
-""".split()
+ORDER = ["study", "demo", "datasets", "download", "images", "splits", "leakage"]
+ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features"]
+ORDER += ["metrics", "plots", "arms", "published", "runner", "report"]
 
 
 @pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)
