@@ -245,14 +245,16 @@ AUGMENTATIONS = {
 def augment(images, names: list[str] | tuple[str, ...] | dict[str, float], seed: int):
     """The augmentations of these names (keys of AUGMENTATIONS), in the order in which that lists them, whatever yours.
 
-    images: a Keras tensor, uint8 [n, side, side, 3]. names: also with the strength of each, see `RandomLayer`; one of
-    strength 0 has its layer all the same, so that networks which differ in strengths are compiled once. Without any the
-    images are given back. Each kind draws from its own random numbers. Raises StudyError for an unknown name.
+    images: a Keras tensor, uint8 [n, side, side, 3]. names: also with the strength of each, see `RandomLayer`, as a
+    dictionary or as `name:strength`; one of strength 0 has its layer all the same, so that networks which differ in
+    strengths are compiled once. Without any the images are given back. Each kind draws from its own random numbers.
+    Raises StudyError for an unknown name and for a strength that is no number of 0 or more.
     """
+    strengths = dict(names) if isinstance(names, dict) else dict(_name_and_strength(entry) for entry in names)
+    names = list(strengths)
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise StudyError(f"augmentation {unknown[0]!r}: choose from {', '.join(AUGMENTATIONS)}, or [] for none.")
-    strengths = names if isinstance(names, dict) else dict.fromkeys(names, 1.0)
     geometry = [name for name in GEOMETRY if name in names]
     for place, (name, layer) in enumerate(AUGMENTATIONS.items()):
         if name in names and name not in geometry[1:]:
@@ -260,3 +262,14 @@ def augment(images, names: list[str] | tuple[str, ...] | dict[str, float], seed:
             strength = together if name in GEOMETRY else strengths[name]
             images = layer(strength, seed + 1000 * place, name=name)(images)
     return images
+
+
+def _name_and_strength(entry: str) -> tuple[str, float]:
+    name, _, strength = entry.partition(":")
+    try:
+        amount = float(strength or 1.0)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < math.inf:
+        raise StudyError(f"augmentation {entry!r}: the strength after the colon has to be a number of 0 or more.")
+    return name, amount

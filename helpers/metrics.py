@@ -386,6 +386,17 @@ def ensemble(members: Iterable[Predictions]) -> Predictions:
     return replace(first, probabilities=np.mean([p.probabilities for p in (first, *others)], axis=0))
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions for several sets of images as one, such as those of five folds.
+
+    Raises StudyError if they are not of the same classes.
+    """
+    if len({(part.classes, part.malignant) for part in parts}) != 1:
+        raise StudyError("Predictions of different classes cannot be put together.")
+    columns = zip(*((part.labels, part.probabilities, part.lesions) for part in parts), strict=True)
+    return Predictions(*map(np.concatenate, columns), parts[0].classes, parts[0].malignant)
+
+
 def pairwise(
     models: Mapping[str, Predictions], metric: str = "balanced_accuracy", resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:

@@ -70,6 +70,18 @@ def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataF
     return table.join(pd.concat(dealt), on="group").drop(columns="group")
 
 
+def fold_split(split: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """The split whose test part is another fold, for cross-validation; fold 0 gives the split itself.
+
+    Validation is what it was, less the images of the fold, and all others are training images. Lesions and duplicates
+    stay together, since they do in folds as well as in parts. Raises StudyError if there is no such fold.
+    """
+    if fold not in range(FOLDS):
+        raise StudyError(f"fold is {fold}; it has to be 0 to {FOLDS - 1}.")
+    rest = np.where(split["part"] == "validation", "validation", "train")
+    return split.assign(part=np.where(split["fold"] == fold, "test", rest))
+
+
 def write_split(split: pd.DataFrame, path: Path) -> None:
     """Write a split as csv, the same bytes on every machine."""
     write_csv(path, split)

@@ -1,7 +1,7 @@
 """Batches from the pixel cache, class weights, fitting a model with the choice made on validation, and prediction."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -235,12 +235,19 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
-def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe, label: str = "training") -> Fitted:
+def fit(
+    model: keras.Model,
+    train: Samples,
+    validation: Samples,
+    recipe: Recipe,
+    label: str = "training",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Fitted:
     """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights, see `Validation`.
 
-    label: what the progress bar calls it. Returns the history and the record's epochs, best_epoch, seconds,
-    images_per_second (of the median epoch), weights (number of parameters) and images: whether they lay on the `device`
-    or were fed from the `host`.
+    label: what the progress bar calls it; callbacks: of Keras, whose logs hold the figures on validation as well.
+    Returns the history and the record's epochs, best_epoch, seconds, images_per_second (of the median epoch), weights
+    (number of parameters) and images: whether they lay on the `device` or were fed from the `host`.
     """
     set_trainable(model, recipe.trainable, recipe.batch_norm)
     started = time.perf_counter()
@@ -256,7 +263,7 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe,
     trainer.optimizer.restart(recipe.learning_rate, max(1, int(steps * WARM_UP_SHARE)), steps)
     averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
     judge = Validation(network, validation, recipe.epochs, recipe.patience, label)
-    options = {"epochs": recipe.epochs, "callbacks": [*averaged, judge], "verbose": 0, "shuffle": False}
+    options = {"epochs": recipe.epochs, "callbacks": [*averaged, judge, *callbacks], "verbose": 0, "shuffle": False}
     table = pd.DataFrame(trainer.fit(batches, **options).history)
     network.copy_to(model)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
@@ -272,14 +279,19 @@ def fit(model: keras.Model, train: Samples, validation: Samples, recipe: Recipe,
 
 
 def fit_stages(
-    model: keras.Model, train: Samples, validation: Samples, stages: list[Recipe], label: str = "training"
+    model: keras.Model,
+    train: Samples,
+    validation: Samples,
+    stages: list[Recipe],
+    label: str = "training",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
     """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
 
     The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
     """
     labels = [label if len(stages) == 1 else f"{label}, stage {stage}" for stage in range(1, len(stages) + 1)]
-    fitted = [fit(model, train, validation, *stage) for stage in zip(stages, labels, strict=True)]
+    fitted = [fit(model, train, validation, *stage, callbacks) for stage in zip(stages, labels, strict=True)]
     tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
     history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))
     before = len(history) - len(tables[-1])

@@ -1,0 +1,179 @@
+"""Cross-validation and the search for hyperparameters, as jobs that can run side by side and be taken up again."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import optuna
+import pandas as pd
+import yaml
+
+from helpers.arms import Arm, Experiment
+from helpers.candidates import KINDS, network, pretrained_sha256, stages
+from helpers.splits import fold_split
+from helpers.study import Run, atomic_path, build_folder
+from helpers.training import fit_stages
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+STARTUP = 5  # trials drawn at random, before the sampler goes by those that went well
+PATIENT = 2  # epochs that each trial may train before it is compared with the others
+# What is searched, and between which bounds; `width` and `rate` multiply what the study file says.
+WIDTHS = (0.5, 0.75, 1.0, 1.5)
+UNITS = (32, 64, 128)
+RATE = (0.25, 4.0)
+BATCHES = (32, 64, 128)
+DROPOUT = (0.0, 0.6)
+STRENGTH = (0.0, 1.5)
+VARIED = ("brightness", "zoom")  # augmentations whose strength is searched, beside the study's own
+
+
+def train_fold(notebook: str, parameters: Mapping, kind: str, fold: int, epochs: int) -> None:
+    """Train and judge one network on one fold, and leave it where `fold_arm` finds it; a job of its own."""
+    fold_arm(Experiment(Run(notebook, dict(parameters))), kind, fold, epochs)
+
+
+def fold_arm(experiment: Experiment, kind: str, fold: int, epochs: int) -> Arm:
+    """The arm of a network on one fold of five: its test part is the fold, see `splits.fold_split`."""
+    p = experiment.run.parameters
+    own = experiment.on(fold_split(experiment.original, fold))
+    return own.train(
+        f"{kind}-fold{fold}",
+        f"{KINDS[kind]}, fold {fold}",
+        lambda: network(kind, p, len(own.codes), p["augmentation"], p["seed"]),
+        stages(kind, p, epochs, p["seed"]),
+        weights_sha256=pretrained_sha256(kind, p),
+        compared=False,
+        fold=fold,
+    )
+
+
+def search_storage(run: Run, kind: str) -> Path:
+    """The file that holds the trials of a search; workers share it, and a search that was stopped goes on from it."""
+    return build_folder(run.study) / "search" / f"{run.notebook}-{kind}.log"
+
+
+def open_search(path: Path) -> optuna.Study:
+    """The search that `path` holds, made if there is none: higher is better."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.create_study(storage=storage, study_name="search", direction="maximize", load_if_exists=True)
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that ended, with a score or stopped early for a poor one."""
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    return study.get_trials(deepcopy=False, states=states)
+
+
+def search(
+    path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int, worker: int = 0, workers: int = 1
+) -> None:
+    """Add trials to the search at `path` until it has so many, together with the other workers.
+
+    The n-th trial of a worker draws from a random stream of its own, so that a search which was stopped proposes what
+    it would have proposed. That holds for one worker; of several, each sees what the others have finished by then.
+    """
+    study = open_search(path)
+    if workers == 1:
+        _give_up_unfinished(study)
+    while (done := len(finished(study))) < trials:
+        study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP,
+            multivariate=True,
+            seed=int(np.random.SeedSequence([seed, worker, done]).generate_state(1)[0]),
+        )
+        study.pruner = optuna.pruners.MedianPruner(STARTUP, PATIENT)
+        study.optimize(objective, n_trials=1)
+
+
+def run_search(notebook: str, parameters: Mapping, kind: str, worker: int, workers: int) -> None:
+    """The trials of one worker, each trained on the training part and scored on validation; a job of its own."""
+    run = Run(notebook, dict(parameters))
+    experiment, p = Experiment(run), run.parameters
+    path = search_storage(run, kind)
+    search(path, lambda trial: score(experiment, kind, trial), p["trials"], p["seed"], worker, workers)
+
+
+def score(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
+    """The best balanced accuracy on validation of a network with the trial's hyperparameters.
+
+    Neither the test part nor the choice of its lesions has any part in it. Raises optuna.TrialPruned as soon as the
+    trial does worse than the median of those before it at the same epoch.
+    """
+    p = experiment.run.parameters
+    tried = proposed(trial, p)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(p["seed"])
+    model = network(kind, tried, len(experiment.codes), tried["augmentation"], p["seed"])
+    best = -np.inf
+
+    def watch(epoch: int, logs: Mapping) -> None:
+        nonlocal best
+        best = max(best, logs["val_balanced_accuracy"])
+        trial.report(best, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    watched = keras.callbacks.LambdaCallback(on_epoch_end=watch)
+    plan = stages(kind, tried, p["trial_epochs"], p["seed"])
+    samples = experiment.samples
+    fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [watched])
+    return best
+
+
+def proposed(trial: optuna.Trial | optuna.trial.FixedTrial, parameters: Mapping) -> dict:
+    """The study's parameters with those of a trial in their place."""
+    width = trial.suggest_categorical("width", WIDTHS)
+    strength = trial.suggest_float("augmentation_strength", *STRENGTH)
+    kept = [name for name in parameters["augmentation"] if name.partition(":")[0] not in VARIED]
+    return dict(parameters) | {
+        "filters": [max(4, round(width * filters)) for filters in parameters["filters"]],
+        "lstm_units": trial.suggest_categorical("lstm_units", UNITS),
+        "learning_rate": float(f"{parameters['learning_rate'] * trial.suggest_float('rate', *RATE, log=True):.3g}"),
+        "batch_size": trial.suggest_categorical("batch_size", BATCHES),
+        "dropout": round(trial.suggest_float("dropout", *DROPOUT), 3),
+        "augmentation": [*kept, *(f"{name}:{strength:.2f}" for name in VARIED)],
+    }
+
+
+def chosen(study: optuna.Study, parameters: Mapping) -> dict:
+    """What the best trial of a search changes about the study's parameters."""
+    found = proposed(optuna.trial.FixedTrial(study.best_trial.params), parameters)
+    return {name: value for name, value in found.items() if value != parameters[name]}
+
+
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """One row a finished trial: trial, score, state (complete or pruned), epochs, and its hyperparameters."""
+    rows = [
+        {"trial": number, "score": max(trial.intermediate_values.values(), default=np.nan)}
+        | {"state": trial.state.name.lower(), "epochs": len(trial.intermediate_values), **trial.params}
+        for number, trial in enumerate(finished(study))
+    ]
+    return pd.DataFrame(rows)
+
+
+def importance(study: optuna.Study, seed: int) -> pd.Series:
+    """How much of the score's variance each hyperparameter explains (functional ANOVA, Hutter et al., ICML 2014).
+
+    float [hyperparameters], summing to 1, the largest first; from the trials that were trained to their end.
+    """
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), dtype=float)
+
+
+def write_study(path: Path, source: Mapping, chosen: Mapping) -> None:
+    """A study file with the values of `source`, those chosen in their place, named after its file."""
+    content = {**source, **chosen, "study": path.stem}
+    with atomic_path(path) as temporary:
+        temporary.write_text(
+            "# The hyperparameters that the search of 09_tuning chose, on validation.\n"
+            + yaml.safe_dump(content, sort_keys=False)
+        )
+
+
+def _give_up_unfinished(study: optuna.Study) -> None:
+    """Trials that a killed search left running will never end."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
