@@ -185,6 +185,56 @@ def training_size(points: pd.DataFrame, chance: float) -> Figure:
     return figure
 
 
+def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, title: str) -> Figure:
+    """A figure fold by fold as small points, and over all folds with its 95 % interval; a row for each model.
+
+    points: columns kind, value, a row a fold; whole: index: the kinds; columns value, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.6 * len(whole) + 1.4))
+    places = np.arange(len(whole))
+    errors = np.stack([whole["value"] - whole["low"], whole["high"] - whole["value"]]).astype(float)
+    axes.errorbar(
+        whole["value"],
+        places + 0.15,
+        xerr=errors,
+        fmt="o",
+        color=MODEL_COLOURS[0],
+        capsize=3,
+        label="all folds together",
+    )
+    for place, kind in enumerate(whole.index):
+        own = points.loc[points["kind"] == kind, "value"]
+        name = "one fold" if place == 0 else None
+        axes.scatter(own, np.full(len(own), place - 0.15), marker="d", s=22, color=MODEL_COLOURS[1], label=name)
+    axes.set(yticks=places, yticklabels=whole.index, xlabel=label, title=title, ylim=(len(whole) - 0.5, -0.5))
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def search_history(trials: pd.DataFrame) -> Figure:
+    """The score of each trial of a search, and the best so far. trials: columns trial, score, state, in order."""
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    looks = {"complete": ("o", MODEL_COLOURS[0], "trained to its end"), "pruned": ("x", NEUTRAL, "stopped early")}
+    for state, (mark, colour, name) in looks.items():
+        own = trials[trials["state"] == state]
+        axes.scatter(own["trial"] + 1, own["score"], marker=mark, color=colour, s=28, label=f"{name} ({len(own)})")
+    axes.step(trials["trial"] + 1, trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
+    axes.set(xlabel="trial", ylabel="balanced accuracy on validation", title=f"A search of {len(trials)} trials")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def bars(values: pd.Series, label: str, title: str) -> Figure:
+    """One horizontal bar for each value, the first on top, with its number."""
+    figure, axes = plt.subplots(figsize=(6, 0.34 * len(values) + 1.1))
+    drawn = axes.barh(np.arange(len(values)), values, color=MODEL_COLOURS[0])
+    axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=9)
+    axes.set(yticks=np.arange(len(values)), yticklabels=values.index, xlabel=label, title=title)
+    axes.invert_yaxis()
+    return figure
+
+
 def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> Figure:
     """Confusion matrix int [k, k], rows the truth: as counts, and in percent of each row."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.45 * len(codes) + 1.4))

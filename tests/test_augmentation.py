@@ -281,6 +281,20 @@ def test_the_symmetries_are_made_as_their_draws_say():
     assert len({tuple(draw) for draw in np.transpose(draws)}) == 8
 
 
+def test_strengths_may_stand_behind_the_names():
+    images = keras.Input((8, 8, 3), dtype="uint8")
+
+    def layers_of(names):
+        return [layer.get_config() for layer in keras.Model(images, augment(images, names, 0)).layers]
+
+    assert layers_of(["zoom:0.5", "noise"]) == layers_of({"zoom": 0.5, "noise": 1.0})
+    for wrong in ("zoom:much", "zoom:-1", "zoom:inf"):
+        with pytest.raises(StudyError, match="a number of 0 or more"):
+            augment(images, [wrong], 0)
+    with pytest.raises(StudyError, match="'zom'"):
+        augment(images, ["zom:1"], 0)
+
+
 def test_unknown_mixing():
     with pytest.raises(StudyError, match=f"mixing 'blend': choose one of {', '.join(MIXING)}"):
         recipe("blend")

@@ -274,3 +274,28 @@ def test_throughput_shows_every_way_of_every_network():
     figure = plots.throughput(table)
     assert_every_axis_is_labelled(figure)
     assert all(word in texts(figure) for word in ("CNN", "MobileNet", "study", "stock", "one batch", "64 px"))
+
+
+def test_folds_show_each_fold_and_all_together():
+    points = pd.DataFrame({"kind": ["CNN"] * 5 + ["MobileNet"] * 5, "value": np.linspace(0.4, 0.7, 10)})
+    whole = pd.DataFrame({"value": [0.45, 0.6], "low": [0.4, 0.5], "high": [0.5, 0.7]}, index=["CNN", "MobileNet"])
+    figure = plots.folds(points, whole, "balanced accuracy", "Five folds")
+    assert_every_axis_is_labelled(figure)
+    (axes,) = figure.axes
+    drawn = [collection for collection in axes.collections if len(collection.get_offsets()) == 5]
+    assert len(drawn) == 2 and "one fold" in texts(figure) and "all folds together" in texts(figure)
+
+
+def test_a_search_shows_every_trial_and_the_best_so_far():
+    scores = [0.3, 0.5, 0.2, 0.6]
+    trials = pd.DataFrame({"trial": range(4), "score": scores, "state": ["complete", "complete", "pruned", "complete"]})
+    figure = plots.search_history(trials)
+    assert_every_axis_is_labelled(figure)
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.3, 0.5, 0.5, 0.6]
+    assert "stopped early (1)" in texts(figure)
+
+
+def test_bars_carry_their_numbers():
+    figure = plots.bars(pd.Series({"rate": 0.7, "dropout": 0.3}), "share of the variance", "Importance")
+    assert "0.70" in texts(figure) and "rate" in texts(figure)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.7, 0.3]

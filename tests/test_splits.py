@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from helpers.datasets import load_lesions
-from helpers.splits import duplicate_groups, find_duplicates, make_split, read_split, write_split
+from helpers.splits import FOLDS, duplicate_groups, find_duplicates, fold_split, make_split, read_split, write_split
 from helpers.study import StudyError, file_sha256
 
 NO_PAIRS = pd.DataFrame({"lesion_a": [], "lesion_b": []}, dtype=object)
@@ -148,3 +148,22 @@ def test_the_real_data_split(real_ham10000):
     split = make_split(lesions, duplicate_groups(lesions, pairs), 0)
     shares = split.part.value_counts(normalize=True)
     assert np.allclose(shares[["train", "validation", "test"]], [0.7, 0.1, 0.2], atol=0.002)
+
+
+@settings(deadline=None, max_examples=30)
+@given(lesion_sizes, st.integers(0, 1000))
+def test_every_fold_is_the_test_part_once(sizes_by_label, seed):
+    lesions = made_up_lesions(sizes_by_label)
+    split = make_split(lesions, lesions.lesion_id.to_numpy(), seed)
+    assert fold_split(split, 0).equals(split)
+    tested = [fold_split(split, fold) for fold in range(FOLDS)]
+    for fold, own in enumerate(tested):
+        assert (own.groupby("lesion_id")["part"].nunique() == 1).all()
+        assert ((own.part == "test") == (split.fold == fold)).all()
+        assert set(own.image_id[own.part == "validation"]) <= set(split.image_id[split.part == "validation"])
+    assert sorted(pd.concat(tested).query("part == 'test'").image_id) == sorted(split.image_id)
+
+
+def test_there_are_five_folds():
+    with pytest.raises(StudyError, match="fold is 5"):
+        fold_split(pd.DataFrame({"part": [], "fold": []}), 5)

@@ -180,6 +180,20 @@ def test_label_smoothing_spreads_the_truth(imbalance):
     assert np.isclose(float(loss(np.array([[1.0, 0.0]]), p[None])), parts.sum(), atol=1e-5)
 
 
+def test_a_callback_sees_validation_and_can_end_the_training():
+    samples, seen = bright_or_dark(), []
+
+    def watch(epoch, logs):
+        seen.append(logs["val_balanced_accuracy"])
+        if epoch == 1:
+            raise InterruptedError
+
+    watched = keras.callbacks.LambdaCallback(on_epoch_end=watch)
+    with pytest.raises(InterruptedError):
+        fit(small_cnn(), samples, samples, replace(RECIPE, epochs=5), callbacks=[watched])
+    assert len(seen) == 2 and all(0 <= one <= 1 for one in seen)
+
+
 def test_the_eight_symmetries_are_all_different():
     image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
     views = [np.ascontiguousarray(view) for view in symmetries(image)]
