@@ -11,7 +11,7 @@ from helpers import demo
 from helpers.study import ROOT, StudyError, write_csv
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
-TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path"]
+TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date"]
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 HOW_TO_GET = "Run `make data STUDY=…` or name the folder that holds it with DATA_DIR=…; see data/README.md."
 
@@ -93,8 +93,9 @@ def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) ->
 
     Columns: image_id, lesion_id (an image without one is its own lesion), label (class code), malignant (bool),
     age (years, NaN if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made),
-    path, mask_path (None if there is none). `attrs["missing_images"]` counts the rows left out because their image
-    is absent, which only `allow_missing_images` permits.
+    path, mask_path (None if there is none) and, where the source has it, date (of the picture, as 2017-05-31).
+    `attrs["missing_images"]` counts the rows left out because their image is absent, which only `allow_missing_images`
+    permits.
     Raises StudyError, naming file and row, when the files do not hold what they should.
     """
     folder = Path(folder)
@@ -244,6 +245,14 @@ def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     for column in ("sex", "site"):
         table[column] = table[column].fillna("unknown").str.lower().astype("category")
     table["reference"] = table["reference"].fillna("unknown")
-    table = table.astype(dict.fromkeys(TEXT, object)).sort_values("image_id", ignore_index=True)
+    columns = [*COLUMNS, *(["date"] if "date" in table else [])]
+    if "date" in table:
+        day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
+        wrong = np.flatnonzero(day.isna() & table["date"].notna())
+        if len(wrong):
+            fault = f"date {table['date'].iloc[wrong[0]]!r} is no date like 2017-05-31"
+            raise _row_error(source, table, wrong[0], fault, "Mend it or leave it empty.")
+        table["date"] = day.dt.strftime("%Y-%m-%d")
+    table = table.astype({name: object for name in TEXT if name in table}).sort_values("image_id", ignore_index=True)
     table["mask_path"] = table["mask_path"].where(table["mask_path"].notna(), None)
-    return table[COLUMNS]
+    return table[columns]

@@ -10,7 +10,8 @@ set of parameters (`Lesion`); its class sets only how likely they are, and every
 that it may be mistaken for, so the classes overlap. Pigment and blood absorb light (Beer-Lambert), so that a lesion's
 colours vary with the skin it lies in. Skin, light, hairs, rulers, bubbles and vignettes know no class. Class sizes,
 ages, sexes, sites and kinds of reference follow HAM10000 (Tschandl, Rosendahl and Kittler, Sci. Data 5, 180161, 2018),
-with a floor under the rare classes.
+with a floor under the rare classes. Unlike HAM10000 the table has a column `date`: the pictures of a lesion are visits
+some months apart, between which malignant lesions tend to grow and benign ones do not.
 
 Planted for the duplicate audit, and named by `planted_duplicates`: two images of one lesion with the same bytes, of
 which HAM10000 has two pairs; and one picture that returns, brighter and compressed anew, under a second lesion id of
@@ -31,6 +32,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -43,13 +45,13 @@ from tqdm import tqdm
 
 from helpers.study import StudyError, write_json
 
-VERSION = 1  # to be raised whenever a picture or a row changes
+VERSION = 2  # to be raised whenever a picture or a row changes
 
 METADATA = "HAM10000_metadata.csv"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 LAYOUT = (METADATA, *PARTS, MASKS)
-COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date")
 
 # Every table below has one column a class, in this order.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -114,6 +116,10 @@ STRUCTURES = {
     "milia": (6, 4, 72, 3, 4, 3, 1),
     "scale": (70, 14, 14, 6, 4, 1, 3),
 }
+# How a lesion's radius changes in a month, as a logarithm, and the deviation about that.
+GROWTH = (0.010, 0.013, -0.004, 0.0, 0.030, -0.008, -0.004)
+GROWTH_DEVIATION = 0.008
+FIRST_VISITS, MONTHS_BETWEEN = (date(2014, 1, 1), 1500), (3, 12)  # earliest day, and days in which the first visits lie
 MISTAKEN_FOR = {
     "akiec": ("bkl", "bcc", "mel"),
     "bcc": ("akiec", "bkl", "mel", "nv"),
@@ -166,11 +172,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image to draw: its row of metadata, the lesion it shows, which view of it, a gain of brightness."""
+    """One image to draw: its row of metadata, the lesion it shows, which view of it, how many months after the first
+    it was taken, a gain of brightness."""
 
     row: dict[str, str]
     number: int
     view: int
+    months: int = 0
     gain: float = 1.0
 
 
@@ -253,10 +261,20 @@ def _plan(images: int, seed: int) -> list[Picture]:
     for column, (blank, share) in MISSING.items():
         for number in rng.choice(len(lesions), math.ceil(share * len(lesions)), replace=False):
             patients[number][column] = blank
-    pictures = [Picture(patients[k], k, view) for k, (_, views) in enumerate(lesions) for view in range(views)]
+    pictures = [picture for k, (_, views) in enumerate(lesions) for picture in _visits(patients[k], k, views, seed)]
     _plant(pictures)
     shuffled = [pictures[k] for k in rng.permutation(images)]
     return [replace(p, row=p.row | {"image_id": f"DEMO_{k + 1:07d}"}) for k, p in enumerate(shuffled)]
+
+
+def _visits(patient: dict[str, str], number: int, views: int, seed: int) -> list[Picture]:
+    """The pictures of one lesion, each some months after the one before."""
+    rng = _stream(seed, number, 98)
+    earliest, days = FIRST_VISITS
+    first = earliest + timedelta(days=int(rng.integers(days)))
+    months = np.cumsum([0, *rng.integers(*MONTHS_BETWEEN, views - 1)])
+    dates = [(first + timedelta(days=round(30.4 * int(later)))).isoformat() for later in months]
+    return [Picture(patient | {"date": dates[view]}, number, view, int(months[view])) for view in range(views)]
 
 
 def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
@@ -293,7 +311,7 @@ def _plant(pictures: list[Picture]) -> None:
     """Put both pairs of duplicates among the nevi of `pictures`, in place."""
     nevi = [k for k, picture in enumerate(pictures) if picture.row["dx"] == "nv"]
     again = next(k for k in nevi if pictures[k].view == 1)
-    pictures[again] = replace(pictures[again], view=0)
+    pictures[again] = replace(pictures[again], view=0, months=0)
     views = Counter(picture.number for picture in pictures)
     first, twin = [k for k in nevi if views[pictures[k].number] == 1][:2]
     row = pictures[first].row | {"lesion_id": pictures[twin].row["lesion_id"]}
@@ -336,6 +354,17 @@ def sample_lesion(dx: str, seed: int, number: int) -> Lesion:
         look=look,
         structures={name: strength if shown else 0.0 for name, (shown, strength) in drawn.items()},
     )
+
+
+def grown(lesion: Lesion, dx: str, months: int) -> Lesion:
+    """The same lesion some months later: most malignant ones are larger by then, many benign ones a little smaller.
+
+    Their pace is the class's with a deviation of its own, so that the change tells something about the class and the
+    size of a lesion alone does not tell the change.
+    """
+    pace = GROWTH[CLASSES.index(dx)] + _stream(*lesion.key, 99).normal(0, GROWTH_DEVIATION)
+    radius = min(max(lesion.look["radius"] * math.exp(pace * months), 0.16), 0.85)
+    return replace(lesion, look=lesion.look | {"radius": radius})
 
 
 # Noise, spots and lines
@@ -736,10 +765,11 @@ def _processors() -> int:
 
 def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, Picture]]) -> int:
     """Draw one lesion's pictures and masks into their parts of `folder`; returns how many."""
-    first = pictures[0][1]
-    colour, edge = draw_scene(sample_lesion(first.row["dx"], seed, first.number), side)
+    dx, number = pictures[0][1].row["dx"], pictures[0][1].number
+    lesion = sample_lesion(dx, seed, number)
     for part, picture in pictures:
-        rgb, mask = draw_view(colour, edge, side, _stream(seed, first.number, 100 + picture.view))
+        scene = draw_scene(grown(lesion, dx, picture.months), side)
+        rgb, mask = draw_view(*scene, side, _stream(seed, number, 100 + picture.view))
         rgb = np.round(np.minimum(rgb * picture.gain, 255)).astype(np.uint8)
         quality = 92 if picture.gain == 1 else 80
         Image.fromarray(rgb).save(folder / part / f"{picture.row['image_id']}.jpg", quality=quality)

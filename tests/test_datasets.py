@@ -190,3 +190,18 @@ def test_the_real_table(real_ham10000):
     assert len(lesions) == 10015 and lesions.lesion_id.nunique() == 7470
     assert lesions.label.value_counts()["mel"] == 1113 and lesions.age.isna().sum() == 57
     assert lesions.mask_path.notna().all()
+
+
+def test_dates_are_kept_where_there_are_some(ham10000, tmp_path):
+    source = ham10000 / "HAM10000_metadata.csv"
+    table = pd.read_csv(source, dtype=str)
+    assert "date" not in load_lesions("ham10000", ham10000)
+    table.assign(date=["2017-05-31", "2016-01-02", None, "2015-12-31"]).to_csv(source, index=False)
+    lesions = load_lesions("ham10000", ham10000)
+    dates = lesions.set_index("image_id")["date"].reindex(table["image_id"])
+    assert dates.iloc[[0, 1, 3]].tolist() == ["2017-05-31", "2016-01-02", "2015-12-31"] and dates.isna().tolist()[2]
+    save_lesions(lesions, tmp_path / "lesions.csv")
+    assert read_lesions(tmp_path / "lesions.csv")["date"].dropna().tolist() == lesions["date"].dropna().tolist()
+    table.assign(date="spring").to_csv(source, index=False)
+    with pytest.raises(StudyError, match="'spring' is no date like 2017-05-31"):
+        load_lesions("ham10000", ham10000)

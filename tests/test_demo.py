@@ -1,6 +1,7 @@
 """The embedded demo data: the same bytes each time, HAM10000's layout, and a task that mean colour does not solve."""
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_another_seed_gives_other_pictures(small, tmp_path, monkeypatch):
 
 def test_layout_is_ham10000s(small):
     table, images, masks = read(small)
-    assert list(table.columns) == ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+    assert list(table.columns) == ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date"]
     assert images.shape == (40, 48, 48, 3) and masks.shape == (40, 48, 48)
     assert len(contents(small)) == 40 + 40 + 2
     assert table.image_id.is_unique and table.image_id.str.fullmatch(r"DEMO_\d{7}").all()
@@ -138,6 +139,40 @@ def test_views_of_a_lesion_differ_but_keep_its_skin_and_outline():
     one, two = (demo.draw_view(colour, edge, 48, demo._stream(0, 3, k)) for k in (100, 101))
     assert abs(one[0].astype(int) - two[0]).mean() > 4
     assert 0.5 < one[1].mean() / two[1].mean() < 2
+
+
+def test_visits_are_dated_and_in_order():
+    pictures = demo._plan(700, 0)
+    assert all(re.fullmatch(r"20[12]\d-\d\d-\d\d", picture.row["date"]) for picture in pictures)
+    for _, own in (
+        pd.DataFrame(
+            [(p.number, p.view, p.months, p.row["date"]) for p in pictures if p.gain == 1],
+            columns=["lesion", "view", "months", "date"],
+        )
+        .drop_duplicates(["lesion", "view"])
+        .groupby("lesion")
+    ):
+        own = own.sort_values("view")
+        assert own["months"].iloc[0] == 0 and (own["months"].diff().dropna() >= 3).all()
+        days = pd.to_datetime(own["date"]).diff().dt.days.dropna()
+        assert np.allclose(days, 30.4 * own["months"].diff().dropna(), atol=1)
+
+
+def test_malignant_lesions_grow_and_the_rest_stays_in_place():
+    change = {
+        dx: [np.log(demo.grown(lesion, dx, 12).look["radius"] / lesion.look["radius"]) for lesion in lesions]
+        for dx in demo.CLASSES
+        if (lesions := [demo.sample_lesion(dx, 0, number) for number in range(60)])
+    }
+    means = {dx: np.mean(values) for dx, values in change.items()}
+    assert (
+        min(means[dx] for dx in ("mel", "bcc", "akiec")) > 0.05 > max(means[dx] for dx in ("nv", "bkl", "df", "vasc"))
+    )
+    lesion = demo.sample_lesion("mel", 0, 1)
+    later = demo.grown(lesion, "mel", 9)
+    assert later.structures == lesion.structures and later.key == lesion.key and demo.grown(lesion, "mel", 0) == lesion
+    edges = [demo.draw_scene(one, 64)[1] < 1 for one in (lesion, later)]
+    assert edges[1].sum() > edges[0].sum() and (edges[1] >= edges[0]).mean() > 0.97
 
 
 def test_mask_is_the_outline_of_what_is_drawn():
