@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,12 +66,15 @@ class Experiment:
         self._take(self.original, _OPENED.setdefault(cache.fingerprint, cache))
         self._set_up_keras()
 
-    def on(self, split: pd.DataFrame, cache: PixelCache | None = None) -> "Experiment":
+    def on(self, split: pd.DataFrame, cache: PixelCache | None = None, unknown: Sequence[str] = ()) -> "Experiment":
         """The same on another split: what it has besides train, validation and test is predicted as well.
 
-        cache: the pixels of the split's images, by default those of the study.
+        cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks do
+        not know; their images may only be in parts other than train, validation and test.
         """
         other = copy(self)
+        other.classes = tuple(one for one in self.classes if one.code not in unknown)
+        other.codes = [one.code for one in other.classes]
         other._take(split, cache or self.cache)
         return other
 

@@ -11,7 +11,8 @@ from helpers import demo
 from helpers.study import ROOT, StudyError, write_csv
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
-TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date"]
+TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
+OPTIONAL = ["date", "source"]  # columns that a table of lesions has where its publisher gives them
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 HOW_TO_GET = "Run `make data STUDY=…` or name the folder that holds it with DATA_DIR=…; see data/README.md."
 
@@ -93,7 +94,8 @@ def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) ->
 
     Columns: image_id, lesion_id (an image without one is its own lesion), label (class code), malignant (bool),
     age (years, NaN if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made),
-    path, mask_path (None if there is none) and, where the source has it, date (of the picture, as 2017-05-31).
+    path, mask_path (None if there is none) and, where it is known, date (of the picture, as 2017-05-31) and
+    source (the collection or clinic that it comes from).
     `attrs["missing_images"]` counts the rows left out because their image is absent, which only `allow_missing_images`
     permits.
     Raises StudyError, naming file and row, when the files do not hold what they should.
@@ -130,7 +132,8 @@ def _read_ham10000(folder: Path) -> tuple[Path, pd.DataFrame]:
     if source is None:
         raise StudyError(f"{folder}: no HAM10000_metadata.csv (or HAM10000_metadata) in it. {HOW_TO_GET}")
     table = _read_table(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
-    return source, table.rename(columns={"dx": "label", "dx_type": "reference", "localization": "site"})
+    names = {"dx": "label", "dx_type": "reference", "localization": "site", "dataset": "source"}
+    return source, table.rename(columns=names)
 
 
 def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
@@ -154,7 +157,10 @@ def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
             source, truth, lost[0], f"no row for this image in {described.name}", "Fetch both files again."
         )
     table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
-    return source, table.assign(label=np.array(codes)[hot.argmax(axis=1)], reference="unknown")
+    # Lesion numbers begin with their collection; what is not of the two large ones is of MSK, with or without a number.
+    source_of = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False).map({"HAM": "HAM10000", "BCN": "BCN_20000"})
+    labels = np.array(codes)[hot.argmax(axis=1)]
+    return source, table.assign(label=labels, reference="unknown", source=source_of.fillna("MSK"))
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -245,7 +251,7 @@ def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     for column in ("sex", "site"):
         table[column] = table[column].fillna("unknown").str.lower().astype("category")
     table["reference"] = table["reference"].fillna("unknown")
-    columns = [*COLUMNS, *(["date"] if "date" in table else [])]
+    columns = [*COLUMNS, *(name for name in OPTIONAL if name in table)]
     if "date" in table:
         day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
         wrong = np.flatnonzero(day.isna() & table["date"].notna())

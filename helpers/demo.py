@@ -10,8 +10,9 @@ set of parameters (`Lesion`); its class sets only how likely they are, and every
 that it may be mistaken for, so the classes overlap. Pigment and blood absorb light (Beer-Lambert), so that a lesion's
 colours vary with the skin it lies in. Skin, light, hairs, rulers, bubbles and vignettes know no class. Class sizes,
 ages, sexes, sites and kinds of reference follow HAM10000 (Tschandl, Rosendahl and Kittler, Sci. Data 5, 180161, 2018),
-with a floor under the rare classes. Unlike HAM10000 the table has a column `date`: the pictures of a lesion are visits
-some months apart, between which malignant lesions tend to grow and benign ones do not.
+with a floor under the rare classes. Two columns are more than HAM10000 has. By `date`, the pictures of a lesion are
+visits some months apart, between which malignant lesions tend to grow and benign ones do not. By `dataset`, a third of
+the patients came to a second clinic, whose camera shows darker and warmer pictures.
 
 Planted for the duplicate audit, and named by `planted_duplicates`: two images of one lesion with the same bytes, of
 which HAM10000 has two pairs; and one picture that returns, brighter and compressed anew, under a second lesion id of
@@ -51,7 +52,7 @@ METADATA = "HAM10000_metadata.csv"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
 LAYOUT = (METADATA, *PARTS, MASKS)
-COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date")
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date", "dataset")
 
 # Every table below has one column a class, in this order.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -119,6 +120,8 @@ STRUCTURES = {
 # How a lesion's radius changes in a month, as a logarithm, and the deviation about that.
 GROWTH = (0.010, 0.013, -0.004, 0.0, 0.030, -0.008, -0.004)
 GROWTH_DEVIATION = 0.008
+CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # and the share of patients who came to the second
+CAMERA_GAMMA, CAMERA_GAIN = 1.25, (1.03, 0.98, 0.88)  # of the second clinic, on values of 0 to 1 in red, green, blue
 FIRST_VISITS, MONTHS_BETWEEN = (date(2014, 1, 1), 1500), (3, 12)  # earliest day, and days in which the first visits lie
 MISTAKEN_FOR = {
     "akiec": ("bkl", "bcc", "mel"),
@@ -258,6 +261,8 @@ def _plan(images: int, seed: int) -> list[Picture]:
     rng = _stream(seed)
     lesions = _lesions(images, rng)
     patients = [_patient(dx, rng) | {"lesion_id": f"DEMO_L{k + 1:04d}"} for k, (dx, _) in enumerate(lesions)]
+    for number, patient in enumerate(patients):
+        patient["dataset"] = CLINICS[_stream(seed, number, 97).random() < SECOND_CLINIC]
     for column, (blank, share) in MISSING.items():
         for number in rng.choice(len(lesions), math.ceil(share * len(lesions)), replace=False):
             patients[number][column] = blank
@@ -679,6 +684,12 @@ def draw_view(colour: np.ndarray, edge: np.ndarray, side: int, rng: Generator) -
     return np.round(255 * np.clip(np.moveaxis(picture, 0, 2), 0, 1)).astype(np.uint8), edge < 1
 
 
+def _second_camera(picture: np.ndarray) -> np.ndarray:
+    """The same view through the camera of the second clinic, uint8 [n, n, 3]."""
+    light = (picture / 255) ** CAMERA_GAMMA * CAMERA_GAIN
+    return np.round(255 * np.minimum(light, 1)).astype(np.uint8)
+
+
 def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
     """Light `picture`, [3, n, n]: exposure, a cast of colour, a slope of brightness, and at times dark corners."""
     y, x = np.meshgrid(*[np.linspace(-1, 1, picture.shape[1])] * 2, indexing="ij")
@@ -770,6 +781,8 @@ def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, P
     for part, picture in pictures:
         scene = draw_scene(grown(lesion, dx, picture.months), side)
         rgb, mask = draw_view(*scene, side, _stream(seed, number, 100 + picture.view))
+        if picture.row["dataset"] == CLINICS[1]:
+            rgb = _second_camera(rgb)
         rgb = np.round(np.minimum(rgb * picture.gain, 255)).astype(np.uint8)
         quality = 92 if picture.gain == 1 else 80
         Image.fromarray(rgb).save(folder / part / f"{picture.row['image_id']}.jpg", quality=quality)

@@ -205,3 +205,13 @@ def test_dates_are_kept_where_there_are_some(ham10000, tmp_path):
     table.assign(date="spring").to_csv(source, index=False)
     with pytest.raises(StudyError, match="'spring' is no date like 2017-05-31"):
         load_lesions("ham10000", ham10000)
+
+
+def test_sources_of_isic2019_go_by_the_lesion_number(tmp_path):
+    folder = write_isic2019(tmp_path / "isic", images=("ISIC_0000001", "ISIC_0000002", "ISIC_0000003", "ISIC_0000004"))
+    path = folder / "ISIC_2019_Training_Metadata.csv"
+    table = pd.read_csv(path).assign(lesion_id=["HAM_0000001", "BCN_0000002", "MSK4_0000003", None])
+    table.to_csv(path, index=False)
+    lesions = load_lesions("isic2019", folder)
+    assert lesions["source"].tolist() == ["HAM10000", "BCN_20000", "MSK", "MSK"]
+    assert lesions["lesion_id"].tolist()[:3] == ["HAM_0000001", "BCN_0000002", "MSK4_0000003"]

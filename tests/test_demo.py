@@ -74,7 +74,17 @@ def test_another_seed_gives_other_pictures(small, tmp_path, monkeypatch):
 
 def test_layout_is_ham10000s(small):
     table, images, masks = read(small)
-    assert list(table.columns) == ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date"]
+    assert list(table.columns) == [
+        "lesion_id",
+        "image_id",
+        "dx",
+        "dx_type",
+        "age",
+        "sex",
+        "localization",
+        "date",
+        "dataset",
+    ]
     assert images.shape == (40, 48, 48, 3) and masks.shape == (40, 48, 48)
     assert len(contents(small)) == 40 + 40 + 2
     assert table.image_id.is_unique and table.image_id.str.fullmatch(r"DEMO_\d{7}").all()
@@ -173,6 +183,19 @@ def test_malignant_lesions_grow_and_the_rest_stays_in_place():
     assert later.structures == lesion.structures and later.key == lesion.key and demo.grown(lesion, "mel", 0) == lesion
     edges = [demo.draw_scene(one, 64)[1] < 1 for one in (lesion, later)]
     assert edges[1].sum() > edges[0].sum() and (edges[1] >= edges[0]).mean() > 0.97
+
+
+def test_a_third_comes_from_another_clinic_whatever_the_class():
+    table = pd.DataFrame([picture.row for picture in demo._plan(3000, 0)]).drop_duplicates("lesion_id")
+    share = (table["dataset"] == "clinic b").groupby(table["dx"]).mean()
+    assert abs((table["dataset"] == "clinic b").mean() - 1 / 3) < 0.04 and share.between(0.2, 0.5).all()
+
+
+def test_the_second_camera_is_darker_and_warmer(moderate):
+    table, images, _ = moderate
+    colour = images.reshape(len(images), -1, 3).mean(axis=1)
+    first, second = (colour[(table["dataset"] == name).to_numpy()].mean(axis=0) for name in demo.CLINICS)
+    assert second.sum() < first.sum() and second[0] / second[2] > first[0] / first[2]
 
 
 def test_mask_is_the_outline_of_what_is_drawn():

@@ -228,7 +228,19 @@ def test_helpers_need_no_backend_of_their_own():
 
 ORDER = ["study", "demo", "datasets", "download", "images", "splits", "leakage"]
 ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features"]
-ORDER += ["metrics", "plots", "arms", "published", "runner", "report"]
+ORDER += [
+    "metrics",
+    "plots",
+    "rejection",
+    "history",
+    "candidates",
+    "arms",
+    "jobs",
+    "tuning",
+    "published",
+    "runner",
+    "report",
+]
 
 
 @pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)

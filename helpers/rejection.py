@@ -1,0 +1,109 @@
+"""When a model had better not answer: scores of how sure it is, and what is gained by leaving out the least sure."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logsumexp
+
+from helpers.features import features
+from helpers.metrics import auc, bootstrap_weights, interval
+from helpers.study import StudyError
+from helpers.training import Samples
+
+UNKNOWN = "UNK"  # the ninth class of the ISIC 2019 challenge: none of the others
+ISIC_ORDER = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")  # of its submission file
+COVERAGES = np.linspace(0.05, 1.0, 39)  # shares of the images that are answered
+
+
+def logits(model: keras.Model, samples: Samples) -> np.ndarray:
+    """What goes into the softmax of a network of `models`, float64 [n, classes]."""
+    seen = features(model, samples, before="head_softmax")
+    kernel, bias = (
+        np.float64(keras.ops.convert_to_numpy(weight)) for weight in model.get_layer("head_softmax").weights
+    )
+    return seen @ kernel + bias
+
+
+def sureness(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Two scores of each image, float64 [n], from logits [n, classes]; higher is surer.
+
+    `maximum probability` is that of the answer (Hendrycks and Gimpel, ICLR 2017); `energy` is the logarithm of the sum
+    of the logits' exponentials (Liu et al., NeurIPS 2020), which also knows how large they are together.
+    """
+    energy = logsumexp(values, axis=1)
+    return {"maximum probability": np.exp(values.max(axis=1) - energy), "energy": energy}
+
+
+def detection(sure: np.ndarray, unknown: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict:
+    """The chance that an image of a known class is surer than one of an unknown class, as {"value", "low", "high"}.
+
+    sure: float [n]; unknown: bool [n]; lesions: [n], by which the images are resampled.
+    """
+    known = ~np.asarray(unknown, bool)
+    whole = auc(np.ones((1, len(sure))), known, sure)[0]
+    low, high = interval(auc(bootstrap_weights(lesions, resamples, seed).astype(np.float64), known, sure))
+    return {"value": float(whole), "low": low, "high": high}
+
+
+def risk_coverage(
+    sure: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """The share of wrong answers among the surest images (Geifman and El-Yaniv, NeurIPS 2017).
+
+    One row for each of COVERAGES: coverage, risk, low, high, and threshold, the least score that is still answered.
+    wrong: bool [n]; the images are resampled by lesion, and the surest chosen anew in each resample.
+    """
+    weights = np.vstack([np.ones(len(sure)), bootstrap_weights(lesions, resamples, seed)])
+    order = np.argsort(-sure, kind="stable")
+    counted, errors = weights[:, order].cumsum(axis=1), (weights * wrong)[:, order].cumsum(axis=1)
+    rows = []
+    for coverage in COVERAGES:
+        last = np.minimum((counted < coverage * counted[:, -1:] - 1e-9).sum(axis=1), len(sure) - 1)
+        risks = np.take_along_axis(errors, last[:, None], 1)[:, 0] / np.take_along_axis(counted, last[:, None], 1)[:, 0]
+        low, high = interval(risks[1:])
+        rows.append(
+            {"coverage": coverage, "risk": risks[0], "low": low, "high": high, "threshold": sure[order[last[0]]]}
+        )
+    return pd.DataFrame(rows)
+
+
+def area_under_risk(curve: pd.DataFrame) -> float:
+    """The mean risk over all coverages: 0 if no answer is wrong, the error rate if the score knows nothing."""
+    return float(
+        np.trapezoid(curve["risk"], curve["coverage"]) / (curve["coverage"].iloc[-1] - curve["coverage"].iloc[0])
+    )
+
+
+def rejection_threshold(sure: np.ndarray, answered: float = 0.95) -> float:
+    """The score below which an image is rejected, so that this share of the images of known classes is answered.
+
+    To be set on validation. Raises StudyError for a share outside (0, 1].
+    """
+    if not 0 < answered <= 1:
+        raise StudyError(f"The share of known images that is answered is {answered}; it has to be above 0, at most 1.")
+    return float(np.quantile(sure, 1 - answered))
+
+
+def submission(
+    image_ids: Sequence[str],
+    probabilities: np.ndarray,
+    codes: Sequence[str],
+    sure: np.ndarray,
+    threshold: float,
+    scale: float,
+) -> pd.DataFrame:
+    """The table that the ISIC 2019 challenge takes: image, a column a class in its order, and UNK, all in 0 to 1.
+
+    A class that the model does not know stands at 0. UNK is 0.5 at the threshold and rises by `scale`, such as the
+    standard deviation of the score, below it; the other columns share what is left. Raises StudyError for a class that
+    the challenge does not have.
+    """
+    if strange := [code for code in codes if code not in ISIC_ORDER]:
+        raise StudyError(f"The challenge has no class {strange[0]}; its classes are {', '.join(ISIC_ORDER)}.")
+    unknown = expit(-(np.asarray(sure) - threshold) / scale)
+    share: Mapping[str, np.ndarray] = dict(zip(codes, np.asarray(probabilities, np.float64).T, strict=True))
+    columns = {code: share.get(code, np.zeros(len(unknown))) * (1 - unknown) for code in ISIC_ORDER}
+    table = pd.DataFrame({"image": list(image_ids), **columns, UNKNOWN: unknown})
+    return table.round(dict.fromkeys((*ISIC_ORDER, UNKNOWN), 6))

@@ -1,0 +1,92 @@
+import keras
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from helpers.features import features
+from helpers.models import cnn
+from helpers.rejection import (
+    COVERAGES,
+    ISIC_ORDER,
+    area_under_risk,
+    detection,
+    logits,
+    rejection_threshold,
+    risk_coverage,
+    submission,
+    sureness,
+)
+from helpers.study import StudyError
+from helpers.training import Samples
+
+NAMES = np.arange(200).astype(str)
+
+
+def test_logits_are_what_softmax_makes_the_answer_of():
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
+    model = cnn(16, 4, [4, 8])
+    samples = Samples(images, np.array([3, 1, 8]), np.zeros(3, int))
+    answer = model.predict(images[[3, 1, 8]], verbose=0)
+    assert np.allclose(softmax(logits(model, samples), axis=1), answer, atol=1e-5)
+    assert features(model, samples).shape == (3, 8)
+    pooled = keras.Model(model.inputs, model.get_layer("head_pool").output)
+    assert np.allclose(features(model, samples), pooled.predict(images[[3, 1, 8]], verbose=0), atol=1e-5)
+
+
+def test_two_scores_of_sureness():
+    values = np.array([[2.0, 0.0], [4.0, 2.0], [0.0, 0.0]])
+    scores = sureness(values)
+    assert np.allclose(scores["maximum probability"], softmax(values, axis=1).max(axis=1))
+    assert np.allclose(scores["energy"], np.log(np.exp(values).sum(axis=1)))
+    assert scores["maximum probability"][0] == pytest.approx(scores["maximum probability"][1])
+    assert scores["energy"][1] > scores["energy"][0] > scores["energy"][2]
+
+
+def test_unknown_images_that_are_less_sure_are_found():
+    sure = np.concatenate([np.linspace(0.6, 1, 100), np.linspace(0, 0.5, 100)])
+    unknown = np.arange(200) >= 100
+    assert detection(sure, unknown, NAMES, 50) == {"value": 1.0, "low": 1.0, "high": 1.0}
+    blind = detection(np.ones(200), unknown, NAMES, 200)
+    assert blind["value"] == 0.5
+    random = np.random.default_rng(0).random(200)
+    found = detection(random, unknown, NAMES, 200)
+    assert found["low"] < 0.5 < found["high"]
+
+
+def test_risk_falls_with_coverage_if_the_score_knows_the_errors():
+    wrong = np.arange(200) < 60
+    perfect = risk_coverage(np.where(wrong, 0.0, 1.0) + np.arange(200) / 1e4, wrong, NAMES, 100)
+    assert np.allclose(perfect.loc[perfect["coverage"] <= 0.7, "risk"], 0)
+    assert perfect["risk"].iloc[-1] == pytest.approx(0.3) and perfect["coverage"].tolist() == COVERAGES.tolist()
+    assert perfect["low"].iloc[-1] < 0.3 < perfect["high"].iloc[-1]
+    useless = risk_coverage(np.random.default_rng(1).random(200), wrong, NAMES, 50)
+    assert area_under_risk(perfect) < 0.06 and area_under_risk(useless) == pytest.approx(0.3, abs=0.08)
+    at_half = perfect[perfect["coverage"].round(3) == 0.5].iloc[0]
+    assert (np.where(wrong, 0.0, 1.0) + np.arange(200) / 1e4 >= at_half.threshold).sum() == 100
+
+
+def test_images_of_a_lesion_are_resampled_together():
+    sure, wrong = np.tile(np.linspace(1, 0, 50), 4), np.tile(np.arange(50) < 25, 4)
+    alone = risk_coverage(sure, wrong, NAMES, 300).iloc[-1]
+    together = risk_coverage(sure, wrong, np.tile(np.arange(50), 4), 300).iloc[-1]
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_the_threshold_answers_the_wanted_share():
+    sure = np.random.default_rng(0).random(1000)
+    assert (sure >= rejection_threshold(sure, 0.9)).mean() == pytest.approx(0.9, abs=0.002)
+    with pytest.raises(StudyError, match="above 0, at most 1"):
+        rejection_threshold(sure, 0)
+
+
+def test_the_table_for_the_challenge():
+    probabilities = np.array([[0.7, 0.3], [0.2, 0.8]])
+    table = submission(["a", "b"], probabilities, ["NV", "MEL"], np.array([2.0, -2.0]), 0.0, 1.0)
+    assert list(table.columns) == ["image", *ISIC_ORDER, "UNK"]
+    assert np.allclose(table.drop(columns="image").sum(axis=1), 1, atol=1e-5)
+    assert table["UNK"].tolist() == pytest.approx([0.119203, 0.880797], abs=1e-6)
+    assert table.loc[0, "NV"] == pytest.approx(0.7 * (1 - 0.119203), abs=1e-5) and table.loc[0, "DF"] == 0
+    exactly = submission(["a"], probabilities[:1], ["NV", "MEL"], np.array([0.5]), 0.5, 1.0)
+    assert exactly["UNK"].item() == 0.5
+    with pytest.raises(StudyError, match="no class nv"):
+        submission(["a"], probabilities[:1], ["nv", "mel"], np.array([0.5]), 0.5, 1.0)
