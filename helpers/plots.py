@@ -235,6 +235,22 @@ def bars(values: pd.Series, label: str, title: str) -> Figure:
     return figure
 
 
+def risk_coverage(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """The share of wrong answers among the surest images, with 95 % intervals, one panel a set of images.
+
+    panels: by title and by score, what `rejection.risk_coverage` gives.
+    """
+    figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), sharey=True, squeeze=False)
+    for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
+        for (name, curve), colour in zip(curves.items(), MODEL_COLOURS, strict=False):
+            axes.plot(curve["coverage"], curve["risk"], color=colour, label=name)
+            axes.fill_between(curve["coverage"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+        axes.set(xlabel="coverage (share of images answered)", title=title, xlim=(0, 1), ylim=(0, None))
+        axes.legend(fontsize=8, loc="upper left")
+    row[0][0].set_ylabel("risk (share of answers that are wrong)")
+    return figure
+
+
 def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> Figure:
     """Confusion matrix int [k, k], rows the truth: as counts, and in percent of each row."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.45 * len(codes) + 1.4))

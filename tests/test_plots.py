@@ -299,3 +299,11 @@ def test_bars_carry_their_numbers():
     figure = plots.bars(pd.Series({"rate": 0.7, "dropout": 0.3}), "share of the variance", "Importance")
     assert "0.70" in texts(figure) and "rate" in texts(figure)
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.7, 0.3]
+
+
+def test_risk_and_coverage_have_a_panel_for_each_set_of_images():
+    curve = pd.DataFrame({"coverage": [0.5, 1.0], "risk": [0.1, 0.3], "low": [0.05, 0.2], "high": [0.2, 0.4]})
+    figure = plots.risk_coverage({"known": {"energy": curve, "maximum probability": curve}, "all": {"energy": curve}})
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1]
+    assert "known" in texts(figure) and "energy" in texts(figure)
+    assert all(axes.get_xlabel() for axes in figure.axes) and figure.axes[0].get_ylabel()
