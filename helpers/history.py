@@ -34,10 +34,9 @@ class Histories:
     def __len__(self) -> int:
         return len(self.lesions)
 
-    def only_first(self) -> "Histories":
-        """The same with each lesion's first photograph alone."""
-        kept = self.images * (np.arange(self.images.shape[1]) == 0)[None, :, None]
-        return replace(self, images=kept, count=np.minimum(self.count, 1))
+    def table(self, codes: Sequence[str]) -> pd.DataFrame:
+        """One row a lesion: image_id, that of its first photograph, lesion_id and label."""
+        return pd.DataFrame({"image_id": self.first, "lesion_id": self.lesions, "label": np.array(codes)[self.labels]})
 
     def shuffled(self, seed: int) -> "Histories":
         """The same with the photographs of each lesion in an order drawn at random."""

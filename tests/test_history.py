@@ -50,6 +50,7 @@ def test_photographs_become_lesions_in_order():
     own = put_together()
     assert own.lesions.tolist() == ["a", "b"] and own.first.tolist() == ["i1", "i3"] and own.count.tolist() == [2, 3]
     assert own.images[..., 0].tolist() == [[1, 2, 0, 0], [3, 4, 5, 0]]
+    assert own.table(["mel", "nv"]).values.tolist() == [["i1", "a", "nv"], ["i3", "b", "mel"]]
     assert own.labels.tolist() == [1, 0] and own.patient.tolist() == [[10], [30]]
 
 
