@@ -166,6 +166,9 @@ def convolution_trunk(images, filters: list[int], depth: int, stride: int = 1):
 def mobilenet_trunk(images, version: int, alpha: float, pretrained: str, last: str = ""):
     """The trunk of a MobileNet, layer by layer on images in 0 to 255, to a feature map of 1/32 of their side.
 
+    The map is normalised by the batch once more, in a layer of the head: what a trunk that was trained on other images
+    says of these differs little from image to image, and a head learns from that only very slowly.
+
     version: 1 (Howard et al. 2017) or 2 (Sandler et al., CVPR 2018); alpha: its width, as a multiple of the published;
     pretrained: `none`, `imagenet` (see `weights_file`) or the path of a weight file; last: name of the layer whose map
     is given, by default the last one. Raises StudyError if the file is missing or does not fit `version` and `alpha`,
@@ -194,7 +197,8 @@ def mobilenet_trunk(images, version: int, alpha: float, pretrained: str, last: s
         raise StudyError(
             f"MobileNet version {version} has no layer {last!r}; version 1 has conv_pw_11_relu and its like."
         )
-    return flat.get_layer(last).output if last else flat.output
+    features = flat.get_layer(last).output if last else flat.output
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_norm")(features)
 
 
 def weights_file(version: int, alpha: float, pretrained: str) -> Path:
@@ -248,7 +252,7 @@ def set_trainable(model: keras.Model, start: str, batch_norm: str) -> None:
         near = ", ".join(name for name in names if name.startswith(("conv_pw", "block", "conv2d")))
         raise StudyError(f"There is no layer {start!r} to train from: choose all, head, or a layer such as {near}.")
     for position, layer in enumerate(model.layers):
-        kept = batch_norm == "frozen" and isinstance(layer, layers.BatchNormalization)
+        kept = batch_norm == "frozen" and isinstance(layer, layers.BatchNormalization) and position < names.index(head)
         layer.trainable = position >= names.index(first) and not kept
 
 

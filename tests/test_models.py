@@ -151,11 +151,12 @@ def test_what_is_trained_from_where():
     model = mobilenet(32, 7, 1, 0.25)
     everything = trainable(model)
     set_trainable(model, "head", "frozen")
-    assert trainable(model) == {"head_softmax"}
+    assert trainable(model) == {"head_norm", "head_softmax"}
     set_trainable(model, "conv_pw_12", "adapt")
     late = trainable(model)
     assert late == {"conv_pw_12", "conv_pw_12_bn", "conv_dw_13", "conv_dw_13_bn", "conv_pw_13", "conv_pw_13_bn"} | {
-        "head_softmax"
+        "head_norm",
+        "head_softmax",
     }
     set_trainable(model, "conv_pw_12", "frozen")
     assert trainable(model) == {name for name in late if not name.endswith("_bn")}
@@ -267,3 +268,16 @@ def test_the_demo_starts_from_weights_that_fit():
     trained = learnt.get_layer("conv_pw_13_bn").moving_mean
     assert float(keras.ops.max(keras.ops.abs(trained))) > 0
     assert float(keras.ops.max(keras.ops.abs(fresh.get_layer("conv_pw_13_bn").moving_mean))) == 0
+
+
+def test_the_head_of_a_mobilenet_normalises_what_the_trunk_gives():
+    """It goes on doing so while the trunk's own normalisations are frozen."""
+    model = mobilenet(32, 7, alpha=0.25)
+    set_trainable(model, "head", "frozen")
+    norms = {
+        layer.name: layer.trainable for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert norms.pop("head_norm") and not any(norms.values())
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
+    seen = keras.Model(model.inputs, model.get_layer("head_norm").output)(images, training=True)
+    assert np.allclose(np.mean(seen, axis=(0, 1, 2)), 0, atol=1e-3)
