@@ -18,8 +18,8 @@ from helpers.compiled import spread
 from helpers.datasets import classes, dataset_folder, diagnoses, read_lesions
 from helpers.images import PixelCache, open_cache
 from helpers.metrics import Predictions, judge
-from helpers.splits import PARTS, read_split, training_subset
-from helpers.study import Run, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
+from helpers.splits import PARTS, duplicate_groups, read_split, training_subset
+from helpers.study import Run, StudyError, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
 from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
 
 CODE = (augmentation, models, compiled, training)  # whose change makes a trained arm out of date
@@ -70,13 +70,21 @@ class Experiment:
         """The same on another split: what it has besides train, validation and test is predicted as well.
 
         cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks do
-        not know; their images may only be in parts other than train, validation and test.
+        not know; their images may only be in parts other than train, validation and test. Raises StudyError if there is
+        no such class.
         """
+        if strange := set(unknown) - set(self.codes):
+            raise StudyError(f"unknown {sorted(strange)[0]!r}: choose from {', '.join(self.codes)}.")
         other = copy(self)
         other.classes = tuple(one for one in self.classes if one.code not in unknown)
         other.codes = [one.code for one in other.classes]
         other._take(split, cache or self.cache)
         return other
+
+    def groups(self) -> np.ndarray:
+        """The lesion of each row of `original`, one for all whose images are duplicates of each other, str [n]."""
+        found = pd.read_csv(self.run.folder.parent / "02_preprocessing" / "duplicates.csv")
+        return duplicate_groups(self.original, found)
 
     def fraction(self, share: float) -> Samples:
         """Training images of a share of the training lesions, see `splits.training_subset`."""
@@ -100,9 +108,7 @@ class Experiment:
         Finished is an arm of the same network, initial weights, stages, images, task and code.
         """
         train = self.samples["train"] if train is None else train
-        keras.utils.clear_session()  # so that layers are named as in every other arm
-        self._set_up_keras()
-        set_seed(stages[0].seed)
+        self.start_anew(stages[0].seed)
         model = build()
         folder = build_folder(self.run.study) / "arms" / self.run.notebook / key
         wanted = self._fingerprint(model, stages, train)
@@ -148,6 +154,12 @@ class Experiment:
             entry["model_sha256"] = file_sha256(self.run.folder / "model.keras")
         self.run.write_record(entry, main.predictions)
 
+    def start_anew(self, seed: int) -> None:
+        """Forget the networks before, so that layers are named as in every other arm, and seed the next one."""
+        keras.utils.clear_session()
+        self._set_up_keras()
+        set_seed(seed)
+
     def _set_up_keras(self) -> None:
         """Precision and devices of the run, which Keras forgets in `clear_session`."""
         keras.config.set_dtype_policy(self.run.parameters["precision"])
@@ -164,7 +176,7 @@ class Experiment:
         if self.task == "diagnosis":
             return split
         malignant = [one.code for one in diagnoses(self.run.parameters["dataset"]) if one.malignant]
-        return split.assign(label=np.where(split["label"].isin(malignant), "malignant", "benign"))
+        return split.assign(label=np.where(split["label"].isin([*malignant, "malignant"]), "malignant", "benign"))
 
     def _samples(self, split: pd.DataFrame, part: str) -> Samples:
         return part_samples(split, self.cache, self.codes, part)
@@ -204,7 +216,7 @@ class Experiment:
             "cache": self.cache.fingerprint,
             "codes": self.codes,
             "keras": [keras.__version__, keras.config.backend(), keras.config.dtype_policy().name],
-            "code": [_code(module.__file__) for module in CODE],
+            "code": [code_sha256(module.__file__) for module in CODE],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -215,6 +227,6 @@ def _finished(folder: Path) -> str | None:
     return json.loads(path.read_text())["fingerprint"] if path.is_file() else None
 
 
-def _code(path: str) -> str:
+def code_sha256(path: str) -> str:
     """SHA-256 of what a module does: its syntax tree, which comments and blank lines leave alone."""
     return hashlib.sha256(ast.dump(ast.parse(Path(path).read_text())).encode()).hexdigest()

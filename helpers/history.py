@@ -9,6 +9,7 @@ import pandas as pd
 from keras import layers
 
 from helpers.compiled import BATCH_FOR_PREDICTION
+from helpers.study import set_seed
 from helpers.training import Validation, class_weights
 
 AGE_STEP = 20.0  # years: what the networks see of an age is how many of these it lies from the mean
@@ -52,8 +53,8 @@ class Histories:
 class PatientEncoder:
     """Age, sex and site as numbers, with a place for `unknown` in each: float32 [n, m].
 
-    Age as its distance from the mean of the lesions it was fitted on, in steps of AGE_STEP, 0 if unknown, and whether
-    it is known; sex and site as one number a word, among those of the fitted lesions; another word counts as unknown.
+    Age as its distance from the mean of the images it was fitted on, in steps of AGE_STEP, 0 if unknown, and whether
+    it is known; sex and site as one number a word, among those of the fitted images; another word counts as unknown.
     """
 
     def __init__(self, table: pd.DataFrame):
@@ -110,8 +111,10 @@ def lesion_network(
     """From photographs float32 [n, steps, d] and patients float32 [n, m] to probabilities float32 [n, classes].
 
     sees: of `image`, the first photograph; `sequence`, all of them through an LSTM that skips what is not there;
-    `patient`, what is known of the patient. A branch that a network does not see has no weights.
+    `patient`, what is known of the patient. A branch that a network does not see has no weights. units: width of the
+    first and of the second, a quarter of it of the third; seed: of the first weights and of dropout.
     """
+    set_seed(seed)
     images = keras.Input(lesions.images.shape[1:], name="images")
     patient = keras.Input(lesions.patient.shape[1:], name="patient")
     branches = []
@@ -158,7 +161,7 @@ def fit_lesions(
 
     Returns its history, one row an epoch, as `training.fit` does.
     """
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     classes = network.output_shape[-1]
     network.compile(
         keras.optimizers.AdamW(learning_rate, weight_decay=1e-3), "categorical_crossentropy", metrics=["accuracy"]
@@ -189,8 +192,9 @@ def mean_over_photographs(network: keras.Model, lesions: Histories) -> np.ndarra
     """The mean of what a network that sees one photograph says of each of a lesion's, float32 [n, classes]."""
     answers = []
     for step in range(lesions.images.shape[1]):
-        one = replace(lesions, images=lesions.images[:, step : step + 1])
-        answers.append(predict_lesions(network, one))
+        images = np.zeros_like(lesions.images)
+        images[:, 0] = lesions.images[:, step]
+        answers.append(predict_lesions(network, replace(lesions, images=images)))
     there = np.arange(len(answers)) < lesions.count[:, None]
     return np.einsum("snk,ns->nk", np.stack(answers), there / lesions.count[:, None]).astype(np.float32)
 

@@ -15,11 +15,13 @@ from helpers.study import StudyError
 
 PARALLEL = ("none", "processes", "ray")
 PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR")  # environment that jobs need
+# Of a GPU that several processes share, such as a notebook and its workers, each takes what it needs and no more.
+SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _claimed = []  # the lock on this process's GPU, held until it ends
 
 
 def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", workers: int = 1) -> list:
-    """What function(**job) gives for each job, in their order. function: one of a module's own, by whose name it goes.
+    """What function(**job) gives for each job, in their order. function: of a module, from which workers import it.
 
     parallel: `none`, one after another in this process; `processes`, so many `workers` on this machine, each with its
     share of the cores and, where there are GPUs, one of them to itself; `ray`, so many on the cluster whose address
@@ -83,7 +85,9 @@ def _backend(parallel: str, workers: int, gpus: int) -> dict:
 
 def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, parallel: str, gpus: int):
     """One job in a process of its own. Keras may be imported only when the environment stands."""
-    os.environ.update(passed | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
+    os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
     if parallel == "processes" and gpus and not _claimed:  # Ray deals out GPUs itself
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(claim_gpu(gpus, Path(tempfile.gettempdir())))
+        given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        names = given or [str(number) for number in range(gpus)]  # a cluster's scheduler may have given us some only
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[claim_gpu(len(names), Path(tempfile.gettempdir()))]
     return getattr(import_module(module), name)(**job)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 
 from helpers.features import features
 from helpers.metrics import auc, bootstrap_weights, interval
@@ -76,6 +76,19 @@ def area_under_risk(curve: pd.DataFrame) -> float:
     )
 
 
+def share(event: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict[str, float | None]:
+    """How often an event, bool [n], holds, as {"value", "low", "high"} with the images resampled by lesion.
+
+    All are None where there is no image.
+    """
+    event = np.asarray(event, np.float64)
+    if not len(event):
+        return {"value": None, "low": None, "high": None}
+    weights = bootstrap_weights(lesions, resamples, seed).astype(np.float64)
+    low, high = interval(weights @ event / weights.sum(axis=1))
+    return {"value": float(event.mean()), "low": low, "high": high}
+
+
 def rejection_threshold(sure: np.ndarray, answered: float = 0.95) -> float:
     """The score below which an image is rejected, so that this share of the images of known classes is answered.
 
@@ -96,14 +109,16 @@ def submission(
 ) -> pd.DataFrame:
     """The table that the ISIC 2019 challenge takes: image, a column a class in its order, and UNK, all in 0 to 1.
 
-    A class that the model does not know stands at 0. UNK is 0.5 at the threshold and rises by `scale`, such as the
-    standard deviation of the score, below it; the other columns share what is left. Raises StudyError for a class that
-    the challenge does not have.
+    A class that the model does not know stands at 0. UNK is as large as the largest of the others at the threshold, and
+    grows below it, the faster the smaller `scale` is, such as the standard deviation of the score. Raises StudyError
+    for a class that the challenge does not have.
     """
     if strange := [code for code in codes if code not in ISIC_ORDER]:
         raise StudyError(f"The challenge has no class {strange[0]}; its classes are {', '.join(ISIC_ORDER)}.")
-    unknown = expit(-(np.asarray(sure) - threshold) / scale)
-    share: Mapping[str, np.ndarray] = dict(zip(codes, np.asarray(probabilities, np.float64).T, strict=True))
-    columns = {code: share.get(code, np.zeros(len(unknown))) * (1 - unknown) for code in ISIC_ORDER}
+    given = np.asarray(probabilities, np.float64)
+    odds = np.exp(np.clip((threshold - np.asarray(sure)) / scale, -50, 50)) * given.max(axis=1)
+    unknown = odds / (1 + odds)
+    shares: Mapping[str, np.ndarray] = dict(zip(codes, given.T, strict=True))
+    columns = {code: shares.get(code, np.zeros(len(unknown))) * (1 - unknown) for code in ISIC_ORDER}
     table = pd.DataFrame({"image": list(image_ids), **columns, UNKNOWN: unknown})
     return table.round(dict.fromkeys((*ISIC_ORDER, UNKNOWN), 6))

@@ -70,16 +70,25 @@ def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataF
     return table.join(pd.concat(dealt), on="group").drop(columns="group")
 
 
-def fold_split(split: pd.DataFrame, fold: int) -> pd.DataFrame:
+def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """The split whose test part is another fold, for cross-validation; fold 0 gives the split itself.
 
-    Validation is what it was, less the images of the fold, and all others are training images. Lesions and duplicates
-    stay together, since they do in folds as well as in parts. Raises StudyError if there is no such fold.
+    Validation is dealt anew from the other folds, in the same share, whole groups as in `make_split`; all else is
+    training. groups: of each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
     """
     if fold not in range(FOLDS):
         raise StudyError(f"fold is {fold}; it has to be 0 to {FOLDS - 1}.")
-    rest = np.where(split["part"] == "validation", "validation", "train")
-    return split.assign(part=np.where(split["fold"] == fold, "test", rest))
+    if fold == 0:
+        return split
+    part = np.where(split["fold"] == fold, "test", "train").astype(object)
+    rest = split.assign(group=groups)[split["fold"] != fold]
+    units = rest.groupby("group").agg(label=("label", _most_frequent), images=("label", "size"))
+    for number, (_, members) in enumerate(units.groupby("label")):
+        order = np.random.default_rng([seed, fold, number]).permutation(len(members))
+        members = members.iloc[order].sort_values("images", ascending=False, kind="stable")
+        dealt = _deal(members["images"].to_numpy(), np.array([1 - VALIDATION_SHARE, VALIDATION_SHARE]))
+        part[np.isin(groups, members.index[dealt == 1])] = "validation"
+    return split.assign(part=part)
 
 
 def write_split(split: pd.DataFrame, path: Path) -> None:

@@ -1,5 +1,7 @@
 """Cross-validation and the search for hyperparameters, as jobs that can run side by side and be taken up again."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,21 +11,20 @@ import optuna
 import pandas as pd
 import yaml
 
-from helpers.arms import Arm, Experiment
+from helpers import candidates
+from helpers.arms import CODE, Arm, Experiment, code_sha256
 from helpers.candidates import KINDS, network, pretrained_sha256, stages
 from helpers.splits import fold_split
-from helpers.study import Run, atomic_path, build_folder
+from helpers.study import Run, atomic_path, build_folder, describe_split
 from helpers.training import fit_stages
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STARTUP = 5  # trials drawn at random, before the sampler goes by those that went well
 PATIENT = 2  # epochs that each trial may train before it is compared with the others
-# What is searched, and between which bounds; `width` and `rate` multiply what the study file says.
-WIDTHS = (0.5, 0.75, 1.0, 1.5)
-UNITS = (32, 64, 128)
+# What is searched: widths, units, rates and sizes of batches as multiples of what the study file says.
+MULTIPLES = (0.5, 1.0, 2.0)
 RATE = (0.25, 4.0)
-BATCHES = (32, 64, 128)
 DROPOUT = (0.0, 0.6)
 STRENGTH = (0.0, 1.5)
 VARIED = ("brightness", "zoom")  # augmentations whose strength is searched, beside the study's own
@@ -34,10 +35,14 @@ def train_fold(notebook: str, parameters: Mapping, kind: str, fold: int, epochs:
     fold_arm(Experiment(Run(notebook, dict(parameters))), kind, fold, epochs)
 
 
+def on_fold(experiment: Experiment, fold: int) -> Experiment:
+    """The experiment whose test part is another fold, see `splits.fold_split`."""
+    return experiment.on(fold_split(experiment.original, fold, experiment.groups(), experiment.run.parameters["seed"]))
+
+
 def fold_arm(experiment: Experiment, kind: str, fold: int, epochs: int) -> Arm:
-    """The arm of a network on one fold of five: its test part is the fold, see `splits.fold_split`."""
-    p = experiment.run.parameters
-    own = experiment.on(fold_split(experiment.original, fold))
+    """The arm of a network on one fold of five."""
+    p, own = experiment.run.parameters, on_fold(experiment, fold)
     return own.train(
         f"{kind}-fold{fold}",
         f"{KINDS[kind]}, fold {fold}",
@@ -46,12 +51,21 @@ def fold_arm(experiment: Experiment, kind: str, fold: int, epochs: int) -> Arm:
         weights_sha256=pretrained_sha256(kind, p),
         compared=False,
         fold=fold,
+        fold_images={part: len(images) for part, images in own.samples.items()},
     )
 
 
-def search_storage(run: Run, kind: str) -> Path:
-    """The file that holds the trials of a search; workers share it, and a search that was stopped goes on from it."""
-    return build_folder(run.study) / "search" / f"{run.notebook}-{kind}.log"
+def search_storage(experiment: Experiment, kind: str) -> Path:
+    """The file that holds the trials of a search; workers share it, and a search that was stopped goes on from it.
+
+    Another network, split, cache, code or parameter that a trial depends on makes it another search.
+    """
+    run, apart = experiment.run, ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "resamples")
+    content = [{name: value for name, value in run.parameters.items() if name not in apart}]
+    content += [experiment.cache.fingerprint, describe_split(experiment.original)["sha256"]]
+    content += [code_sha256(module.__file__) for module in (*CODE, candidates)] + [code_sha256(__file__)]
+    fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return build_folder(run.study) / "search" / f"{run.notebook}-{kind}-{fingerprint}.log"
 
 
 def open_search(path: Path) -> optuna.Study:
@@ -70,7 +84,7 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def search(
     path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int, worker: int = 0, workers: int = 1
 ) -> None:
-    """Add trials to the search at `path` until it has so many, together with the other workers.
+    """Add trials to the search at `path` until it has so many, or a few more with several workers.
 
     The n-th trial of a worker draws from a random stream of its own, so that a search which was stopped proposes what
     it would have proposed. That holds for one worker; of several, each sees what the others have finished by then.
@@ -90,29 +104,28 @@ def search(
 
 def run_search(notebook: str, parameters: Mapping, kind: str, worker: int, workers: int) -> None:
     """The trials of one worker, each trained on the training part and scored on validation; a job of its own."""
-    run = Run(notebook, dict(parameters))
-    experiment, p = Experiment(run), run.parameters
-    path = search_storage(run, kind)
+    experiment = Experiment(Run(notebook, dict(parameters)))
+    path, p = search_storage(experiment, kind), experiment.run.parameters
+    if worker == 0 and not open_search(path).get_trials(deepcopy=False):
+        open_search(path).enqueue_trial(as_it_is(p, kind))
     search(path, lambda trial: score(experiment, kind, trial), p["trials"], p["seed"], worker, workers)
 
 
 def score(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
     """The best balanced accuracy on validation of a network with the trial's hyperparameters.
 
-    Neither the test part nor the choice of its lesions has any part in it. Raises optuna.TrialPruned as soon as the
+    It never sees the test part. Raises optuna.TrialPruned as soon as the
     trial does worse than the median of those before it at the same epoch.
     """
     p = experiment.run.parameters
-    tried = proposed(trial, p)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(p["seed"])
+    tried = proposed(trial, p, kind)
+    experiment.start_anew(p["seed"])
     model = network(kind, tried, len(experiment.codes), tried["augmentation"], p["seed"])
-    best = -np.inf
+    seen = []  # epochs of all stages
 
     def watch(epoch: int, logs: Mapping) -> None:
-        nonlocal best
-        best = max(best, logs["val_balanced_accuracy"])
-        trial.report(best, epoch)
+        seen.append(logs["val_balanced_accuracy"])
+        trial.report(max(seen), len(seen) - 1)
         if trial.should_prune():
             raise optuna.TrialPruned
 
@@ -120,27 +133,39 @@ def score(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
     plan = stages(kind, tried, p["trial_epochs"], p["seed"])
     samples = experiment.samples
     fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [watched])
-    return best
+    return max(seen)
 
 
-def proposed(trial: optuna.Trial | optuna.trial.FixedTrial, parameters: Mapping) -> dict:
-    """The study's parameters with those of a trial in their place."""
-    width = trial.suggest_categorical("width", WIDTHS)
-    strength = trial.suggest_float("augmentation_strength", *STRENGTH)
-    kept = [name for name in parameters["augmentation"] if name.partition(":")[0] not in VARIED]
-    return dict(parameters) | {
-        "filters": [max(4, round(width * filters)) for filters in parameters["filters"]],
-        "lstm_units": trial.suggest_categorical("lstm_units", UNITS),
-        "learning_rate": float(f"{parameters['learning_rate'] * trial.suggest_float('rate', *RATE, log=True):.3g}"),
-        "batch_size": trial.suggest_categorical("batch_size", BATCHES),
-        "dropout": round(trial.suggest_float("dropout", *DROPOUT), 3),
-        "augmentation": [*kept, *(f"{name}:{strength:.2f}" for name in VARIED)],
-    }
+def proposed(trial: optuna.Trial | optuna.trial.FixedTrial, parameters: Mapping, kind: str) -> dict:
+    """The study's parameters with those of a trial in their place: only what a network of this kind has."""
+    p, found = parameters, {}
+    if kind != "mobilenet":
+        width = trial.suggest_categorical("width", MULTIPLES)
+        found["filters"] = [max(4, round(width * filters)) for filters in p["filters"]]
+    if kind == "cnn_lstm":
+        found["lstm_units"] = max(4, round(trial.suggest_categorical("units", MULTIPLES) * p["lstm_units"]))
+    # A pretrained trunk has a rate of its own; the head's, at which one stage is trained, moves along with it.
+    rate = trial.suggest_float("rate", *RATE, log=True)
+    names = ["learning_rate"] + (["fine_tuning_rate"] if kind == "mobilenet" else [])
+    found |= {name: float(f"{p[name] * rate:.3g}") for name in names}
+    found["batch_size"] = max(8, round(trial.suggest_categorical("batch", MULTIPLES) * p["batch_size"]))
+    found["dropout"] = round(trial.suggest_float("dropout", *DROPOUT), 3)
+    strength = trial.suggest_float("strength", *STRENGTH)
+    kept = [name for name in p["augmentation"] if name.partition(":")[0] not in VARIED]
+    found["augmentation"] = kept + ([f"{name}:{strength:.2f}" for name in VARIED] if strength else [])
+    return dict(parameters) | found
 
 
-def chosen(study: optuna.Study, parameters: Mapping) -> dict:
+def as_it_is(parameters: Mapping, kind: str) -> dict:
+    """The trial that proposes what the study file says, as far as the search can."""
+    values = {"rate": 1.0, "batch": 1.0, "dropout": parameters["dropout"], "strength": 0.0}
+    values |= {"width": 1.0} if kind != "mobilenet" else {}
+    return values | ({"units": 1.0} if kind == "cnn_lstm" else {})
+
+
+def chosen(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
     """What the best trial of a search changes about the study's parameters."""
-    found = proposed(optuna.trial.FixedTrial(study.best_trial.params), parameters)
+    found = proposed(optuna.trial.FixedTrial(study.best_trial.params), parameters, kind)
     return {name: value for name, value in found.items() if value != parameters[name]}
 
 
@@ -155,9 +180,10 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def importance(study: optuna.Study, seed: int) -> pd.Series:
-    """How much of the score's variance each hyperparameter explains (functional ANOVA, Hutter et al., ICML 2014).
+    """How much each hyperparameter explains of what they explain singly (functional ANOVA, Hutter et al., ICML 2014).
 
-    float [hyperparameters], summing to 1, the largest first; from the trials that were trained to their end.
+    Shares of the main effects, float [hyperparameters], summing to 1, the largest first; from the trials that were
+    trained to their end.
     """
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), dtype=float)

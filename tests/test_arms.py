@@ -113,7 +113,7 @@ def test_the_arms_before_it_do_not_change_an_arm(run):
         lambda run, _: train(Experiment(run), stages=[RECIPE, RECIPE]),
         lambda run, _: train(Experiment(run), train=Experiment(run).fraction(0.5)),
         lambda run, _: train(Experiment(run, "malignancy")),
-        lambda run, patch: patch.setattr(arms, "_code", lambda _: "edited") or train(Experiment(run)),
+        lambda run, patch: patch.setattr(arms, "code_sha256", lambda _: "edited") or train(Experiment(run)),
     ],
     ids=["network", "recipe", "stages", "images", "task", "code"],
 )
@@ -127,7 +127,7 @@ def test_a_comment_is_no_change_of_code(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.py").write_text("# why\n\nx = 1  # one\n")
     (tmp_path / "c.py").write_text("x = 2\n")
-    a, b, c = (arms._code(tmp_path / f"{name}.py") for name in "abc")
+    a, b, c = (arms.code_sha256(tmp_path / f"{name}.py") for name in "abc")
     assert a == b != c
 
 

@@ -13,6 +13,7 @@ from helpers.rejection import (
     logits,
     rejection_threshold,
     risk_coverage,
+    share,
     submission,
     sureness,
 )
@@ -84,9 +85,16 @@ def test_the_table_for_the_challenge():
     table = submission(["a", "b"], probabilities, ["NV", "MEL"], np.array([2.0, -2.0]), 0.0, 1.0)
     assert list(table.columns) == ["image", *ISIC_ORDER, "UNK"]
     assert np.allclose(table.drop(columns="image").sum(axis=1), 1, atol=1e-5)
-    assert table["UNK"].tolist() == pytest.approx([0.119203, 0.880797], abs=1e-6)
-    assert table.loc[0, "NV"] == pytest.approx(0.7 * (1 - 0.119203), abs=1e-5) and table.loc[0, "DF"] == 0
+    answer = table.drop(columns="image").idxmax(axis=1).tolist()
+    assert answer == ["NV", "UNK"] and table.loc[0, "DF"] == 0
+    assert table.loc[0, "NV"] / table.loc[0, "MEL"] == pytest.approx(7 / 3, rel=1e-3)
     exactly = submission(["a"], probabilities[:1], ["NV", "MEL"], np.array([0.5]), 0.5, 1.0)
-    assert exactly["UNK"].item() == 0.5
+    assert exactly["UNK"].item() == pytest.approx(exactly["NV"].item(), abs=2e-6)
     with pytest.raises(StudyError, match="no class nv"):
         submission(["a"], probabilities[:1], ["nv", "mel"], np.array([0.5]), 0.5, 1.0)
+
+
+def test_a_share_with_its_interval():
+    found = share(np.arange(200) < 60, NAMES, 300)
+    assert found["value"] == 0.3 and 0.22 < found["low"] < 0.3 < found["high"] < 0.38
+    assert share(np.array([]), np.array([])) == {"value": None, "low": None, "high": None}

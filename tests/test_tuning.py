@@ -1,12 +1,19 @@
-import json
-
-import numpy as np
 import optuna
 import pytest
 import yaml
 
 from helpers.study import load_study
-from helpers.tuning import chosen, finished, importance, open_search, proposed, search, trials_table, write_study
+from helpers.tuning import (
+    as_it_is,
+    chosen,
+    finished,
+    importance,
+    open_search,
+    proposed,
+    search,
+    trials_table,
+    write_study,
+)
 
 STUDY = {
     "study": "mine",
@@ -14,6 +21,7 @@ STUDY = {
     "filters": [16, 32],
     "lstm_units": 64,
     "learning_rate": 1e-3,
+    "fine_tuning_rate": 5e-4,
     "batch_size": 32,
     "dropout": 0.3,
     "augmentation": ["symmetries", "zoom"],
@@ -74,30 +82,42 @@ def test_the_table_and_what_mattered(tmp_path):
     assert shares.index[0] == "x" and shares["x"] > 0.8 and shares.sum() == pytest.approx(1)
 
 
+VALUES = {"width": 2.0, "units": 0.5, "rate": 2.0, "batch": 2.0, "dropout": 0.1, "strength": 0.5}
+
+
 def test_a_proposal_changes_what_is_searched_and_nothing_else():
-    values = {
-        "width": 1.5,
-        "augmentation_strength": 0.5,
-        "lstm_units": 32,
-        "rate": 2.0,
-        "batch_size": 64,
-        "dropout": 0.1,
-    }
-    tried = proposed(optuna.trial.FixedTrial(values), STUDY)
-    assert tried["filters"] == [24, 48] and tried["learning_rate"] == 2e-3 and tried["batch_size"] == 64
-    assert tried["augmentation"] == ["symmetries", "brightness:0.50", "zoom:0.50"]
+    tried = proposed(optuna.trial.FixedTrial(VALUES), STUDY, "cnn_lstm")
+    assert tried["filters"] == [32, 64] and tried["learning_rate"] == 2e-3 and tried["batch_size"] == 64
+    assert tried["augmentation"] == ["symmetries", "brightness:0.50", "zoom:0.50"] and tried["lstm_units"] == 32
     assert tried["dataset"] == "demo" and set(tried) == set(STUDY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [
+        ("cnn", {"lstm_units", "fine_tuning_rate"}),
+        ("mobilenet", {"lstm_units", "filters"}),
+        ("cnn_lstm", {"fine_tuning_rate"}),
+    ],
+)
+def test_only_what_a_network_has_is_searched(kind, kept):
+    tried = proposed(optuna.trial.FixedTrial(VALUES), STUDY, kind)
+    assert {name for name in ("lstm_units", "filters", "fine_tuning_rate") if tried[name] == STUDY[name]} == kept
+    assert tried["learning_rate"] == 2e-3
+
+
+@pytest.mark.parametrize("kind", ["cnn", "cnn_lstm", "mobilenet"])
+def test_the_search_begins_with_what_the_study_says(kind):
+    study = STUDY | {"augmentation": ["symmetries"]}
+    assert proposed(optuna.trial.FixedTrial(as_it_is(study, kind)), study, kind) == study
 
 
 def test_what_was_found_is_a_study_file(tmp_path):
     study = optuna.create_study(direction="maximize")
-    study.enqueue_trial(
-        {"width": 1.0, "augmentation_strength": 1.2, "lstm_units": 64, "rate": 1.0, "batch_size": 128, "dropout": 0.5}
-    )
-    study.optimize(lambda trial: float(len(proposed(trial, STUDY))), n_trials=1)
-    best = chosen(study, STUDY)
-    assert best == {"batch_size": 128, "dropout": 0.5, "augmentation": ["symmetries", "brightness:1.20", "zoom:1.20"]}
+    study.enqueue_trial({"width": 1.0, "units": 1.0, "rate": 1.0, "batch": 2.0, "dropout": 0.5, "strength": 1.2})
+    study.optimize(lambda trial: float(len(proposed(trial, STUDY, "cnn_lstm"))), n_trials=1)
+    best = chosen(study, STUDY, "cnn_lstm")
+    assert best == {"batch_size": 64, "dropout": 0.5, "augmentation": ["symmetries", "brightness:1.20", "zoom:1.20"]}
     write_study(tmp_path / "mine_tuned.yaml", STUDY, best)
     assert load_study(tmp_path / "mine_tuned.yaml") == STUDY | best | {"study": "mine_tuned"}
     assert yaml.safe_load((tmp_path / "mine_tuned.yaml").read_text())["learning_rate"] == 1e-3
-    assert json.dumps(best) and np.isfinite(best["dropout"])
