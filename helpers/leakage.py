@@ -197,7 +197,9 @@ def _lesion_of(lesions: pd.DataFrame, images: pd.Series) -> pd.Series:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, sep=None, engine="python")  # commas or tabs
+        with Path(path).open(encoding="utf-8-sig") as file:
+            separator = "\t" if "\t" in file.readline() else ","
+        return pd.read_csv(path, dtype=str, sep=separator, encoding="utf-8-sig")
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise StudyError(f"{path}: cannot be read as csv ({error}).") from error
 
