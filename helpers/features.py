@@ -3,14 +3,18 @@
 import keras
 import numpy as np
 
+from helpers.compiled import BATCH_FOR_PREDICTION
 from helpers.images import gather
 from helpers.training import BLOCK, Samples
 
 
-def features(model: keras.Model, samples: Samples) -> np.ndarray:
-    """The vector of each image that goes into the head of a network of `models`, float32 [n, d]."""
-    head = next(layer for layer in model.layers if layer.name.startswith("head_dropout"))
-    trunk = keras.Model(model.inputs, head.input)
+def features(model: keras.Model, samples: Samples, before: str = "head_dropout") -> np.ndarray:
+    """The vector of each image that goes into a layer of a network of `models`, float32 [n, d].
+
+    before: how the layer's name begins; of several the first is taken, by default the head's.
+    """
+    layer = next(layer for layer in model.layers if layer.name.startswith(before))
+    trunk = keras.Model(model.inputs, layer.input)
     starts = range(0, len(samples), BLOCK)
     blocks = (gather(samples.pixels, samples.rows[start : start + BLOCK]) for start in starts)
-    return np.concatenate([trunk.predict(block, verbose=0) for block in blocks])
+    return np.concatenate([np.float32(trunk.predict(block, BATCH_FOR_PREDICTION, verbose=0)) for block in blocks])

@@ -84,12 +84,12 @@ def main(words: list[str] | None = None) -> int:
         lesions = read_lesion_numbers(given.lesions)
         lesions = merge_duplicates(lesions, _read_csv(given.duplicates)) if given.duplicates else lesions
         audit = audit_split(lesions, read_audited(given.split))
-    except StudyError as error:
+        leaking = audit[audit["kind"] != "none"]
+        if given.list:
+            leaking.to_csv(given.list, index=False)
+    except (StudyError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    leaking = audit[audit["kind"] != "none"]
-    if given.list:
-        leaking.to_csv(given.list, index=False)
     print(_described(audit))
     return int(len(leaking) > 0)
 
@@ -101,7 +101,7 @@ def merge_duplicates(lesions: pd.DataFrame, duplicates: pd.DataFrame) -> pd.Data
     """
     if missing := {"image_a", "image_b"} - set(duplicates):
         raise StudyError(f"Duplicates have no column {', '.join(sorted(missing))}.")
-    whole = lesions.assign(lesion_id=lesions["lesion_id"].fillna(lesions["image_id"]))
+    whole = lesions.drop_duplicates().assign(lesion_id=lesions["lesion_id"].fillna(lesions["image_id"]))
     lesion_of = whole.set_index("image_id")["lesion_id"]
     ends = {f"lesion_{end}": duplicates[f"image_{end}"].map(lesion_of) for end in "ab"}
     return whole.assign(lesion_id=duplicate_groups(whole, pd.DataFrame(ends).dropna()))
@@ -118,16 +118,21 @@ def by_image(split: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def oversampled(split: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """As many rows as the split has, as many of each label: rare images are there again and again.
+    """A split of about as many rows, as many of each label, each label in the same shares of the parts.
 
-    A column `copy` numbers the uses of an image from 0. Images of a frequent label are left out at random instead.
+    Images of a rare label are there again and again, in whatever part; a column `copy` numbers the uses of an image
+    from 0. Images of a frequent label are left out at random instead.
     """
     random = np.random.default_rng(seed)
     wanted = len(split) // split["label"].nunique()
+    shares = split["part"].value_counts(normalize=True).sort_index()
+    edges = np.round(shares.cumsum() * wanted).astype(int).to_numpy()
+    parts = shares.index.to_numpy()[np.searchsorted(edges, np.arange(wanted), "right")]
     drawn = []
     for _, own in split.groupby("label"):
         order = random.permutation(len(own))
-        drawn.append(own.iloc[np.resize(order, wanted)].assign(copy=np.arange(wanted) // len(own)))
+        again = np.arange(wanted) // len(own)
+        drawn.append(own.iloc[np.resize(order, wanted)].assign(copy=again, part=random.permutation(parts)))
     return pd.concat(drawn, ignore_index=True)
 
 
@@ -192,7 +197,9 @@ def _lesion_of(lesions: pd.DataFrame, images: pd.Series) -> pd.Series:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str)
+        with Path(path).open(encoding="utf-8-sig") as file:
+            separator = "\t" if "\t" in file.readline() else ","
+        return pd.read_csv(path, dtype=str, sep=separator, encoding="utf-8-sig")
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise StudyError(f"{path}: cannot be read as csv ({error}).") from error
 

@@ -187,3 +187,24 @@ def test_the_record_holds_the_main_model_and_its_arms(run, trainings):
     saved = json.loads((run.folder / "metrics.json").read_text())
     assert set(saved["arms"]) == {"other", "floor"} and saved["parameters"]["side"] == 16
     assert saved["model_sha256"] == hashlib.sha256((run.folder / "model.keras").read_bytes()).hexdigest()
+
+
+def test_another_split_with_a_part_of_its_own(run, trainings):
+    """As for a cross-validation, and for a protocol whose claimed part is predicted beside test."""
+    experiment = Experiment(run)
+    split = experiment.original
+    other = split.assign(part=split["part"].where(split["image_id"] != "image_00", "claimed"))
+    own = experiment.on(other)
+    assert own.judged == ("validation", "test", "claimed") and experiment.judged == ("validation", "test")
+    assert len(own.samples["train"]) == len(experiment.samples["train"]) - 1
+    arm = own.judge("even", "even", lambda part: np.full((len(own.samples[part]), 7), 1 / 7))
+    assert arm.predictions["part"].value_counts()["claimed"] == 1
+    assert own.seen(arm.predictions, "claimed").lesions.tolist() == ["lesion_00"]
+    assert (
+        arm.entry["split"]
+        == Experiment(run)
+        .judge("e", "e", lambda part: np.full((14 if part == "validation" else 28, 7), 1 / 7))
+        .entry["split"]
+    )
+    train(experiment), train(own)
+    assert len(trainings) == 2  # other images: another arm

@@ -138,6 +138,8 @@ def test_files_as_others_keep_them(tmp_path):
     assert read_audited([tmp_path / "split.csv"]).values.tolist() == [["a1", "1"]]
     (tmp_path / "metadata.csv").write_text("image,lesion_id,sex\na1,a,male\nd1,,male\n")
     assert read_lesion_numbers(tmp_path / "metadata.csv")["lesion_id"].isna().tolist() == [False, True]
+    (tmp_path / "metadata.tab").write_text("lesion_id\timage_id\na\ta1\n")
+    assert read_lesion_numbers(tmp_path / "metadata.tab").values.tolist() == [["a1", "a"]]
 
 
 @pytest.mark.parametrize(("name", "text", "fault"), [("split", "x,y\n1,2\n", "no column of images"), ("gone", "", "")])

@@ -818,3 +818,22 @@ def test_seeded_is_the_figure_and_its_paired_resamples():
     apart = metrics.over_seeds(drawn[:1] - drawn[1:])
     expected = metrics.paired_difference(*runs, "accuracy", 200, 0)
     assert apart == pytest.approx(expected)
+
+
+def test_an_unpaired_difference_covers_the_true_one_and_is_wider_than_a_paired_one():
+    def answers(count, right, seed):
+        random = np.random.default_rng(seed)
+        correct = random.random(count) < right
+        probabilities = np.where(correct[:, None], [0.9, 0.1], [0.1, 0.9])
+        return Predictions(np.zeros(count, int), probabilities, np.arange(count).astype(str), ("a", "b"), (False, True))
+
+    covered = 0
+    for seed in range(100):
+        found = metrics.unpaired_difference(
+            answers(150, 0.8, seed), answers(200, 0.6, 1000 + seed), "accuracy", 200, seed
+        )
+        covered += found["low"] <= 0.2 <= found["high"]
+    assert 89 <= covered <= 100
+    same = answers(150, 0.8, 0)
+    assert metrics.unpaired_difference(same, same, "accuracy", 200)["high"] > 0
+    assert metrics.paired_difference(same, same, "accuracy", 200)["high"] == 0
