@@ -101,6 +101,8 @@ def write_card(study: str) -> Path:
 
 
 def _reproduced(row) -> bool:
+    if pd.isna(row.value):  # undefined: it has to be so again
+        return bool(pd.isna(row.fresh))
     if pd.isna(row.low):
         return bool(row.fresh == row.value)
     return bool(row.low <= row.fresh <= row.high)

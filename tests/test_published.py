@@ -141,3 +141,14 @@ def test_another_split_is_no_reproduction(study):
         path.write_text(path.read_text().replace("5711", "5712"))
     with pytest.raises(StudyError, match="another split"):
         verify(study, fresh)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "fresh", "expected"),
+    [(0.5, 0.4, 0.6, 0.45, True), (0.5, 0.4, 0.6, 0.7, False), (0.5, 0.4, 0.6, None, False)]
+    + [(0.5, None, None, 0.5, True), (0.5, None, None, 0.4, False), (None, None, None, None, True)]
+    + [(None, None, None, 0.5, False)],
+)
+def test_a_figure_is_reproduced_inside_its_interval(value, low, high, fresh, expected):
+    table = pd.DataFrame([{"value": value, "low": low, "high": high, "fresh": fresh}] * 2).astype(float)
+    assert [published._reproduced(row) for row in table.itertuples()] == [expected] * 2
