@@ -15,11 +15,11 @@ import pandas as pd
 
 from helpers import augmentation, compiled, models, training
 from helpers.compiled import spread
-from helpers.datasets import classes, dataset_folder, diagnoses, read_lesions
+from helpers.datasets import classes, coverage, dataset_folder, diagnoses, read_lesions
 from helpers.images import PixelCache, open_cache
 from helpers.metrics import Predictions, judge
 from helpers.splits import PARTS, duplicate_groups, read_split, training_subset
-from helpers.study import Run, StudyError, atomic_path, build_folder, file_sha256, set_seed, write_csv, write_json
+from helpers.study import Run, StudyError, atomic_path, build_folder, file_sha256, say, set_seed, write_csv, write_json
 from helpers.training import Recipe, Samples, fit_stages, part_samples, predict, predictions_table, save_model
 
 CODE = (augmentation, models, compiled, training)  # whose change makes a trained arm out of date
@@ -50,8 +50,8 @@ class Experiment:
     run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision,
     devices and seed.
     classes, codes: of the task; split: image_id, lesion_id, label (of the task), part, fold; samples: `Samples` by
-    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id; judged: the parts whose
-    predictions a record holds. task: instead of the run's own.
+    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id; missing_images: how many images
+    the publisher lists besides; judged: the parts whose predictions a record holds. task: instead of the run's own.
     """
 
     def __init__(self, run: Run, task: str = ""):
@@ -60,7 +60,10 @@ class Experiment:
         self.classes = classes(p["dataset"], self.task)
         self.codes = [one.code for one in self.classes]
         folder = dataset_folder(p["dataset"]) / "cache"
-        self.lesions = read_lesions(folder / "lesions.csv").set_index("image_id")
+        table = read_lesions(folder / "lesions.csv")
+        self.missing_images, self.lesions = table.attrs["missing_images"], table.set_index("image_id")
+        if self.missing_images:
+            say(coverage(table))
         self.original = read_split(run.folder.parent / "split.csv")
         cache = open_cache(folder, p["side"], p["colour_constancy"])
         self._take(self.original, _OPENED.setdefault(cache.fingerprint, cache))
@@ -201,7 +204,8 @@ class Experiment:
     def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
         p = self.run.parameters
         judged = judge(predictions, self.classes, self.lesion_of, p["sensitivity"], p["resamples"])
-        return self.run.entry(name, self.task, self.original, judged, record, weights_sha256)
+        entry = self.run.entry(name, self.task, self.original, judged, record, weights_sha256)
+        return entry | {"missing_images": self.missing_images}
 
     def _fingerprint(self, model: keras.Model, stages: list[Recipe], train: Samples) -> str:
         weights = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))

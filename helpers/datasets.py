@@ -1,5 +1,6 @@
 """Every dataset as one tidy table of lesions, whatever its publisher calls the columns."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import demo
-from helpers.study import ROOT, StudyError, write_csv
+from helpers.study import ROOT, StudyError, write_csv, write_json
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
@@ -113,16 +114,28 @@ def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) ->
 
 
 def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
-    """Write a `lesions` table as csv, atomically."""
+    """Write a `lesions` table as csv, atomically, and beside it, as json, how many images of it are missing."""
     write_csv(path, lesions)
+    write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
 
 
 def read_lesions(path: Path) -> pd.DataFrame:
-    """Read a `lesions` table that `save_lesions` wrote. Raises StudyError if it is absent."""
-    if not Path(path).is_file():
+    """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is absent."""
+    beside = Path(path).with_suffix(".json")
+    if not (Path(path).is_file() and beside.is_file()):
         raise StudyError(f"{path}: not there yet. Run the notebook 02_preprocessing of this study first.")
     lesions = pd.read_csv(path, dtype=dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"})
-    return lesions.assign(mask_path=lesions["mask_path"].where(lesions["mask_path"].notna(), None))
+    lesions["mask_path"] = lesions["mask_path"].where(lesions["mask_path"].notna(), None)
+    lesions.attrs.update(json.loads(beside.read_text()))
+    return lesions
+
+
+def coverage(lesions: pd.DataFrame) -> str:
+    """A sentence on whether the images that the publisher lists are all there."""
+    if count := lesions.attrs["missing_images"]:
+        listed = f"**{count:,} images that the publisher's table lists are missing here**"
+        return f"{listed}; every figure is of the {len(lesions):,} others."
+    return f"All **{len(lesions):,} images** that the publisher's table lists are here."
 
 
 def _read_ham10000(folder: Path) -> tuple[Path, pd.DataFrame]:

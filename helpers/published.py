@@ -116,14 +116,15 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 def _heading(study: str, record: dict) -> str:
     split, dataset = record["split"], record["parameters"]["dataset"]
     names = ", ".join(f"{one.code} ({one.name})" for one in classes(dataset, "diagnosis"))
-    side = record["parameters"]["side"]
+    side, missing = record["parameters"]["side"], record.get("missing_images", 0)
+    listed = f" **{missing:,} images that the publisher lists were missing.**" if missing else ""
     return f"""# Models of the study `{study}`
 
 Networks that tell diagnoses of skin lesions apart in dermatoscopic images. Made to study such networks;
 **not a medical device**, not for diagnosis or treatment of anybody.
 
 **Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
-images. No lesion and no duplicate of an image is in two parts; split SHA-256 `{split["sha256"]}`,
+images.{listed} No lesion and no duplicate of an image is in two parts; split SHA-256 `{split["sha256"]}`,
 in `split.csv`. Everything was chosen on validation. Classes: {names}.
 
 **Input and output.** uint8 RGB images of {side} × {side} px, cut to their centre square; softmax probabilities in the

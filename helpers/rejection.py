@@ -55,25 +55,34 @@ def risk_coverage(
     One row for each of COVERAGES: coverage, risk, low, high, and threshold, the least score that is still answered.
     wrong: bool [n]; the images are resampled by lesion, and the surest chosen anew in each resample.
     """
+    risks, thresholds = _risks(sure, wrong, lesions, resamples, seed)
+    low, high = np.transpose([interval(drawn) for drawn in risks[1:].T])
+    columns = {"coverage": COVERAGES, "risk": risks[0], "low": low, "high": high, "threshold": thresholds}
+    return pd.DataFrame(columns)
+
+
+def mean_risk(sure: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict:
+    """The mean of `risk_coverage` over all coverages, as {"value", "low", "high"}.
+
+    0 if no answer is wrong, the error rate if the score knows nothing.
+    """
+    risks, _ = _risks(sure, wrong, lesions, resamples, seed)
+    areas = np.trapezoid(risks, COVERAGES, axis=1) / (COVERAGES[-1] - COVERAGES[0])
+    low, high = interval(areas[1:])
+    return {"value": float(areas[0]), "low": low, "high": high}
+
+
+def _risks(
+    sure: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Risks float64 [1 + resamples, COVERAGES], the first row of the images themselves, and their thresholds."""
     weights = np.vstack([np.ones(len(sure)), bootstrap_weights(lesions, resamples, seed)])
     order = np.argsort(-sure, kind="stable")
     counted, errors = weights[:, order].cumsum(axis=1), (weights * wrong)[:, order].cumsum(axis=1)
-    rows = []
-    for coverage in COVERAGES:
-        last = np.minimum((counted < coverage * counted[:, -1:] - 1e-9).sum(axis=1), len(sure) - 1)
-        risks = np.take_along_axis(errors, last[:, None], 1)[:, 0] / np.take_along_axis(counted, last[:, None], 1)[:, 0]
-        low, high = interval(risks[1:])
-        rows.append(
-            {"coverage": coverage, "risk": risks[0], "low": low, "high": high, "threshold": sure[order[last[0]]]}
-        )
-    return pd.DataFrame(rows)
-
-
-def area_under_risk(curve: pd.DataFrame) -> float:
-    """The mean risk over all coverages: 0 if no answer is wrong, the error rate if the score knows nothing."""
-    return float(
-        np.trapezoid(curve["risk"], curve["coverage"]) / (curve["coverage"].iloc[-1] - curve["coverage"].iloc[0])
-    )
+    last = [(counted < coverage * counted[:, -1:] - 1e-9).sum(axis=1) for coverage in COVERAGES]
+    last = np.minimum(np.transpose(last), len(sure) - 1)
+    risks = np.take_along_axis(errors, last, 1) / np.take_along_axis(counted, last, 1)
+    return risks, sure[order[last[0]]]
 
 
 def share(event: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ import yaml
 from helpers import candidates
 from helpers.arms import CODE, Arm, Experiment, code_sha256
 from helpers.candidates import KINDS, network, pretrained_sha256, stages
+from helpers.jobs import run_jobs
 from helpers.splits import fold_split
 from helpers.study import Run, atomic_path, build_folder, describe_split
 from helpers.training import fit_stages
@@ -28,11 +29,6 @@ RATE = (0.25, 4.0)
 DROPOUT = (0.0, 0.6)
 STRENGTH = (0.0, 1.5)
 VARIED = ("brightness", "zoom")  # augmentations whose strength is searched, beside the study's own
-
-
-def train_fold(notebook: str, parameters: Mapping, kind: str, fold: int, epochs: int) -> None:
-    """Train and judge one network on one fold, and leave it where `fold_arm` finds it; a job of its own."""
-    fold_arm(Experiment(Run(notebook, dict(parameters))), kind, fold, epochs)
 
 
 def on_fold(experiment: Experiment, fold: int) -> Experiment:
@@ -55,12 +51,51 @@ def fold_arm(experiment: Experiment, kind: str, fold: int, epochs: int) -> Arm:
     )
 
 
+def version_arm(experiment: Experiment, kind: str, name: str, changes: Mapping, start: int, epochs: int) -> Arm:
+    """The arm of a network whose parameters are those of the run with some changed, trained from the seed `start`."""
+    p = experiment.run.parameters | dict(changes)
+    return experiment.train(
+        f"{name}-seed{start}",
+        f"{KINDS[kind]}, {name}, seed {start}",
+        lambda: network(kind, p, len(experiment.codes), p["augmentation"], start),
+        stages(kind, p, epochs, start),
+        weights_sha256=pretrained_sha256(kind, p),
+        parameters=p,
+        compared=False,
+        seed=start,
+    )
+
+
+MAKERS = {maker.__name__: maker for maker in (fold_arm, version_arm)}
+
+
+def all_arms(experiment: Experiment, make: Callable[..., Arm], jobs: Sequence[dict]) -> list[Arm]:
+    """make(experiment, **job) for each job, in their order; make: one of MAKERS.
+
+    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`; what was trained elsewhere is
+    read back from the folder that all share.
+    """
+    run, p = experiment.run, experiment.run.parameters
+    if p["parallel"] != "none":
+        same = {"notebook": run.notebook, "parameters": p, "make": make.__name__}
+        run_jobs(train_arm, [same | {"job": job} for job in jobs], p["parallel"], p["workers"])
+    return [make(experiment, **job) for job in jobs]
+
+
+def train_arm(notebook: str, parameters: Mapping, make: str, job: Mapping) -> None:
+    """Train and judge one arm, and leave it where the notebook finds it; a job of its own."""
+    MAKERS[make](Experiment(Run(notebook, dict(parameters))), **job)
+
+
 def search_storage(experiment: Experiment, kind: str) -> Path:
     """The file that holds the trials of a search; workers share it, and a search that was stopped goes on from it.
 
     Another network, split, cache, code or parameter that a trial depends on makes it another search.
     """
-    run, apart = experiment.run, ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "resamples")
+    run, apart = (
+        experiment.run,
+        ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "seeds", "resamples"),
+    )
     content = [{name: value for name, value in run.parameters.items() if name not in apart}]
     content += [experiment.cache.fingerprint, describe_split(experiment.original)["sha256"]]
     content += [code_sha256(module.__file__) for module in (*CODE, candidates)] + [code_sha256(__file__)]

@@ -7,43 +7,21 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tiny import CODES, make_study
 
 from helpers import arms
 from helpers.arms import Experiment
-from helpers.datasets import HAM10000, save_lesions
-from helpers.images import build_cache
 from helpers.models import cnn
-from helpers.study import ROOT, Run, StudyError, declared_parameters, read_records, write_csv
+from helpers.study import Run, StudyError, read_records
 from helpers.training import Fitted, Recipe
 
 RECIPE = Recipe(2, 8, 1e-2, 1e-4, "none", 2, 0)
-PARTS = ("train", "train", "train", "validation", "test", "test")
-CODES = [one.code for one in HAM10000]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Run:
-    """A run of 05_mobilenet on 84 pictures of 42 lesions, two images each, at 16 px; its folders are temporary."""
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
-    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
-    monkeypatch.setattr(arms, "dataset_folder", lambda _: tmp_path)
-    random, rows = np.random.default_rng(0), []
-    for number in range(84):
-        lesion, one = number // 2, HAM10000[number // 2 % 7]
-        path = tmp_path / f"image_{number:02}.png"
-        level = 30 * CODES.index(one.code) + random.integers(0, 60, (16, 16, 3))
-        Image.fromarray(level.astype(np.uint8)).save(path)
-        rows.append((path.stem, f"lesion_{lesion:02}", one.code, one.malignant, PARTS[lesion // 7], str(path)))
-    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "label", "malignant", "part", "path"])
-    patients = table.drop(columns="part").assign(age=50.0, sex="female", site="back", reference="histo", mask_path=None)
-    save_lesions(patients, tmp_path / "cache" / "lesions.csv")
-    build_cache(patients, 16, tmp_path / "cache")
-    given = declared_parameters(ROOT / "notebooks" / "05_mobilenet.ipynb") | {"side": 16, "resamples": 20}
-    run = Run("05_mobilenet", given)
-    split = table[["image_id", "lesion_id", "label", "part"]].assign(fold=0)
-    write_csv(run.folder.parent / "split.csv", split)
-    return run
+    """A run of 05_mobilenet on the tiny study, in temporary folders."""
+    return make_study(tmp_path, monkeypatch, "05_mobilenet")
 
 
 def train(experiment, key="small", stages=(RECIPE,), filters=(4, 8), **options):
@@ -88,6 +66,18 @@ def test_an_arm_is_judged_and_leaves_what_the_contract_asks_for(run):
     assert len(experiment.seen(arm.predictions)) == 28 and len(experiment.seen(arm.predictions, "validation")) == 14
     answers = arm.model().predict(experiment.samples["test"].pixels[experiment.samples["test"].rows], verbose=0)
     assert np.allclose(answers, experiment.seen(arm.predictions).probabilities, atol=1e-5)
+
+
+def test_missing_images_are_told_and_recorded(run, trainings, capsys, tmp_path):
+    assert train(Experiment(run)).entry["missing_images"] == 0 and "missing" not in capsys.readouterr().out
+    (tmp_path / "cache" / "lesions.json").write_text('{"missing_images": 1234}')
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms, "say", told.append)
+        assert train(Experiment(run)).entry["missing_images"] == 1234
+    assert told == [
+        "**1,234 images that the publisher's table lists are missing here**; every figure is of the 84 others."
+    ]
 
 
 def test_a_finished_arm_is_read_back_with_the_same_numbers(run, trainings, capsys):

@@ -95,6 +95,8 @@ def test_missing_images_only_when_allowed_and_counted(tmp_path):
         load_lesions("isic2019", folder)
     lesions = load_lesions("isic2019", folder, allow_missing_images=True)
     assert len(lesions) == 2 and lesions.attrs["missing_images"] == 2
+    save_lesions(lesions, tmp_path / "lesions.csv")
+    assert read_lesions(tmp_path / "lesions.csv").attrs["missing_images"] == 2
 
 
 def test_no_image_at_all_is_an_error_even_when_allowed(tmp_path):

@@ -90,6 +90,10 @@ def test_the_card_names_models_figures_and_groups(study, capsys):
         assert wanted in text
     assert "| sex female (n = 9) | 9 | 4 | 0.800 [0.700, 0.900] |" in text and "too few" in text
     assert "floor" not in text and 'load_model("MobileNet", study="made_up")' in text
+    assert "missing" not in text
+    for path in study.glob("*/metrics.json"):
+        write_json(path, json.loads(path.read_text()) | {"missing_images": 1234})
+    assert "1,234 images that the publisher lists were missing" in write_card("made_up").read_text()
 
 
 def test_no_card_without_models(study, capsys):

@@ -8,9 +8,9 @@ from helpers.models import cnn
 from helpers.rejection import (
     COVERAGES,
     ISIC_ORDER,
-    area_under_risk,
     detection,
     logits,
+    mean_risk,
     rejection_threshold,
     risk_coverage,
     share,
@@ -60,8 +60,10 @@ def test_risk_falls_with_coverage_if_the_score_knows_the_errors():
     assert np.allclose(perfect.loc[perfect["coverage"] <= 0.7, "risk"], 0)
     assert perfect["risk"].iloc[-1] == pytest.approx(0.3) and perfect["coverage"].tolist() == COVERAGES.tolist()
     assert perfect["low"].iloc[-1] < 0.3 < perfect["high"].iloc[-1]
-    useless = risk_coverage(np.random.default_rng(1).random(200), wrong, NAMES, 50)
-    assert area_under_risk(perfect) < 0.06 and area_under_risk(useless) == pytest.approx(0.3, abs=0.08)
+    sures = np.where(wrong, 0.0, 1.0), np.random.default_rng(1).random(200)
+    knowing, useless = (mean_risk(sure, wrong, NAMES, 50) for sure in sures)
+    assert knowing["value"] < knowing["high"] < 0.1 and useless["value"] == pytest.approx(0.3, abs=0.08)
+    assert useless["low"] < useless["value"] < useless["high"]
     at_half = perfect[perfect["coverage"].round(3) == 0.5].iloc[0]
     assert (np.where(wrong, 0.0, 1.0) + np.arange(200) / 1e4 >= at_half.threshold).sum() == 100
 

@@ -1,17 +1,30 @@
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import optuna
 import pytest
 import yaml
+from tiny import CODES, make_run, make_study, use_folders
 
+from helpers import tuning
+from helpers.arms import Experiment
+from helpers.jobs import run_jobs
 from helpers.study import load_study
 from helpers.tuning import (
+    all_arms,
     as_it_is,
     chosen,
     finished,
+    fold_arm,
     importance,
     open_search,
     proposed,
     search,
     trials_table,
+    version_arm,
     write_study,
 )
 
@@ -121,3 +134,51 @@ def test_what_was_found_is_a_study_file(tmp_path):
     write_study(tmp_path / "mine_tuned.yaml", STUDY, best)
     assert load_study(tmp_path / "mine_tuned.yaml") == STUDY | best | {"study": "mine_tuned"}
     assert yaml.safe_load((tmp_path / "mine_tuned.yaml").read_text())["learning_rate"] == 1e-3
+
+
+TINY_NETWORK = {"filters": [4, 8], "dense_units": 4, "batch_size": 8}
+FOLDS = [{"kind": "cnn", "fold": fold, "epochs": 2} for fold in (0, 1, 2)]
+
+
+def fold_answers(folder: str, job: dict) -> np.ndarray:
+    """What the network of one fold answers for its validation and test images; a job that a worker can import."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_folders(Path(folder), patch)
+        arm = fold_arm(Experiment(make_run("09_tuning", **TINY_NETWORK)), **job)
+    return arm.predictions[CODES].to_numpy()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_folds_on_a_ray_cluster_of_two_workers_give_the_numbers_of_folds_without(tmp_path, monkeypatch):
+    import ray
+
+    for name in ("here", "there"):
+        make_study(tmp_path / name, monkeypatch, "09_tuning", **TINY_NETWORK)
+    jobs = {name: [{"folder": str(tmp_path / name), "job": job} for job in FOLDS] for name in ("here", "there")}
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}})
+    try:
+        there = run_jobs(fold_answers, jobs["there"], "ray", 2)
+    finally:
+        ray.shutdown()
+    here = run_jobs(fold_answers, jobs["here"])
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(here, there, strict=True))
+    assert not np.allclose(here[0], here[1], atol=1e-2)
+
+
+def test_arms_that_were_trained_elsewhere_are_read_back(tmp_path, monkeypatch, capsys):
+    made = make_study(tmp_path, monkeypatch, "09_tuning", parallel="processes", workers=2, **TINY_NETWORK)
+    asked = []
+
+    def elsewhere(function, jobs, parallel, workers):
+        asked.append((parallel, workers, len(jobs)))
+        return [function(**job) for job in jobs]
+
+    monkeypatch.setattr(tuning, "run_jobs", elsewhere)
+    folds = all_arms(Experiment(made), fold_arm, FOLDS[:2])
+    versions = [{"kind": "cnn", "name": "wide", "changes": {"filters": [8, 8]}, "start": 3, "epochs": 1}]
+    [wide] = all_arms(Experiment(made), version_arm, versions)
+    assert asked == [("processes", 2, 2), ("processes", 2, 1)]
+    assert capsys.readouterr().out.count("trained before") == 3
+    assert [arm.entry["fold"] for arm in folds] == [0, 1] and wide.key == "wide-seed3"
+    assert wide.entry["parameters"]["filters"] == [8, 8] and wide.entry["seed"] == 3
+    assert wide.model().count_params() > folds[0].model().count_params()

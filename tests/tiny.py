@@ -1,0 +1,54 @@
+"""A tiny made-up study, for tests that train: 84 pictures of 42 lesions, two of each, at 16 px."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers import arms
+from helpers.datasets import HAM10000, save_lesions
+from helpers.images import build_cache
+from helpers.study import ROOT, Run, declared_parameters, write_csv
+
+CODES = [one.code for one in HAM10000]
+DEAL = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", 0), ("test", 0))  # part and fold
+SMALL = {"side": 16, "resamples": 20}
+NO_DUPLICATES = pd.DataFrame(columns=["image_a", "image_b", "lesion_a", "lesion_b", "kind"])
+
+
+def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) -> Run:
+    """Draw the pictures, split them, and give a run of a notebook on them; everything lies below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    use_folders(folder, patch)
+    table = pd.DataFrame([_row(folder, number) for number in range(84)])
+    patients = table.drop(columns=["part", "fold"]).assign(age=50.0, sex="female", site="back", reference="histo")
+    patients["mask_path"] = None
+    save_lesions(patients, folder / "cache" / "lesions.csv")
+    build_cache(patients, 16, folder / "cache")
+    run = make_run(notebook, **given)
+    write_csv(run.folder.parent / "split.csv", table[["image_id", "lesion_id", "label", "part", "fold"]])
+    write_csv(run.folder.parent / "02_preprocessing" / "duplicates.csv", NO_DUPLICATES)
+    return run
+
+
+def use_folders(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Look for the study and its data below `folder`."""
+    patch.setenv("RESULTS_DIR", str(folder / "results"))
+    patch.setenv("BUILD_DIR", str(folder / "build"))
+    patch.setattr(arms, "dataset_folder", lambda _: folder)
+
+
+def make_run(notebook: str, **given) -> Run:
+    """A run of a notebook with its own parameters, but small."""
+    return Run(notebook, declared_parameters(ROOT / "notebooks" / f"{notebook}.ipynb") | SMALL | given)
+
+
+def _row(folder: Path, number: int) -> dict:
+    lesion, one = number // 2, HAM10000[number // 2 % 7]
+    path = folder / f"image_{number:02}.png"
+    level = 30 * CODES.index(one.code) + np.random.default_rng(number).integers(0, 60, (16, 16, 3))
+    Image.fromarray(level.astype(np.uint8)).save(path)
+    about = {"image_id": path.stem, "lesion_id": f"lesion_{lesion:02}", "label": one.code, "malignant": one.malignant}
+    return about | dict(zip(("part", "fold"), DEAL[lesion // 7], strict=True)) | {"path": str(path)}
