@@ -57,6 +57,25 @@ def read_grey(path: Path, side: int) -> Image.Image:
     return _open_square(path, side, "L")
 
 
+def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
+    """The centre square of an open image at `side` pixels, in mode `RGB` or `L`, as every model of the study sees it.
+
+    A large JPEG is decoded at a reduced scale first. Raises what Pillow does for a file that is broken.
+    """
+    image.draft(mode, (2 * side, 2 * side))
+    if image.format != "JPEG" or "exif" in image.info:
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.mode != mode:
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    # For shrinking, Pillow's documentation rates Hamming as good as bicubic; it takes 60 % of the time.
+    smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
+    return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
+
+
 def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
     """Scale the colour channels of uint8 [side, side, 3] so that their Minkowski means agree (same shape and type).
 
@@ -138,7 +157,7 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            return _square(image, side, mode)
+            return centre_square(image, side, mode)
     except Image.DecompressionBombError as error:
         raise StudyError(f"{path}: too large to be a photograph ({error}). Remove it or fetch it again.") from error
     except (UnidentifiedImageError, SyntaxError) as error:
@@ -146,22 +165,6 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
         raise StudyError(f"{path}: {fault}. Remove it or fetch it again.") from error
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: cannot be read to its end ({error}). Fetch it again.") from error
-
-
-def _square(image: Image.Image, side: int, mode: str) -> Image.Image:
-    """Centre square of an open image at `side` pixels. A large JPEG is decoded at a reduced scale first."""
-    image.draft(mode, (2 * side, 2 * side))
-    if image.format != "JPEG" or "exif" in image.info:
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.mode != mode:
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
-    edge = min(image.size)
-    left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    # For shrinking, Pillow's documentation rates Hamming as good as bicubic; it takes 60 % of the time.
-    smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
-    return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
 
 
 def _write_pixels(path: Path, sources: list[str], side: int, colour_constancy: str) -> None:

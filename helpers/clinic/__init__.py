@@ -1,0 +1,9 @@
+"""What a clinic gets of the study: predictions of new images, as tables, pages, DICOM and FHIR; see `command`.
+
+For education and research, not a medical device. Only this package needs pydicom, highdicom and fhir.resources.
+"""
+
+DISCLAIMER = (
+    "For education and research. Not a medical device: this is no diagnosis, and nobody may be treated, or left "
+    "untreated, because of it."
+)

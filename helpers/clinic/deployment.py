@@ -1,0 +1,184 @@
+"""A model as a clinic installs it: which file, what it tells apart, and every limit that was set on validation."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers.clinic.pictures import Wanted
+from helpers.clinic.quality import Profile
+from helpers.datasets import Diagnosis
+from helpers.study import StudyError, file_sha256, results_folder, with_interval, write_json
+
+if TYPE_CHECKING:  # what is about a model need not wait for a backend to load
+    import keras
+
+NOTEBOOK, FILE = "12_prediction", "deployment.json"
+FIGURES = ("answered", "wrong if all are answered", "wrong of those answered", "wrong of those held back")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is to be known of a model beside its file.
+
+    name, study, notebook: where its record is; version: of the code that trained it; model_sha256: of its file;
+    classes: what it tells apart, in its order; temperature divides its logits; threshold: from which malignant score
+    on an image counts as suspicious; silence: the energy below which it gives no answer; trade: what that costs and
+    brings on test, by FIGURES, and malignant: sensitivity and specificity there, each as {"value", "low", "high"};
+    side and colour_constancy: of the images it takes; profile: what they are like.
+    """
+
+    name: str
+    study: str
+    notebook: str
+    version: str
+    model_sha256: str
+    classes: tuple[Diagnosis, ...]
+    temperature: float
+    threshold: float
+    silence: float
+    trade: dict[str, dict]
+    malignant: dict[str, dict]
+    side: int
+    colour_constancy: str
+    profile: Profile
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of the classes."""
+        return [one.code for one in self.classes]
+
+    def wanted(self, preview: int = 0) -> Wanted:
+        """How its images are wanted, with a copy of `preview` pixels a side to be shown."""
+        return Wanted(self.side, self.colour_constancy, preview)
+
+    def told(self) -> str:
+        """What its silence costs and brings, in a sentence."""
+        share = {name: with_interval(self.trade[name], 2) for name in FIGURES}
+        return (
+            f"Measured on test, it answers a share of {share['answered']} of the images. Of its answers "
+            f"{share['wrong of those answered']} are wrong; of those that it holds back "
+            f"{share['wrong of those held back']} would have been; were all answered, "
+            f"{share['wrong if all are answered']} would be."
+        )
+
+
+def write_deployment(deployment: Deployment, path: Path) -> None:
+    """Write a deployment as json, atomically."""
+    write_json(path, asdict(deployment))
+
+
+def read_deployment(path: Path) -> Deployment:
+    """Read what `write_deployment` wrote. Raises StudyError if it is not there or is something else."""
+    if not Path(path).is_file():
+        raise StudyError(f"{path}: no such file. Run the notebook {NOTEBOOK} of the study, which writes it.")
+    try:
+        content = json.loads(Path(path).read_text())
+        content["classes"] = tuple(Diagnosis(**one) for one in content["classes"])
+        content["profile"] = Profile(**content["profile"])
+        deployment = Deployment(**content)
+        deployment.told()
+        deployment.wanted()
+        return deployment
+    except (ValueError, TypeError, KeyError) as error:
+        raise StudyError(f"{path}: not a deployment of this version. Run {NOTEBOOK} of the study again.") from error
+
+
+def prepare(
+    record: Mapping,
+    classes: Sequence[Diagnosis],
+    profile: Profile,
+    silence: float,
+    trade: Mapping[str, dict],
+) -> Deployment:
+    """The deployment of a model with a run record. Arguments as of `Deployment`.
+
+    Raises StudyError for a record without the checksum of its model.
+    """
+    if not record.get("model_sha256"):
+        raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
+    figures = {name: record["test"][f"malignant_{name}"] for name in ("sensitivity", "specificity")}
+    p = record["parameters"]
+    return Deployment(
+        **{name: record[name] for name in ("name", "study", "notebook", "model_sha256", "temperature", "threshold")},
+        version=(record["environment"]["commit"] or "unknown")[:12],
+        classes=tuple(classes),
+        silence=silence,
+        trade=dict(trade),
+        malignant=figures,
+        side=p["side"],
+        colour_constancy=p["colour_constancy"],
+        profile=profile,
+    )
+
+
+def measure_silence(
+    scores: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, silence: float, resamples: int = 2000, seed: int = 0
+) -> dict[str, dict]:
+    """What a model's silence below an energy of `silence` costs and brings: FIGURES as {"value", "low", "high"}.
+
+    scores: energies float [n]; wrong: bool [n], whether the answer would be; lesions: [n], by which is resampled.
+    """
+    from helpers.rejection import share
+
+    answered = scores >= silence
+    asked = ((answered, slice(None)), (wrong, slice(None)), (wrong, answered), (wrong, ~answered))
+    shares = [share(event[rows], lesions[rows], resamples, seed) for event, rows in asked]
+    return dict(zip(FIGURES, shares, strict=True))
+
+
+def find_deployment(study: str) -> tuple[Deployment, Path]:
+    """The deployment of a study and the file of its model. Raises StudyError if the study has none."""
+    deployment = read_deployment(results_folder(study) / NOTEBOOK / FILE)
+    return deployment, results_folder(study) / deployment.notebook / "model.keras"
+
+
+def load(deployment: Deployment, file: Path, trust: bool = False) -> tuple["keras.Model", Deployment]:
+    """The model of a deployment, and the deployment with the checksum of the file that was loaded.
+
+    A model file can hold code. So it has to be a .keras file with the checksum of the deployment, and is loaded in
+    Keras' safe mode, which runs no code from it. trust: take a .keras file with another checksum. What is checked and
+    loaded is a copy, which nobody can change in between. Raises StudyError.
+    """
+    if Path(file).suffix != ".keras":
+        raise StudyError(f"{file}: not a .keras file. Other forms can hold code, and are not loaded.")
+    if not Path(file).is_file():
+        raise StudyError(f"{file}: no such file. Run {deployment.notebook} of the study {deployment.study}.")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copyfile(file, Path(folder) / "model.keras"))
+        found = file_sha256(copy)
+        if found != deployment.model_sha256 and not trust:
+            raise StudyError(
+                f"{file}: SHA-256 {found} is not the {deployment.model_sha256} of its deployment. Restore the file, "
+                "or, if you know where it comes from, say --trust: its thresholds are then those of another model."
+            )
+        return _loaded(copy, deployment), replace(deployment, model_sha256=found)
+
+
+def software_version() -> str:
+    """Version of this program."""
+    try:
+        return version("skin-lesion-study")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _loaded(file: Path, deployment: Deployment) -> "keras.Model":
+    import keras
+
+    import helpers.models  # noqa: F401, its layers are part of saved models
+
+    try:
+        model = keras.saving.load_model(file, safe_mode=True, compile=False)
+    except Exception as error:  # Keras raises what the file provokes
+        raise StudyError(f"The model file cannot be loaded in safe mode ({type(error).__name__}).") from error
+    wanted = (None, deployment.side, deployment.side, 3), (None, len(deployment.classes))
+    if (model.input_shape, model.output_shape) != wanted:
+        raise StudyError(f"The model takes {model.input_shape} and gives {model.output_shape}; wanted are {wanted}.")
+    return model

@@ -1,0 +1,193 @@
+"""Photographs of skin in DICOM: which objects are read, how their pixels become RGB, and where results are filed.
+
+`worker` calls this in a process of its own, so that a decoder that crashes or hangs costs one file.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, generate_uid
+
+from helpers.clinic.pictures import Picture, Unreadable, Wanted, from_array
+from helpers.images import MOST_PIXELS
+
+DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
+READ = {  # the storage classes that are read
+    DERMOSCOPIC: "Dermoscopic Photography",
+    "1.2.840.10008.5.1.4.1.1.77.1.4": "VL Photographic",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
+}
+# Dermoscopy, photography, other; a secondary capture need not have one. One of a CT, say, has the CT's.
+MODALITIES = ("DMS", "XC", "OT", "")
+SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
+SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
+WITH_LOSS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
+MOST_FRAMES = 256
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+LONGEST_UID = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
+
+    Texts as in DICOM, empty where the object has none. loss: the ratio of lossy compression that its pixels went
+    through, 1 where it is not told, 0 for none; anonymous: whether the identifiers are made up.
+    """
+
+    sop_class: str
+    sop_instance: str
+    series: str
+    study: str
+    patient_id: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = ""
+    accession_number: str = ""
+    frames: int = 1
+    loss: float = 0.0
+    anonymous: bool = False
+
+    def without_identifiers(self, key: bytes) -> "Place":
+        """The same place under other identifiers, which `key` makes: the same ones for one study, and no way back.
+
+        key: random bytes that are forgotten after the run.
+        """
+        renamed = {
+            name: generate_uid(prefix=None, entropy_srcs=[key.hex(), getattr(self, name)])
+            for name in ("sop_instance", "series", "study")
+        }
+        kept = {name: getattr(self, name) for name in ("sop_class", "frames", "loss")}
+        return Place(**kept, **{name: str(uid) for name, uid in renamed.items()}, anonymous=True)
+
+
+NAMED = {  # attributes of DICOM behind the texts of a place
+    "sop_class": "SOPClassUID",
+    "sop_instance": "SOPInstanceUID",
+    "series": "SeriesInstanceUID",
+    "study": "StudyInstanceUID",
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "sex": "PatientSex",
+    "study_date": "StudyDate",
+    "study_time": "StudyTime",
+    "study_id": "StudyID",
+    "accession_number": "AccessionNumber",
+}
+
+
+def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
+    """The place and the frames of a DICOM object. Raises Unreadable, in words that quote nothing from the object."""
+    try:
+        dataset = dcmread(io.BytesIO(data))
+    except InvalidDicomError as error:
+        raise Unreadable("not a DICOM file") from error
+    except Exception as error:
+        raise Unreadable("not a whole DICOM file") from error
+    place = place_of(dataset)
+    check_header(dataset)
+    marked = str(dataset.get("BurnedInAnnotation", "")) == "YES"
+    try:
+        frames = [from_array(frame, wanted, number, marked) for number, frame in enumerate(rgb_frames(dataset), 1)]
+    except Unreadable:
+        raise
+    except MemoryError as error:
+        raise Unreadable("its pixels take more memory than a photograph may") from error
+    except Exception as error:
+        raise Unreadable("its pixels cannot be decoded, or are not what its header says") from error
+    if not frames:
+        raise Unreadable("it has no frames")
+    return replace(place, frames=len(frames)), frames
+
+
+def place_of(dataset: Dataset) -> Place:
+    """Where results for an object are filed. Raises Unreadable for another kind of object, or without valid UIDs."""
+    try:
+        found = {name: str(dataset.get(keyword, "") or "").strip() for name, keyword in NAMED.items()}
+        modality = str(dataset.get("Modality", "") or "")
+        loss = _loss(dataset)
+    except Exception as error:
+        raise Unreadable("its identifiers cannot be read") from error
+    if found["sop_class"] not in READ:
+        raise Unreadable("no photograph: read are Dermoscopic Photography, VL Photographic and Secondary Capture")
+    if modality not in MODALITIES:
+        raise Unreadable("of a modality that is no photography of skin (DMS, XC or OT)")
+    uids = [found[name] for name in ("sop_instance", "series", "study")]
+    if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
+        raise Unreadable("its UIDs are missing or not valid")
+    return Place(**found, loss=loss)
+
+
+def check_header(dataset: Dataset) -> None:
+    """Raise Unreadable for a header that promises pixels that are not read, or more of them than are."""
+    try:
+        rows, columns, frames, samples = (
+            int(dataset.get(name) or least)
+            for name, least in (("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1), ("SamplesPerPixel", 0))
+        )
+        photometric, bits = str(dataset.get("PhotometricInterpretation", "")), int(dataset.get("BitsAllocated") or 0)
+    except Exception as error:
+        raise Unreadable("its header is broken") from error
+    if "PixelData" not in dataset:
+        raise Unreadable("it has no pixels")
+    if not (0 < rows * columns <= MOST_PIXELS and rows > 0):
+        raise Unreadable(f"{columns} x {rows} px are not the size of a photograph")
+    if not 0 < frames <= MOST_FRAMES:
+        raise Unreadable(f"{frames} frames; up to {MOST_FRAMES} are read")
+    if photometric not in SAMPLES:
+        raise Unreadable("a photometric interpretation that is not read")
+    if samples != SAMPLES[photometric] or bits not in (8, 16):
+        raise Unreadable(f"{samples} samples of {bits} bits do not go with {photometric}")
+
+
+def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
+    """The frames as uint8 [rows, columns, 3], RGB, one decoded after the other; luminance and colour are converted."""
+    photometric, stored = dataset.PhotometricInterpretation, int(dataset.BitsStored)
+    for frame in iter_pixels(dataset):
+        if frame.shape[:2] != (dataset.Rows, dataset.Columns):
+            raise Unreadable("its pixels are not as many as its header says")
+        if photometric == "PALETTE COLOR":
+            frame = apply_color_lut(frame, dataset)[..., :3]
+            yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+        elif frame.ndim == 3:
+            yield frame if stored == 8 else _eight_bits(frame, 0, 2**stored - 1)
+        else:
+            yield _grey(frame, dataset, photometric, stored)
+
+
+def _loss(dataset: Dataset) -> float:
+    """The ratio of lossy compression, 1 if it is not told, 0 for none."""
+    if str(dataset.get("LossyImageCompression", "")) != "01" and dataset.file_meta.TransferSyntaxUID not in WITH_LOSS:
+        return 0.0
+    told = dataset.get("LossyImageCompressionRatio") or 1.0
+    return float(told if isinstance(told, float | int | str) else np.prod([float(ratio) for ratio in told]))
+
+
+def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:
+    """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
+    low = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0
+    grey = _eight_bits(apply_voi_lut(frame, dataset), low, low + 2**stored - 1)
+    return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)
+
+
+def _eight_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.clip((values.astype(np.float32) - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def as_json(place: Place) -> dict:
+    """A place as plain values, the arguments of `Place`."""
+    return asdict(place)

@@ -1,0 +1,221 @@
+"""Results as a bundle of FHIR R4 resources: report, observations, risk, device, patient and, from DICOM, the study."""
+
+import base64
+import datetime
+import uuid
+from collections.abc import Iterator, Mapping
+
+from helpers.clinic import DISCLAIMER, codes
+from helpers.clinic.codes import Concept, concept
+from helpers.clinic.deployment import Deployment
+from helpers.clinic.dicom import DERMOSCOPIC, Place
+from helpers.clinic.prediction import Answer
+from helpers.study import StudyError
+
+UID_SYSTEM, URI_SYSTEM = "urn:dicom:uid", "urn:ietf:rfc:3986"
+CATEGORY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
+ABSENT = {
+    "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+    "code": "not-performed",
+    "display": "Not Performed",
+}
+CATEGORY_OF_OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
+DIGITS = 4
+
+
+def bundle(image: str, frame: int, own: Answer, deployment: Deployment, place: Place | None = None) -> dict:
+    """A bundle about one picture, ready to be written as JSON: every reference in it resolves in it.
+
+    image, frame: of the table; place: of an image from DICOM, whose patient and study are then identified. Where the
+    model is silent, the observations have no value and the risk no probability. Raises StudyError if what was built is
+    not valid R4 (checked with the models of fhir.resources, R4B).
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    names = iter(lambda: f"urn:uuid:{uuid.uuid4()}", None)
+    entries = {"patient": (next(names), _patient(place)), "device": (next(names), _device(deployment))}
+    if place is not None and not place.anonymous:
+        entries["study"] = (next(names), _study(place, _to(entries["patient"])))
+    about = {"subject": _to(entries["patient"]), **_device_and_image(entries)}
+    observations = [(next(names), _observation(own, k, deployment, about, now)) for k in range(len(deployment.classes))]
+    results = [_to(entry) for entry in observations]
+    risk = next(names), _risk(own, deployment, entries, results, now)
+    report = next(names), _report(f"{image}-{frame}", own, deployment, entries, place, results, now)
+    everything = [report, risk, *observations, *entries.values()]
+    content = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "timestamp": now,
+        "entry": [{"fullUrl": name, "resource": resource} for name, resource in everything],
+    }
+    return _valid(content)
+
+
+def references(content: object) -> Iterator[str]:
+    """Every reference in a resource or a bundle."""
+    if isinstance(content, Mapping):
+        if isinstance(content.get("reference"), str):
+            yield content["reference"]
+        for value in content.values():
+            yield from references(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from references(value)
+
+
+def _valid(content: dict) -> dict:
+    """The bundle, as the models of R4B write it. Raises StudyError."""
+    from fhir.resources.R4B.bundle import Bundle
+
+    try:
+        Bundle.model_validate(content)
+    except ValueError as error:
+        raise StudyError("The bundle is not valid FHIR R4.") from error
+    known = {entry["fullUrl"] for entry in content["entry"]}
+    if not set(references(content)) <= known:
+        raise StudyError("The bundle refers to what is not in it.")
+    return content
+
+
+def _to(entry: tuple[str, dict]) -> dict:
+    return {"reference": entry[0]}
+
+
+def _device_and_image(entries: Mapping[str, tuple]) -> dict:
+    told = {"device": _to(entries["device"])}
+    return told | ({"derivedFrom": [_to(entries["study"])]} if "study" in entries else {})
+
+
+def _coded(own: Concept, text: str = "") -> dict:
+    return {"coding": [own.coding()], "text": text or own.meaning}
+
+
+def _patient(place: Place | None) -> dict:
+    """The patient, by the number that the study is filed under and nothing else."""
+    known = place is not None and place.patient_id
+    return {"resourceType": "Patient"} | ({"identifier": [{"value": place.patient_id}]} if known else {})
+
+
+def _device(deployment: Deployment) -> dict:
+    digest = base64.urlsafe_b64encode(bytes.fromhex(deployment.model_sha256)).decode().rstrip("=")
+    return {
+        "resourceType": "Device",
+        # RFC 6920: a name for whatever has this checksum.
+        "identifier": [{"system": URI_SYSTEM, "value": f"ni:///sha-256;{digest}"}],
+        "status": "active",
+        "manufacturer": "Skin lesion study",
+        "deviceName": [{"name": deployment.name, "type": "model-name"}],
+        "version": [{"value": deployment.version}],
+        "property": [
+            {
+                "type": {"text": "SHA-256 of the model file"},
+                "valueCode": [{"text": deployment.model_sha256}],
+            }
+        ],
+        "note": [{"text": DISCLAIMER}],
+    }
+
+
+def _study(place: Place, patient: dict) -> dict:
+    return {
+        "resourceType": "ImagingStudy",
+        "identifier": [{"system": UID_SYSTEM, "value": f"urn:oid:{place.study}"}],
+        "status": "available",
+        "subject": patient,
+        "series": [
+            {
+                "uid": place.series,
+                "modality": {
+                    "system": "http://dicom.nema.org/resources/ontology/DCM",
+                    "code": "DMS" if place.sop_class == DERMOSCOPIC else "XC",
+                },
+                "instance": [
+                    {
+                        "uid": place.sop_instance,
+                        "sopClass": {"system": URI_SYSTEM, "code": f"urn:oid:{place.sop_class}"},
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: str) -> dict:
+    """The calibrated probability of one class, in percent, or that there is none."""
+    one = deployment.classes[k]
+    percent = {"unit": "%", "system": codes.SYSTEMS["UCUM"], "code": "%"}
+    value = {"valueQuantity": {"value": round(100 * float(own.calibrated[k]), DIGITS), **percent}}
+    return {
+        "resourceType": "Observation",
+        "status": "preliminary",
+        "category": [{"coding": [{"system": CATEGORY_OF_OBSERVATION, "code": "imaging", "display": "Imaging"}]}],
+        "code": _coded(codes.CERTAINTY, f"Probability of {one.name}"),
+        **about,
+        "effectiveDateTime": now,
+        "issued": now,
+        **({"dataAbsentReason": {"coding": [ABSENT], "text": codes.SILENT.meaning}} if own.silent else value),
+        "component": [{"code": _coded(codes.FINDING), "valueCodeableConcept": _coded(concept(one))}],
+    }
+
+
+def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[dict], now: str) -> dict:
+    outcome = {"outcome": _coded(codes.MALIGNANT)}
+    if not own.silent:
+        level = codes.REACHED if own.suspicious else codes.NOT_REACHED
+        outcome |= {"probabilityDecimal": round(100 * own.malignancy, DIGITS), "qualitativeRisk": _coded(level)}
+    return {
+        "resourceType": "RiskAssessment",
+        "status": "preliminary",
+        "subject": _to(entries["patient"]),
+        "occurrenceDateTime": now,
+        "performer": _to(entries["device"]),
+        "basis": results,
+        "prediction": [outcome],
+        "note": [{"text": text} for text in (_limits(deployment), *_doubts(own, deployment), DISCLAIMER)],
+    }
+
+
+def _report(
+    image: str, own: Answer, deployment: Deployment, entries: Mapping, place: Place | None, results: list, now: str
+) -> dict:
+    dermoscopic = place is None or place.sop_class == DERMOSCOPIC
+    # A device cannot be the performer of a report in R4: the observations and the risk name it.
+    report = {
+        "resourceType": "DiagnosticReport",
+        "identifier": [{"system": codes.OWN_SYSTEM, "value": image}],
+        "status": "preliminary",
+        "category": [{"coding": [CATEGORY]}],
+        "code": _coded(codes.DERMOSCOPY if dermoscopic else codes.IMAGING, "Classification of a skin lesion"),
+        "subject": _to(entries["patient"]),
+        "effectiveDateTime": now,
+        "issued": now,
+        "result": results,
+        "conclusion": " ".join([_conclusion(own, deployment), *_doubts(own, deployment), DISCLAIMER]),
+    }
+    if "study" in entries:
+        report["imagingStudy"] = [_to(entries["study"])]
+    if not own.silent:
+        report["conclusionCode"] = [_coded(concept(deployment.classes[int(own.calibrated.argmax())]))]
+    return report
+
+
+def _conclusion(own: Answer, deployment: Deployment) -> str:
+    if own.silent:
+        return f"{codes.SILENT.meaning}."
+    likeliest = deployment.classes[int(own.calibrated.argmax())]
+    level = codes.REACHED if own.suspicious else codes.NOT_REACHED
+    return (
+        f"Likeliest of what the model knows: {likeliest.name} ({own.calibrated.max():.0%}). "
+        f"Summed probability of malignant classes {own.malignancy:.0%}. {level.meaning}."
+    )
+
+
+def _doubts(own: Answer, deployment: Deployment) -> list[str]:
+    """Warnings about the image, and what the silence of the model is worth."""
+    return [*(f"Warning: {warning}." for warning in own.warnings), deployment.told()]
+
+
+def _limits(deployment: Deployment) -> str:
+    return (
+        f"The operating point is {deployment.threshold:.4f} of the summed probability of the malignant classes, "
+        "set on validation."
+    )

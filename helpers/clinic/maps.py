@@ -1,0 +1,43 @@
+"""Where in an image the model looked, as every output shows it: a number from 0 to 1 for each pixel."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+if TYPE_CHECKING:
+    import keras
+
+# From a model and images uint8 [n, side, side, 3] to maps float32 [n, side, side] in 0 to 1.
+Map = Callable[["keras.Model", np.ndarray], np.ndarray]
+COLOURS, STRENGTH = "inferno", 0.6
+
+
+def available() -> Map | None:
+    """The map that this study draws, or None where it has none."""
+    return grad_cam if find_spec("helpers.explain") else None
+
+
+def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al., ICCV 2017) of the class that the model answers, as a `Map`.
+
+    The highest cell of each map is 1, whatever it is worth: a map says where, not how much.
+    """
+    from helpers.explain import grad_cam as explain
+    from helpers.explain import resized
+
+    classes = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
+    maps = resized(explain(model, images, classes), images.shape[1])
+    return np.float32(maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12))
+
+
+def overlay(preview: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """An image uint8 [p, p, 3] with a map float [side, side] laid over it, stronger where it is higher: uint8 alike."""
+    side = preview.shape[0]
+    large = np.asarray(Image.fromarray(np.float32(cells)).resize((side, side), Image.Resampling.BILINEAR))
+    colour = 255 * colormaps[COLOURS](large)[..., :3]
+    share = STRENGTH * large[..., None]
+    return np.clip(np.rint((1 - share) * preview + share * colour), 0, 255).astype(np.uint8)

@@ -1,0 +1,101 @@
+"""A page about one image, to be printed or looked at: the image, where the model looked, what it says, what it is."""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers.clinic import DISCLAIMER
+from helpers.clinic.deployment import Deployment
+from helpers.clinic.pictures import Picture
+from helpers.clinic.prediction import Answer
+from helpers.plots import NEUTRAL, class_colours
+from helpers.study import atomic_path, with_interval
+
+FORMS = ("png", "pdf")
+SIZE, DOTS = (8.27, 5.85), 150  # inches, half of an A4 page, and dots an inch
+PREVIEW = 512  # pixels a side of the image on it
+WRAP = 130  # letters of 8 points a line
+WARNING, GOOD = "#D55E00", "#333333"
+
+
+def draw_page(name: str, picture: Picture, own: Answer, deployment: Deployment, mapped: np.ndarray | None) -> Figure:
+    """The page of a picture with a preview. name: what the table calls it; mapped: the map over it, as `preview`."""
+    figure = Figure(figsize=SIZE, layout="none")
+    shown = [(picture.preview, "Image")] + ([(mapped, "Where the model looked")] if mapped is not None else [])
+    for place, (pixels, title) in enumerate(shown):
+        axes = figure.add_axes((0.04 + 0.24 * place, 0.48, 0.23, 0.33))
+        axes.imshow(pixels)
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_axis_off()
+    _bars(figure.add_axes((0.78, 0.48, 0.18, 0.33)), own, deployment)
+    figure.text(0.04, 0.93, f"Image {name}", fontsize=12, weight="bold")
+    figure.text(0.04, 0.89, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
+    _lines(figure, own, deployment)
+    return figure
+
+
+def write_page(
+    path: Path, name: str, picture: Picture, own: Answer, deployment: Deployment, mapped: np.ndarray | None = None
+) -> None:
+    """Write the page as path's suffix says, png or pdf, atomically and without the time or the place of its making."""
+    figure = draw_page(name, picture, own, deployment, mapped)
+    nothing = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS, facecolor="white", metadata=nothing[path.suffix[1:]])
+
+
+def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
+    """The calibrated probabilities; paler where the model is silent."""
+    places = np.arange(len(deployment.classes))
+    alpha = 0.3 if own.silent else 1.0
+    drawn = axes.barh(places, own.calibrated, color=class_colours(deployment.codes), alpha=alpha)
+    axes.bar_label(drawn, [f"{share:.0%}" for share in own.calibrated], padding=2, fontsize=7)
+    axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1), yticks=places, xlabel="calibrated probability")
+    marks = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in deployment.classes]
+    axes.set_yticklabels(marks, fontsize=7)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.xaxis.label.set_size(7)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("no answer" if own.silent else "* counts as malignant", fontsize=8, loc="left")
+
+
+def verdict(own: Answer, deployment: Deployment) -> str:
+    """What the model says, in a sentence."""
+    if own.silent:
+        return (
+            "NO ANSWER. The image is unlike those that the model learnt from "
+            f"(energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
+        )
+    likeliest = deployment.classes[int(own.calibrated.argmax())]
+    side = "at or above" if own.suspicious else "below"
+    return (
+        f"Likeliest: {likeliest.name} ({own.calibrated.max():.0%}). Malignancy {own.malignancy:.1%}, {side} the "
+        f"operating point of {deployment.threshold:.1%}: {'SUSPICIOUS' if own.suspicious else 'not suspicious'}."
+    )
+
+
+def operating_point(deployment: Deployment) -> str:
+    """What the operating point was worth on test, in a sentence."""
+    found = {name: with_interval(figure, 2) for name, figure in deployment.malignant.items()}
+    return f"On test, the operating point had a sensitivity of {found['sensitivity']} and a specificity of " + (
+        f"{found['specificity']} for malignant lesions."
+    )
+
+
+def _lines(figure: Figure, own: Answer, deployment: Deployment) -> None:
+    model = f"Model {deployment.name}, version {deployment.version}, SHA-256 {deployment.model_sha256}"
+    texts = [(verdict(own, deployment), 9.5, WARNING if own.silent or own.suspicious else GOOD)]
+    if own.warnings:
+        texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
+    texts += [(operating_point(deployment), 7.5, NEUTRAL), (deployment.told(), 7.5, NEUTRAL)]
+    height = 0.38
+    for text, size, colour in texts:
+        lines = textwrap.wrap(text, int(WRAP * 8 / size))
+        figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
+        height -= (len(lines) + 0.6) * size * 0.0029
+    figure.text(0.04, 0.11, model, fontsize=6.5, color=NEUTRAL, va="bottom")
+    figure.text(0.04, 0.03, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")

@@ -1,0 +1,110 @@
+"""JPEG and PNG as the model takes them. Bytes come from anywhere, so nothing in them is believed.
+
+What is said of a file that cannot be read names no file and quotes nothing from it: names of files and what stands in
+them may be a patient's.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from helpers.clinic.quality import measures
+from helpers.images import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
+from helpers.study import StudyError
+
+MOST_SCANS = 64  # of a JPEG; a file of many passes over many pixels keeps a decoder busy for hours
+
+
+class Unreadable(StudyError):
+    """A file that gives no image. The text names neither the file nor anything in it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How images are wanted: side x side pixels for the model, and preview x preview to be shown, or 0 for none."""
+
+    side: int
+    colour_constancy: str = "none"
+    preview: int = 0
+
+    def __post_init__(self):
+        if self.colour_constancy not in COLOUR_CONSTANCY:
+            raise StudyError(
+                f"colour_constancy {self.colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}."
+            )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image: `square` uint8 [side, side, 3] for the model, `measures` of `quality`, and its size in the file.
+
+    frame: its place in a file of several, from 1; preview: uint8 [preview, preview, 3] to be shown, or None; marked:
+    whether the file says that text, such as a name, is burned into the pixels.
+    """
+
+    square: np.ndarray
+    measures: np.ndarray
+    width: int
+    height: int
+    frame: int = 1
+    preview: np.ndarray | None = None
+    marked: bool = False
+
+
+def quiet() -> None:
+    """Let no library warn: what they warn of quotes the files."""
+    warnings.simplefilter("ignore")
+
+
+def decode(data: bytes, wanted: Wanted) -> Picture:
+    """The image in a JPEG or PNG file. Raises Unreadable."""
+    if data.count(b"\xff\xda") > MOST_SCANS:
+        raise Unreadable(f"a JPEG of more than {MOST_SCANS} passes, which no camera writes")
+    try:
+        with _opened(data) as image:
+            width, height = image.size
+            square = np.asarray(centre_square(image, wanted.side, "RGB"))
+        preview = None
+        if wanted.preview:  # opened anew: the size that a JPEG is decoded at must not depend on what is shown
+            with _opened(data) as image:
+                preview = np.asarray(centre_square(image, wanted.preview, "RGB"))
+    except Unreadable:
+        raise
+    except (UnidentifiedImageError, SyntaxError) as error:
+        raise Unreadable("not a whole JPEG or PNG") from error
+    except Exception as error:  # whatever a decoder does with such bytes concerns this one file
+        raise Unreadable("broken or cut off: it cannot be read to its end") from error
+    return picture(square, wanted, (width, height), preview)
+
+
+def from_array(pixels: np.ndarray, wanted: Wanted, frame: int = 1, marked: bool = False) -> Picture:
+    """The same of pixels that are decoded already, uint8 [height, width, 3], RGB."""
+    image = Image.fromarray(pixels)
+    square, preview = np.asarray(centre_square(image, wanted.side, "RGB")), None
+    if wanted.preview:
+        preview = np.asarray(centre_square(image, wanted.preview, "RGB"))
+    return picture(square, wanted, image.size, preview, frame, marked)
+
+
+def picture(
+    square: np.ndarray,
+    wanted: Wanted,
+    size: tuple[int, int],
+    preview: np.ndarray | None = None,
+    frame: int = 1,
+    marked: bool = False,
+) -> Picture:
+    """A Picture of its parts, measured, and with the colours that the model was trained on. size: width, height."""
+    if wanted.colour_constancy == "shades_of_gray":
+        square = shades_of_gray(square)
+    return Picture(square, measures(square), *size, frame, preview, marked)
+
+
+def _opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    if image.width * image.height > MOST_PIXELS:
+        raise Unreadable(f"{image.width} x {image.height} px: too many to be a photograph")
+    return image

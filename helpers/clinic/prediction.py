@@ -1,0 +1,195 @@
+"""What a model says of new images: probabilities, malignancy at the operating point, or that it had better not answer.
+
+Files come in and answers go out in one stream, so that a folder of any size takes the memory of a few batches.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp, softmax
+
+from helpers.clinic import DISCLAIMER
+from helpers.clinic.deployment import Deployment, software_version
+from helpers.clinic.intake import Arrival, Found, Reader, read_ahead
+from helpers.clinic.pictures import Picture
+from helpers.study import StudyError, write_csv, write_json
+
+if TYPE_CHECKING:  # tables and pages need no backend
+    import keras
+
+BATCH, BATCH_SHOWN = 128, 16  # images at a time; fewer where each is also kept to be shown
+AHEAD = 4  # batches that are read while one is predicted
+SIZES = (1, 8, 32, BATCH)  # of batches as the network sees them: each further one is compiled anew
+DIGITS = 6
+
+Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to float64 [n, classes]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one image.
+
+    probabilities, calibrated: float64 [classes], as they are and with the logits divided by the temperature;
+    malignancy: the summed probability of the malignant classes, as it is; energy: of the logits; silent: whether the
+    model gives no answer, since the image is unlike those it learnt from; suspicious: whether malignancy reaches the
+    operating point, None where the model is silent; warnings: what is doubtful about the image.
+    """
+
+    probabilities: np.ndarray
+    calibrated: np.ndarray
+    malignancy: float
+    energy: float
+    silent: bool
+    suspicious: bool | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: its pictures with their answers, or the fault in `arrival`."""
+
+    arrival: Arrival
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def pairs(self) -> list[tuple[Picture, Answer]]:
+        """Each picture with its answer."""
+        return list(zip(self.arrival.pictures, self.answers, strict=True))
+
+
+class Network:
+    """A model of the study as the clinic asks it: for its logits, batch by batch, by the fastest kernels there are."""
+
+    def __init__(self, model: "keras.Model"):
+        import keras
+
+        from helpers.compiled import SharedNetwork
+
+        own = SharedNetwork(model).network
+        own.set_weights(model.get_weights())
+        softmax_layer = own.get_layer("head_softmax")
+        self._trunk = keras.Model(own.inputs, softmax_layer.input)
+        self._kernel, self._bias = (np.float64(keras.ops.convert_to_numpy(weight)) for weight in softmax_layer.weights)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Logits float64 [n, classes] of images uint8 [n, side, side, 3]."""
+        blocks = [self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+        return np.concatenate(blocks)
+
+    def _batch(self, images: np.ndarray) -> np.ndarray:
+        size = next(size for size in SIZES if size >= len(images))
+        # Not `predict`: for a batch at a time, most of what it does takes longer than the network.
+        seen = self._trunk.predict_on_batch(np.resize(images, (size, *images.shape[1:])))[: len(images)]
+        return np.float64(seen) @ self._kernel + self._bias
+
+
+def answer(deployment: Deployment, logits: np.ndarray, pictures: Sequence[Picture]) -> list[Answer]:
+    """What logits float [n, classes] mean for n pictures, by the limits of the deployment. Raises StudyError."""
+    if not np.isfinite(logits).all():
+        raise StudyError(f"{deployment.name}: its answers are no finite numbers, so its file is not what it should be.")
+    malignant = np.array([one.malignant for one in deployment.classes])
+    energies, probabilities = logsumexp(logits, axis=1), softmax(logits, axis=1)
+    answers = []
+    for own, row, energy, picture in zip(logits, probabilities, energies, pictures, strict=True):
+        score, silent = float(row[malignant].sum()), bool(energy < deployment.silence)
+        suspicious = None if silent else score >= deployment.threshold
+        calibrated = softmax(own / deployment.temperature)
+        answers.append(Answer(row, calibrated, score, float(energy), silent, suspicious, warnings(deployment, picture)))
+    return answers
+
+
+def warnings(deployment: Deployment, picture: Picture) -> tuple[str, ...]:
+    """What is doubtful about a picture, in words."""
+    own = deployment.profile.warnings(picture.measures, picture.width, picture.height, deployment.side)
+    return (*own, "its file says that text is burned into the image") if picture.marked else own
+
+
+def predict_files(files: Sequence[Found], reader: Reader, deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
+    """What becomes of each file, in their order. Raises StudyError for a model whose answers are no numbers."""
+    size = BATCH_SHOWN if reader.wanted.preview else BATCH
+    arrivals = read_ahead(files, reader, AHEAD * size)
+    for batch in _batches(arrivals, size):
+        pictures = [picture for arrival in batch for picture in arrival.pictures]
+        told = answer(deployment, logits(np.stack([p.square for p in pictures])), pictures) if pictures else []
+        answers = iter(told)
+        for arrival in batch:
+            yield Outcome(arrival, tuple(next(answers) for _ in arrival.pictures))
+
+
+def _batches(arrivals: Iterable[Arrival], size: int) -> Iterator[list[Arrival]]:
+    """Files with `size` pictures together, or a few more, and the rest."""
+    batch, count = [], 0
+    for arrival in arrivals:
+        batch.append(arrival)
+        count += max(1, len(arrival.pictures))
+        if count >= size:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
+
+
+def rows(outcome: Outcome, deployment: Deployment, named: bool = False) -> list[dict]:
+    """The rows of the table for a file, one a picture. named: with the name of the file, which may be a patient's."""
+    arrival = outcome.arrival
+    return [
+        {"file": arrival.found.number, "image": arrival.image, "frame": picture.frame}
+        | ({"name": shown_name(arrival.found.path)} if named else {})
+        | _told(deployment, own)
+        for picture, own in outcome.pairs
+    ]
+
+
+def _told(deployment: Deployment, own: Answer) -> dict:
+    codes = deployment.codes
+    told = {"answer": "" if own.silent else codes[int(own.probabilities.argmax())]}
+    told |= {f"p_{code}": round(float(p), DIGITS) for code, p in zip(codes, own.probabilities, strict=True)}
+    told |= {f"calibrated_{code}": round(float(p), DIGITS) for code, p in zip(codes, own.calibrated, strict=True)}
+    return told | {
+        "malignancy": round(own.malignancy, DIGITS),
+        "operating_point": deployment.threshold,
+        "suspicious": own.suspicious,
+        "energy": round(own.energy, DIGITS),
+        "silent": own.silent,
+        "warnings": "; ".join(own.warnings),
+        "model": deployment.name,
+        "version": deployment.version,
+        "sha256": deployment.model_sha256,
+    }
+
+
+def faults(outcomes: Iterable[Outcome], named: bool = False) -> list[dict]:
+    """A row for each file that gave no picture: its number, who it is as far as it could be read, and why."""
+    return [
+        {"file": one.found.number, "image": one.image, "fault": one.fault}
+        | ({"name": shown_name(one.found.path)} if named else {})
+        for one in (outcome.arrival for outcome in outcomes)
+        if one.fault
+    ]
+
+
+def shown_name(path: Path) -> str:
+    """A file's name for a table or a message: only what can be printed, and nothing that a spreadsheet would run."""
+    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
+
+
+def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed: list[dict]) -> None:
+    """Write predictions.csv, predictions.json and, for what could not be read, failed.csv into a folder."""
+    write_csv(folder / "predictions.csv", pd.DataFrame(table))
+    if failed:
+        write_csv(folder / "failed.csv", pd.DataFrame(failed))
+    about = {
+        "disclaimer": DISCLAIMER,
+        "model": {name: getattr(deployment, name) for name in ("name", "study", "version", "model_sha256")},
+        "software": software_version(),
+        "classes": {one.code: {"name": one.name, "malignant": one.malignant} for one in deployment.classes},
+        "silence": {"below_energy": deployment.silence, "told": deployment.told(), "trade": deployment.trade},
+        "operating_point": {"malignancy": deployment.threshold, "on_test": deployment.malignant},
+        "temperature": deployment.temperature,
+    }
+    write_json(folder / "predictions.json", about | {"predictions": table, "failed": failed})

@@ -1,0 +1,212 @@
+"""Results as DICOM objects in the study of the image that they are about: a structured report, and the map.
+
+Of the image's own header, only what is in `dicom.Place` is taken over.
+"""
+
+import datetime
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from highdicom import sr
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from helpers.clinic import codes
+from helpers.clinic.codes import Concept, concept
+from helpers.clinic.deployment import Deployment, software_version
+from helpers.clinic.dicom import DERMOSCOPIC, NAMED, Place
+from helpers.clinic.prediction import Answer
+from helpers.study import StudyError
+
+MAKER = "Skin lesion study"
+NOTE = "Research only, not for diagnosis"
+REPORTS, MAPS = 9001, 9002  # numbers of the series; the study's own ones are small
+KEYWORDS = {
+    "manufacturer": "Manufacturer",
+    "manufacturer_model_name": "ManufacturerModelName",
+    "software_versions": "SoftwareVersions",
+    "device_serial_number": "DeviceSerialNumber",
+}
+METHOD = "113100", "DCM", "Basic Application Confidentiality Profile"
+
+
+class Filed(NamedTuple):
+    """The series that a result is put into, by its UID, and the result's number there."""
+
+    series: str
+    number: int = 1
+
+
+def report(place: Place, answers: Sequence[Answer], deployment: Deployment, filed: Filed) -> sr.ComprehensiveSR:
+    """A Comprehensive SR by TID 1500 about the frames of one image: what the model says of each.
+
+    Each frame has a group for malignancy, and one for each class with the calibrated probability as the certainty of
+    that finding, in percent; where the model is silent, only that it is. The report is preliminary and not verified.
+    Raises StudyError if the place cannot be written as DICOM.
+    """
+    groups = [group for number, own in enumerate(answers, 1) for group in _groups(place, own, deployment, number)]
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=_observer(deployment)),
+        procedure_reported=_code(codes.DERMOSCOPY if place.sop_class == DERMOSCOPIC else codes.IMAGING),
+        imaging_measurements=groups,
+    )
+    try:
+        document = sr.ComprehensiveSR(
+            evidence=[identifiers(place)],
+            content=content[0],
+            series_instance_uid=filed.series,
+            series_number=REPORTS,
+            series_description=NOTE,
+            sop_instance_uid=generate_uid(prefix=None),
+            instance_number=filed.number,
+            is_complete=True,
+            content_qualification="RESEARCH",
+            **_equipment(deployment),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StudyError("its identifiers cannot be written into a report") from error
+    return _marked(document, place)
+
+
+def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Filed, frame: int = 1) -> Dataset:
+    """A map laid over its image, uint8 [rows, columns, 3], as a Secondary Capture that names the image it is of.
+
+    frame: of that image, from 1.
+    """
+    image = identifiers(place)
+    image.update(_pixels(shown))
+    now = datetime.datetime.now()
+    image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
+    image.SeriesInstanceUID, image.SeriesNumber = filed.series, MAPS
+    image.SeriesDescription, image.InstanceNumber = f"Map. {NOTE}", filed.number
+    image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
+    image.ContentDate, image.ContentTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
+    image.DerivationDescription = "Where the model looked, laid over the image"
+    image.LossyImageCompression = "01" if place.loss else "00"
+    if place.loss:
+        image.LossyImageCompressionRatio = round(place.loss, 3)
+    image.BurnedInAnnotation, image.PatientOrientation, image.Laterality = "NO", None, None
+    image.SourceImageSequence = [_reference(place, frame)]
+    for name, value in _equipment(deployment).items():
+        setattr(image, KEYWORDS[name], value)
+    image.file_meta = FileMetaDataset()
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return _marked(image, place)
+
+
+def identifiers(place: Place) -> Dataset:
+    """The identifiers of a place as attributes, in Unicode; what DICOM asks for and the place lacks is empty."""
+    found = Dataset()
+    found.SpecificCharacterSet = "ISO_IR 192"
+    for name, keyword in NAMED.items():
+        setattr(found, keyword, getattr(place, name))
+    if place.sex not in ("M", "F", "O"):
+        found.PatientSex = ""
+    found.ReferringPhysicianName = ""
+    return found
+
+
+def _groups(place: Place, own: Answer, deployment: Deployment, number: int) -> list:
+    group = partial(
+        sr.MeasurementsAndQualitativeEvaluations,
+        algorithm_id=_algorithm(deployment),
+        source_images=[
+            sr.SourceImageForMeasurementGroup(
+                place.sop_class, place.sop_instance, [number] if place.frames > 1 else None
+            )
+        ],
+    )
+    tracked = sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier=f"Lesion in frame {number}")
+    finding = {"tracking_identifier": tracked, "finding_type": _code(codes.SKIN_LESION)}
+    said = [sr.QualitativeEvaluation(_code(codes.ANSWERED), _code(codes.SILENT if own.silent else codes.ANSWERS))]
+    if own.silent:
+        return [group(**finding, qualitative_evaluations=said)]
+    reached = _code(codes.REACHED if own.suspicious else codes.NOT_REACHED)
+    said.append(sr.QualitativeEvaluation(_code(codes.OPERATING_POINT), reached))
+    malignancy = group(
+        **finding, measurements=[_percent(codes.PROBABILITY_OF_CANCER, own.malignancy)], qualitative_evaluations=said
+    )
+    classes = zip(deployment.classes, own.calibrated, strict=True)
+    return [malignancy] + [
+        group(
+            tracking_identifier=tracked,
+            finding_type=_code(concept(one)),
+            measurements=[_percent(codes.CERTAINTY, probability)],
+        )
+        for one, probability in classes
+    ]
+
+
+def _percent(name: Concept, share: float) -> sr.Measurement:
+    return sr.Measurement(name=_code(name), value=round(100 * float(share), 2), unit=_code(codes.PERCENT))
+
+
+def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
+    limits = f"temperature {deployment.temperature:.4g}, operating point {deployment.threshold:.4g}"
+    return sr.AlgorithmIdentification(
+        name=deployment.name,
+        version=deployment.version,
+        manufacturer=MAKER,
+        parameters=[f"SHA-256 {deployment.model_sha256}", f"{limits}, silent below {deployment.silence:.4g}", NOTE],
+        family=Code("123110", "DCM", "Artificial Intelligence"),
+    )
+
+
+def _observer(deployment: Deployment) -> sr.ObserverContext:
+    # The same model is the same device, wherever it runs.
+    own = uuid.uuid5(uuid.NAMESPACE_OID, deployment.model_sha256)
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=f"2.25.{own.int}", name=deployment.name, manufacturer_name=MAKER, model_name=deployment.name
+    )
+    return sr.ObserverContext(Code("121007", "DCM", "Device"), device)
+
+
+def _equipment(deployment: Deployment) -> dict[str, str]:
+    return {
+        "manufacturer": MAKER,
+        "manufacturer_model_name": deployment.name,
+        "software_versions": f"{software_version()} {deployment.version}",
+        "device_serial_number": deployment.model_sha256,
+    }
+
+
+def _code(own: Concept) -> Code:
+    return Code(own.value, own.scheme, own.meaning)
+
+
+def _reference(place: Place, frame: int) -> Dataset:
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = place.sop_class, place.sop_instance
+    if place.frames > 1:
+        source.ReferencedFrameNumber = frame
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
+    purpose.CodeMeaning = "Source image for image processing operation"
+    source.PurposeOfReferenceCodeSequence = [purpose]
+    return source
+
+
+def _pixels(shown: np.ndarray) -> Dataset:
+    image = Dataset()
+    image.Rows, image.Columns, image.SamplesPerPixel = *shown.shape[:2], 3
+    image.PhotometricInterpretation, image.PlanarConfiguration, image.PixelRepresentation = "RGB", 0, 0
+    image.BitsAllocated, image.BitsStored, image.HighBit = 8, 8, 7
+    data = np.ascontiguousarray(shown, np.uint8).tobytes()
+    image.PixelData = data + b"\0" * (len(data) % 2)
+    return image
+
+
+def _marked(result: Dataset, place: Place) -> Dataset:
+    """The result, saying so where its identifiers are not the patient's."""
+    if place.anonymous:
+        result.PatientIdentityRemoved = "YES"
+        method = Dataset()
+        method.CodeValue, method.CodingSchemeDesignator, method.CodeMeaning = METHOD
+        result.DeidentificationMethodCodeSequence = [method]
+    return result

@@ -1,0 +1,137 @@
+"""DICOM is decoded in processes of its own, which may crash, hang or run out of memory without harm to the rest.
+
+The process behind `python -m helpers.clinic.worker` answers one line of JSON with another one, followed by pixels. No
+Python objects cross over: whoever takes over a decoder by a crafted file gains nothing but numbers to send.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from helpers.clinic.pictures import Picture, Unreadable, Wanted, quiet
+from helpers.study import ROOT
+
+LONGEST = 30.0  # seconds for one object
+MEMORY = 4 * 2**30  # bytes of address space
+FRAME = ("width", "height", "frame", "marked", "measures")
+
+
+class Decoder:
+    """Reads DICOM objects, one at a time, in a process that is started when it is needed and replaced when it is lost.
+
+    To be used by one thread, and closed by `close` or a `with` block.
+    """
+
+    def __init__(self, longest: float = LONGEST):
+        self.longest, self._process = longest, None
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def read(self, path: Path, wanted: Wanted) -> tuple[dict, list[Picture]]:
+        """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
+        process = self._start()
+        overdue = threading.Timer(self.longest, process.kill)
+        overdue.start()
+        try:
+            process.stdin.write(json.dumps({"path": str(path)} | asdict(wanted)).encode() + b"\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            if fault := answer.get("fault"):
+                raise Unreadable(fault)
+            return answer["place"], [_received(process.stdout, about, wanted) for about in answer["frames"]]
+        except (OSError, ValueError) as error:  # the pipe is broken: the process is gone
+            late = not overdue.is_alive()
+            self.close()
+            fault = f"not decoded within {self.longest:g} s" if late else "its decoder crashed"
+            raise Unreadable(fault) from error
+        finally:
+            overdue.cancel()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(OSError):  # what was still to be sent has nobody left to read it
+                    pipe.close()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen:
+        if self._process is None:
+            path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "helpers.clinic.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        return self._process
+
+
+def _received(stream, about: dict, wanted: Wanted) -> Picture:
+    """One frame from the worker. Raises ValueError if the stream ends before it."""
+
+    def pixels(side: int) -> np.ndarray:
+        return np.frombuffer(stream.read(side * side * 3), np.uint8).reshape(side, side, 3)
+
+    square, preview = pixels(wanted.side), pixels(wanted.preview) if wanted.preview else None
+    return Picture(square, preview=preview, **about | {"measures": np.array(about["measures"])})
+
+
+def _answer(request: dict) -> tuple[dict, list[np.ndarray]]:
+    """What is sent for a request: the line of JSON, and the pixels after it."""
+    from helpers.clinic.dicom import as_json, read_object
+
+    try:
+        data = Path(request.pop("path")).read_bytes()
+        place, frames = read_object(data, Wanted(**request))
+    except Unreadable as error:
+        return {"fault": str(error)}, []
+    except OSError:
+        return {"fault": "the file cannot be opened"}, []
+    about = [{name: getattr(frame, name) for name in FRAME} for frame in frames]
+    for one in about:
+        one["measures"] = one["measures"].tolist()
+    arrays = [array for frame in frames for array in (frame.square, frame.preview) if array is not None]
+    return {"place": as_json(place), "frames": about}, arrays
+
+
+def _limit_memory() -> None:
+    with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the limit of time remains
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def main() -> None:
+    """Answer requests from standard input until it ends."""
+    # Decoders print to standard output, in C: it is turned away, and what was it kept for the answers.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        quiet()
+        _limit_memory()
+        for line in sys.stdin.buffer:
+            answer, arrays = _answer(json.loads(line))
+            answers.write(json.dumps(answer).encode() + b"\n")
+            for array in arrays:
+                answers.write(np.ascontiguousarray(array))
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
