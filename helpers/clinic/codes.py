@@ -12,7 +12,8 @@ from helpers.datasets import Diagnosis
 
 # Own codes have a scheme of their own: the study's, in DICOM by its short name, elsewhere by an identifier.
 SCHEME = "99SKINLESION"
-OWN_SYSTEM = f"urn:oid:2.25.{uuid.uuid5(uuid.NAMESPACE_DNS, 'skin-lesion-study.codes').int}"
+OWN_OID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_DNS, 'codes.skin-lesion-study').int}"
+OWN_SYSTEM = f"urn:oid:{OWN_OID}"
 SYSTEMS = {
     "SCT": "http://snomed.info/sct",
     "DCM": "http://dicom.nema.org/resources/ontology/DCM",

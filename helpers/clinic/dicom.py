@@ -3,6 +3,7 @@
 `worker` calls this in a process of its own, so that a decoder that crashes or hangs costs one file.
 """
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, generate_uid
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from helpers.clinic.pictures import Picture, Unreadable, Wanted, from_array
 from helpers.images import MOST_PIXELS
@@ -64,14 +65,11 @@ class Place:
     def without_identifiers(self, key: bytes) -> "Place":
         """The same place under other identifiers, which `key` makes: the same ones for one study, and no way back.
 
-        key: random bytes that are forgotten after the run.
+        key: up to 64 random bytes, forgotten after the run.
         """
-        renamed = {
-            name: generate_uid(prefix=None, entropy_srcs=[key.hex(), getattr(self, name)])
-            for name in ("sop_instance", "series", "study")
-        }
+        renamed = {name: _renamed(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
         kept = {name: getattr(self, name) for name in ("sop_class", "frames", "loss")}
-        return Place(**kept, **{name: str(uid) for name, uid in renamed.items()}, anonymous=True)
+        return Place(**kept, **renamed, anonymous=True)
 
 
 NAMED = {  # attributes of DICOM behind the texts of a place
@@ -157,7 +155,7 @@ def check_header(dataset: Dataset) -> None:
 def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
     """The frames as uint8 [rows, columns, 3], RGB, one decoded after the other; luminance and colour are converted."""
     photometric, stored = dataset.PhotometricInterpretation, int(dataset.BitsStored)
-    for frame in iter_pixels(dataset):
+    for frame in iter_pixels(dataset, allow_excess_frames=False):
         if frame.shape[:2] != (dataset.Rows, dataset.Columns):
             raise Unreadable("its pixels are not as many as its header says")
         if photometric == "PALETTE COLOR":
@@ -169,9 +167,16 @@ def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
             yield _grey(frame, dataset, photometric, stored)
 
 
+def _renamed(uid: str, key: bytes) -> str:
+    """Another UID, always the same for one UID and key, of the form that holds a random number (PS3.5 B.2)."""
+    digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
+    return f"2.25.{int.from_bytes(digest)}"
+
+
 def _loss(dataset: Dataset) -> float:
     """The ratio of lossy compression, 1 if it is not told, 0 for none."""
-    if str(dataset.get("LossyImageCompression", "")) != "01" and dataset.file_meta.TransferSyntaxUID not in WITH_LOSS:
+    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    if str(dataset.get("LossyImageCompression", "")) != "01" and syntax not in WITH_LOSS:
         return 0.0
     told = dataset.get("LossyImageCompressionRatio") or 1.0
     return float(told if isinstance(told, float | int | str) else np.prod([float(ratio) for ratio in told]))

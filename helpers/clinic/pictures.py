@@ -73,6 +73,8 @@ def decode(data: bytes, wanted: Wanted) -> Picture:
                 preview = np.asarray(centre_square(image, wanted.preview, "RGB"))
     except Unreadable:
         raise
+    except Image.DecompressionBombError as error:
+        raise Unreadable("too many pixels to be a photograph") from error
     except (UnidentifiedImageError, SyntaxError) as error:
         raise Unreadable("not a whole JPEG or PNG") from error
     except Exception as error:  # whatever a decoder does with such bytes concerns this one file
@@ -106,5 +108,5 @@ def picture(
 def _opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
     if image.width * image.height > MOST_PIXELS:
-        raise Unreadable(f"{image.width} x {image.height} px: too many to be a photograph")
+        raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
     return image

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from sklearn.covariance import ledoit_wolf
 
 from helpers.study import StudyError
 
@@ -77,6 +76,8 @@ def learn_profile(training: Sequence[np.ndarray], validation: Sequence[np.ndarra
     The covariance is shrunk (Ledoit and Wolf, J. Multivariate Anal. 2004). Raises StudyError for fewer training images
     than twice the MEASURES.
     """
+    from sklearn.covariance import ledoit_wolf  # whoever only measures need not wait for it
+
     if len(training) < 2 * len(MEASURES):
         raise StudyError(f"{len(training)} training images are too few to say what images of the study are like.")
     learnt, held = (np.array([measures(square) for square in part]) for part in (training, validation))

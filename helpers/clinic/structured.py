@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from highdicom import sr
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
@@ -65,6 +66,7 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
             instance_number=filed.number,
             is_complete=True,
             content_qualification="RESEARCH",
+            coding_schemes=[CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER, uid=codes.OWN_OID)],
             **_equipment(deployment),
         )
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,0 +1,236 @@
+"""Photographs in DICOM: every way of writing pixels gives the same colours, and what is no photograph is refused."""
+
+import io
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from clinical import SECRETS, SIDE, secret_object
+from conftest import picture
+from PIL import Image
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from helpers.clinic.dicom import DERMOSCOPIC, MOST_FRAMES, READ, Place, place_of, read_object
+from helpers.clinic.example import as_bytes, dermoscopic_object
+from helpers.clinic.pictures import Unreadable, Wanted, from_array
+
+PIXELS = np.asarray(picture(5, 48))
+WANTED = Wanted(SIDE)
+EXPECTED = from_array(PIXELS, WANTED).square.astype(int)
+
+
+def squares(image) -> np.ndarray:
+    """The frames of an object as the model sees them."""
+    return np.stack([frame.square for frame in read_object(as_bytes(image), WANTED)[1]]).astype(int)
+
+
+def ybr(pixels: np.ndarray) -> np.ndarray:
+    """RGB as YBR_FULL, by the equations of DICOM PS3.3 C.7.6.3.1.2."""
+    red, green, blue = np.moveaxis(pixels.astype(float), -1, 0)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    blueness = -0.1687 * red - 0.3313 * green + 0.5 * blue + 128
+    redness = 0.5 * red - 0.4187 * green - 0.0813 * blue + 128
+    return np.clip(np.rint(np.stack([luminance, blueness, redness], axis=-1)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_every_kind_of_photograph_is_read(kind):
+    image = dermoscopic_object(PIXELS, SOPClassUID=kind, Modality="DMS" if kind == DERMOSCOPIC else "XC")
+    assert (squares(image)[0] == EXPECTED).all()
+
+
+def test_a_secondary_capture_needs_no_modality():
+    image = dermoscopic_object(PIXELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
+    del image.Modality
+    assert (squares(image)[0] == EXPECTED).all()
+
+
+def test_jpeg():
+    assert np.abs(squares(dermoscopic_object(PIXELS, jpeg=True))[0] - EXPECTED).mean() < 4
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless, JPEGLSLossless])
+def test_lossless_compression_changes_nothing(syntax):
+    image = dermoscopic_object(PIXELS)
+    image.compress(syntax, generate_instance_uid=False)
+    assert (squares(image)[0] == EXPECTED).all()
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_other_orders_of_bytes(syntax):
+    image = dermoscopic_object(PIXELS)
+    image.file_meta.TransferSyntaxUID = syntax
+    little = syntax.is_little_endian
+    with io.BytesIO() as file:
+        image.save_as(file, implicit_vr=syntax.is_implicit_VR, little_endian=little, enforce_file_format=True)
+        (frame,) = read_object(file.getvalue(), WANTED)[1]
+    assert (frame.square == EXPECTED).all()
+
+
+def test_luminance_and_colour():
+    image = dermoscopic_object(PIXELS, PhotometricInterpretation="YBR_FULL", PixelData=ybr(PIXELS).tobytes())
+    assert np.abs(squares(image)[0] - EXPECTED).max() <= 2
+
+
+def test_planes_one_after_the_other():
+    planes = np.moveaxis(PIXELS, -1, 0).tobytes()
+    assert (squares(dermoscopic_object(PIXELS, PlanarConfiguration=1, PixelData=planes))[0] == EXPECTED).all()
+
+
+@pytest.mark.parametrize(("photometric", "sign"), [("MONOCHROME2", 1), ("MONOCHROME1", -1)])
+def test_grey(photometric, sign):
+    grey = PIXELS[..., 0]
+    about = {"SamplesPerPixel": 1, "PhotometricInterpretation": photometric}
+    image = dermoscopic_object(PIXELS, PixelData=(grey if sign > 0 else 255 - grey).tobytes(), **about)
+    del image.PlanarConfiguration
+    expected = from_array(np.repeat(grey[..., None], 3, axis=2), WANTED).square
+    assert (squares(image)[0] == expected).all()
+
+
+def test_twelve_bits_of_grey_are_spread_over_eight():
+    grey = np.linspace(0, 4095, 48 * 48).astype(np.uint16).reshape(48, 48)
+    about = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16}
+    image = dermoscopic_object(PIXELS, PixelData=grey.tobytes(), BitsStored=12, HighBit=11, **about)
+    found = squares(image)[0]
+    assert found.max() >= 250 and found.min() <= 5 and np.abs(found.mean() - 127.5) < 2
+
+
+def test_sixteen_bits_of_colour_are_spread_over_eight():
+    deep = PIXELS.astype(np.uint16) * 257
+    image = dermoscopic_object(PIXELS, PixelData=deep.tobytes(), BitsAllocated=16, BitsStored=16, HighBit=15)
+    assert (squares(image)[0] == EXPECTED).all()
+
+
+def test_a_palette():
+    coded = Image.fromarray(PIXELS).quantize(64)
+    table = np.array(coded.getpalette(), np.uint8)[: 64 * 3].reshape(64, 3)
+    about = {"SamplesPerPixel": 1, "PhotometricInterpretation": "PALETTE COLOR"}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        about[f"{name}PaletteColorLookupTableDescriptor"] = [64, 0, 16]
+        about[f"{name}PaletteColorLookupTableData"] = (table[:, channel].astype(np.uint16) * 257).tobytes()
+    image = dermoscopic_object(PIXELS, PixelData=np.asarray(coded).tobytes(), **about)
+    del image.PlanarConfiguration
+    expected = from_array(np.asarray(coded.convert("RGB")), WANTED).square
+    assert (squares(image)[0] == expected).all()
+
+
+def test_frames_are_read_one_by_one():
+    second = np.asarray(picture(6, 48))
+    data = PIXELS.tobytes() + second.tobytes()
+    place, frames = read_object(as_bytes(dermoscopic_object(PIXELS, NumberOfFrames=2, PixelData=data)), WANTED)
+    assert place.frames == 2 and [frame.frame for frame in frames] == [1, 2]
+    assert (frames[1].square == from_array(second, WANTED).square).all()
+
+
+SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_rle_2frame", "SC_rgb_gdcm_KY", "GDCMJ2K_TextGBR"]
+SHIPPED += ["SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_dcmtk_+eb+cr", "SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_app14_dcmd"]
+SHIPPED += ["SC_rgb_small_odd_big_endian", "SC_rgb_rle_16bit"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_objects_of_other_makers(name):
+    """Those that come with pydicom, among them JPEG lossless and JPEG 2000 with their own spaces of colour."""
+    path = get_testdata_file(f"{name}.dcm", download=False)
+    dataset = dcmread(path)
+    with open(path, "rb") as file:  # noqa: PTH123, pydicom gives a text
+        _, frames = read_object(file.read(), WANTED)
+    first = pixel_array(dataset)[0] if len(frames) > 1 else pixel_array(dataset)
+    if first.dtype == np.uint16:
+        first = np.rint(first / 257)
+    assert np.abs(frames[0].square - from_array(first.astype(np.uint8), WANTED).square.astype(int)).max() <= 1
+
+
+def test_pixels_beyond_the_frames_of_the_header_are_left_alone():
+    assert len(squares(dermoscopic_object(PIXELS, PixelData=PIXELS.tobytes() * 3))) == 1
+
+
+def test_only_identifiers_of_the_study_are_kept():
+    place = place_of(secret_object(PIXELS))
+    values = [str(value) for value in asdict(place).values()]
+    assert {"Muster^Erika", "P-17", "19640812", "F"} <= set(values)
+    assert not any(secret in value for secret in SECRETS[4:] for value in values)
+
+
+def test_without_identifiers_a_study_is_still_one_study():
+    first, second = (place_of(secret_object(PIXELS, StudyInstanceUID="1.2.3")) for _ in range(2))
+    one, two = (place.without_identifiers(b"key") for place in (first, second))
+    assert one.study == two.study != "1.2.3" and one.sop_instance != two.sop_instance
+    assert one.study != first.without_identifiers(b"another key").study
+    assert one.anonymous and not any(getattr(one, name) for name in ("patient_id", "patient_name", "study_date"))
+
+
+def test_compression_with_loss_is_remembered():
+    assert place_of(dermoscopic_object(PIXELS)).loss == 0
+    image = dermoscopic_object(PIXELS, jpeg=True)
+    assert place_of(image).loss == pytest.approx(float(image.LossyImageCompressionRatio))
+    del image.LossyImageCompression, image.LossyImageCompressionRatio
+    assert place_of(image).loss == 1
+    image.LossyImageCompressionRatio = [2, 5]
+    assert place_of(image).loss == 10
+
+
+def test_text_in_the_pixels_is_told():
+    _, (frame,) = read_object(as_bytes(dermoscopic_object(PIXELS, BurnedInAnnotation="YES")), WANTED)
+    assert frame.marked
+
+
+REFUSED = {
+    "a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "no photograph"),
+    "a capture of a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "CT"}, "modality"),
+    "no study": ({"StudyInstanceUID": ""}, "UIDs"),
+    "a study called ..": ({"StudyInstanceUID": "../../etc"}, "UIDs"),
+    "a long UID": ({"SeriesInstanceUID": "1." + "2" * 70}, "UIDs"),
+    "no rows": ({"Rows": 0}, "0 px"),
+    "a bomb": ({"Rows": 65535, "Columns": 65535}, "not the size of a photograph"),
+    "too many frames": ({"NumberOfFrames": MOST_FRAMES + 1}, "frames"),
+    "more frames than pixels": ({"NumberOfFrames": 3}, "not what its header says"),
+    "no frames": ({"NumberOfFrames": -1}, "frames"),
+    "more rows than pixels": ({"Rows": 49}, "not what its header says"),
+    "grey that is coloured": ({"PhotometricInterpretation": "MONOCHROME2"}, "samples"),
+    "colour that is grey": ({"SamplesPerPixel": 1}, "samples"),
+    "an unknown space of colour": ({"PhotometricInterpretation": "CMYK"}, "photometric"),
+    "floating point": ({"BitsAllocated": 32}, "samples"),
+    "a palette without colours": ({"SamplesPerPixel": 1, "PhotometricInterpretation": "PALETTE COLOR"}, "header says"),
+}
+
+
+@pytest.mark.parametrize(("attributes", "fault"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_photograph_is_refused(attributes, fault):
+    with pytest.raises(Unreadable, match=fault) as refused:
+        read_object(as_bytes(secret_object(PIXELS, **attributes)), WANTED)
+    assert not any(secret in str(refused.value) for secret in SECRETS)
+
+
+def test_pixels_under_another_transfer_syntax_are_refused():
+    image = dermoscopic_object(PIXELS, jpeg=True)
+    image.file_meta.TransferSyntaxUID = RLELossless
+    with pytest.raises(Unreadable, match="decoded"):
+        squares(image)
+
+
+def test_a_jpeg_of_another_size_than_its_header_says_is_refused():
+    image = dermoscopic_object(PIXELS, jpeg=True)
+    image.PixelData = dermoscopic_object(np.zeros((16, 16, 3), np.uint8), jpeg=True).PixelData
+    with pytest.raises(Unreadable):
+        squares(image)
+
+
+def test_an_object_without_pixels_is_refused():
+    image = dermoscopic_object(PIXELS)
+    del image.PixelData
+    with pytest.raises(Unreadable, match="no pixels"):
+        squares(image)
+
+
+@pytest.mark.parametrize("length", [0, 100, 131, 200, 500, 900, 2000])
+def test_a_truncated_object_is_refused(length):
+    with pytest.raises(Unreadable):
+        read_object(as_bytes(secret_object(PIXELS))[:length], WANTED)
+
+
+def test_a_place_is_made_of_plain_values():
+    place = place_of(dermoscopic_object(PIXELS))
+    assert Place(**asdict(place)) == place

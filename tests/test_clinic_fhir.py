@@ -1,0 +1,84 @@
+"""Results in FHIR: valid R4, with every reference resolved, and silent where the model is."""
+
+import json
+
+import pytest
+from clinical import CODES, PLACE, SECRETS, an_answer, deployment
+
+from helpers.clinic import fhir
+from helpers.clinic.fhir import bundle, references
+from helpers.study import StudyError
+
+
+def by_type(content: dict) -> dict[str, list[dict]]:
+    found = {}
+    for entry in content["entry"]:
+        found.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
+    return found
+
+
+@pytest.mark.parametrize("place", [None, PLACE, PLACE.without_identifiers(b"key")], ids=["file", "DICOM", "anonymous"])
+@pytest.mark.parametrize("silent", [False, True])
+def test_every_reference_resolves_and_every_resource_is_valid(place, silent):
+    from fhir.resources.R4B.bundle import Bundle
+
+    content = bundle("0123", 1, an_answer(silent, warnings=("blurred",)), deployment(), place)
+    read = Bundle.model_validate_json(json.dumps(content))
+    names = [entry.fullUrl for entry in read.entry]
+    assert len(set(names)) == len(names) and all(name.startswith("urn:uuid:") for name in names)
+    pointed = list(references(content))
+    assert set(pointed) <= set(names) and len(pointed) > len(CODES)
+    assert {type(entry.resource).__name__ for entry in read.entry} >= {"DiagnosticReport", "RiskAssessment", "Device"}
+
+
+def test_it_says_what_the_model_says():
+    found = by_type(bundle("0123", 2, an_answer(), deployment(), PLACE))
+    (report,), (risk,), (device,) = found["DiagnosticReport"], found["RiskAssessment"], found["Device"]
+    assert report["status"] == risk["status"] == "preliminary"
+    assert report["identifier"][0]["value"] == "0123-2" and "Not a medical device" in report["conclusion"]
+    assert report["conclusionCode"][0]["coding"][0]["code"] == "93655004"
+    assert len(found["Observation"]) == len(report["result"]) == len(CODES)
+    melanoma = found["Observation"][CODES.index("mel")]
+    assert melanoma["status"] == "preliminary" and melanoma["valueQuantity"]["value"] == 40.0
+    assert melanoma["component"][0]["valueCodeableConcept"]["coding"][0]["system"] == "http://snomed.info/sct"
+    (prediction,) = risk["prediction"]
+    assert prediction["probabilityDecimal"] == 60.0 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
+    assert device["property"][0]["valueCode"][0]["text"] == "ab" * 32
+
+
+def test_the_name_of_the_device_is_its_checksum():
+    """RFC 6920: the digest in base64url; that of 32 bytes 0xab is `q6ur` again and again."""
+    (device,) = by_type(bundle("0", 1, an_answer(), deployment()))["Device"]
+    assert device["identifier"][0]["value"] == f"ni:///sha-256;{'q6ur' * 10}q6s"
+
+
+def test_where_the_model_is_silent_no_number_is_told():
+    found = by_type(bundle("0", 1, an_answer(silent=True), deployment()))
+    assert all("valueQuantity" not in one and "dataAbsentReason" in one for one in found["Observation"])
+    (prediction,) = found["RiskAssessment"][0]["prediction"]
+    assert set(prediction) == {"outcome"} and "conclusionCode" not in found["DiagnosticReport"][0]
+
+
+def test_of_the_patient_only_the_number_of_the_study_is_told():
+    content = bundle("0", 1, an_answer(), deployment(), PLACE)
+    found = by_type(content)
+    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [{"value": "P-17"}]}]
+    assert found["ImagingStudy"][0]["identifier"][0]["value"] == "urn:oid:1.2"
+    assert [secret for secret in SECRETS if secret in json.dumps(content)] == ["P-17"]
+
+
+def test_without_identifiers_there_is_none():
+    content = bundle("0", 1, an_answer(), deployment(), PLACE.without_identifiers(b"key"))
+    found = by_type(content)
+    assert found["Patient"] == [{"resourceType": "Patient"}] and "ImagingStudy" not in found
+    assert not any(secret in json.dumps(content) for secret in (*SECRETS, PLACE.sop_instance))
+
+
+def test_an_invalid_bundle_is_not_given_out(monkeypatch):
+    monkeypatch.setattr(fhir, "_device", lambda _: {"resourceType": "Device", "status": ["no", "status"]})
+    with pytest.raises(StudyError, match="not valid FHIR"):
+        bundle("0", 1, an_answer(), deployment())
+    monkeypatch.setattr(fhir, "_to", lambda _: {"reference": "Patient/1"})
+    monkeypatch.setattr(fhir, "_device", lambda _: {"resourceType": "Device"})
+    with pytest.raises(StudyError, match="refers to what is not in it"):
+        bundle("0", 1, an_answer(), deployment())

@@ -1,0 +1,149 @@
+"""Files as they arrive: found, called by their content, read ahead; what cannot be read is one file's fault."""
+
+import hashlib
+import os
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+from clinical import SIDE, dicom_file, image_file, jpeg
+
+from helpers.clinic import intake
+from helpers.clinic.intake import Found, Reader, find_files, read_ahead
+from helpers.clinic.pictures import Unreadable, Wanted
+from helpers.clinic.worker import Decoder
+from helpers.study import StudyError
+
+WANTED = Wanted(SIDE)
+
+
+def test_files_are_found_however_deep_and_sorted(tmp_path):
+    for name in ("b.jpg", "a/z.png", "a/deeper/c", ".hidden/d.jpg", ".e.jpg", "DICOMDIR"):
+        image_file(tmp_path / name, format="JPEG")
+    found = find_files([tmp_path])
+    assert [str(one.path.relative_to(tmp_path)) for one in found] == ["b.jpg", "a/z.png", "a/deeper/c"]
+    assert [one.number for one in found] == [1, 2, 3] and not any(one.fault for one in found)
+
+
+def test_a_file_may_be_named_by_any_path(tmp_path):
+    image_file(tmp_path / "a" / "b.jpg")
+    (found,) = find_files([tmp_path / "a" / ".." / "a" / "b.jpg"])
+    assert not found.fault
+
+
+def test_links_out_of_a_folder_are_not_followed(tmp_path):
+    inside, outside = image_file(tmp_path / "in" / "a.jpg"), image_file(tmp_path / "out" / "b.jpg")
+    (tmp_path / "in" / "c.jpg").symlink_to(outside)
+    (tmp_path / "in" / "d.jpg").symlink_to("../out/b.jpg")
+    (tmp_path / "in" / "e.jpg").symlink_to(inside)
+    (tmp_path / "in" / "f.jpg").symlink_to("f.jpg")
+    (tmp_path / "in" / "g").symlink_to(tmp_path / "out")
+    faults = {one.path.name: one.fault for one in find_files([tmp_path / "in"])}
+    assert faults["a.jpg"] == faults["e.jpg"] == ""
+    assert all("out of the folder" in faults[name] for name in ("c.jpg", "d.jpg"))
+    assert "cannot be opened" in faults["f.jpg"] and "g" not in faults
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert [one.fault for one in find_files([tmp_path])] == ["not a file"]
+
+
+def test_nothing_to_predict(tmp_path):
+    with pytest.raises(StudyError, match="no file to predict"):
+        find_files([tmp_path])
+    with pytest.raises(StudyError, match="no such file"):
+        find_files([tmp_path / "absent.jpg"])
+
+
+def test_a_file_is_called_by_its_content(tmp_path):
+    image_file(tmp_path / "Erika Muster.jpg")
+    (found,) = find_files([tmp_path])
+    with Reader(WANTED) as reader:
+        arrival = reader(found)
+    assert arrival.image == hashlib.sha256(found.path.read_bytes()).hexdigest()[:16]
+    assert arrival.pictures[0].square.shape == (SIDE, SIDE, 3) and arrival.place is None and not arrival.fault
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "fault"),
+    [
+        ("empty.jpg", b"", "empty"),
+        ("notes.txt", b"Erika Muster", "neither JPEG, PNG nor DICOM"),
+        ("half.jpg", jpeg()[:400], "cut off|not a whole"),
+        ("photo.dcm", b"\0" * 128 + b"DICM" + b"\0" * 99, "no photograph"),
+    ],
+)
+def test_the_fault_of_a_file_is_told_without_its_name_or_content(tmp_path, name, data, fault):
+    (tmp_path / name).write_bytes(data)
+    with Reader(WANTED) as reader:
+        arrival = reader(find_files([tmp_path])[0])
+    assert not arrival.pictures and re.search(fault, arrival.fault)
+    assert "Erika" not in arrival.fault and name not in arrival.fault
+
+
+def test_a_file_that_is_gone_or_too_large(tmp_path, monkeypatch):
+    found = Found(1, image_file(tmp_path / "a.jpg"))
+    monkeypatch.setattr(intake, "LARGEST", 100)
+    with Reader(WANTED) as reader:
+        assert "MiB" in find_files([tmp_path])[0].fault and "MiB" in reader(found).fault
+        found.path.unlink()
+        assert reader(found).fault == "the file cannot be opened"
+
+
+def test_dicom_is_read_by_a_process_of_its_own(tmp_path):
+    found = Found(1, dicom_file(tmp_path / "a.dcm"))
+    with Reader(Wanted(SIDE, preview=64)) as reader:
+        arrival, again = reader(found), reader(found)
+        process = reader._own.decoder._process
+        assert process.poll() is None
+    assert process.poll() is not None
+    assert arrival.place["patient_id"] == "P-17"
+    (picture,) = arrival.pictures
+    assert picture.preview.shape == (64, 64, 3) and (picture.square == again.pictures[0].square).all()
+    assert isinstance(picture.measures, np.ndarray) and (picture.width, picture.height) == (48, 48)
+
+
+def test_a_decoder_that_crashes_costs_one_file(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm")
+    with Decoder() as decoder:
+        decoder.read(path, WANTED)
+        decoder._process.kill()
+        decoder._process.wait()
+        with pytest.raises(Unreadable, match="crashed"):
+            decoder.read(path, WANTED)
+        assert len(decoder.read(path, WANTED)[1]) == 1
+
+
+def test_a_decoder_that_hangs_costs_one_file(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm")
+    with Decoder(longest=0.01) as decoder, pytest.raises(Unreadable, match="not decoded within 0.01 s"):
+        decoder.read(path, WANTED)
+
+
+def test_reading_ahead_keeps_the_order_and_its_bound():
+    running, most, lock = set(), [0], threading.Lock()
+
+    def read(number: int) -> int:
+        with lock:
+            running.add(number)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.001 * (number % 3))
+        return number
+
+    numbers = []
+    for number in read_ahead(range(60), read, ahead=5, threads=4):
+        with lock:
+            running.discard(number)
+        numbers.append(number)
+    assert numbers == list(range(60)) and most[0] <= 5
+
+
+def test_reading_ahead_stops_when_nobody_reads_on():
+    started = []
+    ahead = read_ahead(range(1000), started.append, ahead=3, threads=1)
+    next(ahead)
+    ahead.close()
+    assert len(started) <= 4

@@ -1,0 +1,92 @@
+"""JPEG and PNG from anywhere: read as the study reads them, or refused in words that quote nothing."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from clinical import jpeg
+from conftest import picture
+from PIL import Image
+
+from helpers.clinic.pictures import MOST_SCANS, Unreadable, Wanted, decode, from_array
+from helpers.images import read_square, shades_of_gray
+
+
+def png(image: Image.Image, **options) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, "PNG", **options)
+        return file.getvalue()
+
+
+def huge_png(side: int) -> bytes:
+    """A PNG of a few bytes that claims side x side pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(48, 48), (90, 60), (300, 200)])
+def test_pixels_are_those_that_the_study_trained_on(tmp_path, size):
+    path = tmp_path / "a.jpg"
+    picture(1, 48).resize(size).save(path, quality=95)
+    for preview in (0, 100):
+        read = decode(path.read_bytes(), Wanted(32, preview=preview))
+        assert (read.square == read_square(path, 32)).all()
+        assert (read.width, read.height) == size
+    assert read.preview.shape == (100, 100, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_every_mode_becomes_rgb(mode):
+    image = Image.new("RGB", (40, 40), (255, 255, 255)).convert(mode)
+    with io.BytesIO() as file:
+        image.save(file, "JPEG" if mode == "CMYK" else "PNG")
+        square = decode(file.getvalue(), Wanted(16)).square
+    assert square.shape == (16, 16, 3) and square.min() > 250
+
+
+def test_colours_are_as_the_model_was_trained():
+    plain, constant = (decode(jpeg(3), Wanted(32, name)) for name in ("none", "shades_of_gray"))
+    assert (constant.square == shades_of_gray(plain.square)).all()
+    assert not np.allclose(constant.measures, plain.measures)
+
+
+def test_decoded_pixels_are_read_alike():
+    pixels = np.asarray(picture(2, 90))
+    read = from_array(pixels, Wanted(32, preview=40), frame=3, marked=True)
+    assert (read.square == decode(png(Image.fromarray(pixels)), Wanted(32)).square).all()
+    assert (read.frame, read.marked, read.preview.shape) == (3, True, (40, 40, 3))
+
+
+BROKEN = {
+    "two bytes": (b"\xff\xd8\xff", "not a whole"),
+    "half a header": (jpeg()[:300], "not a whole|cut off"),
+    "half a JPEG": (jpeg(side=300)[:3000], "cut off"),
+    "half a PNG": (png(picture(0))[:200], "cut off"),
+    "a bomb": (huge_png(60_000), "too many pixels"),
+    "a smaller bomb": (huge_png(9_000), "9000 x 9000 px: too many pixels"),
+    "a lying header": (huge_png(8_000), "cut off"),
+    "many passes": (jpeg() + b"\xff\xda" * (MOST_SCANS + 1), "passes"),
+    "a GIF": (b"GIF89a" + b"\0" * 99, "not a whole"),
+    "nothing": (b"", "not a whole"),
+}
+
+
+@pytest.mark.parametrize(("data", "fault"), BROKEN.values(), ids=BROKEN)
+def test_what_is_no_image_is_refused(data, fault):
+    with pytest.raises(Unreadable, match=fault):
+        decode(data, Wanted(32, preview=64))
+
+
+def test_an_image_hidden_behind_another_form_is_refused():
+    with io.BytesIO() as file:
+        picture(0).save(file, "TIFF")
+        with pytest.raises(Unreadable):
+            decode(file.getvalue(), Wanted(16))

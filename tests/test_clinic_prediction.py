@@ -1,0 +1,155 @@
+"""From files to tables, with a made-up model: what it says, when it is silent, and what a bad file costs."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from clinical import CODES, bright, by_brightness, deployment, image_file
+from conftest import picture
+from scipy.special import softmax
+
+from helpers.clinic import prediction
+from helpers.clinic.intake import Found, Reader, find_files
+from helpers.clinic.pictures import from_array
+from helpers.clinic.prediction import answer, faults, predict_files, rows, write_tables
+from helpers.study import StudyError
+
+DEPLOYED = deployment()
+MEL, NV = CODES.index("mel"), CODES.index("nv")
+
+
+def predicted(folder, model=by_brightness, deployed=DEPLOYED):
+    with Reader(deployed.wanted()) as reader:
+        return list(predict_files(find_files([folder]), reader, deployed, model))
+
+
+def asked(*logits):
+    shown = from_array(np.asarray(picture(61, 48)), DEPLOYED.wanted())
+    return answer(DEPLOYED, np.array(logits, float), [shown] * len(logits))
+
+
+def test_probabilities_are_softmax_and_calibrated_by_the_temperature():
+    logits = np.arange(7.0)
+    (own,) = asked(logits)
+    assert np.allclose(own.probabilities, softmax(logits))
+    assert np.allclose(own.calibrated, softmax(logits / 2))
+    assert own.malignancy == pytest.approx(softmax(logits)[[0, 1, MEL]].sum())
+    assert own.energy == pytest.approx(np.log(np.exp(logits).sum()))
+
+
+def test_malignancy_counts_at_the_operating_point_and_above():
+    share = {0.3: True, 0.31: True, 0.29: False}
+    for malignant, suspicious in share.items():
+        row = np.where(np.array(CODES) == "nv", 1 - malignant, malignant / 3 * np.isin(CODES, ["mel", "bcc", "akiec"]))
+        (own,) = asked(np.log(np.maximum(row, 1e-9)) + 10)
+        assert own.malignancy == pytest.approx(malignant, abs=1e-6)
+        if malignant != 0.3:  # where rounding decides
+            assert own.suspicious is suspicious
+
+
+def test_below_its_energy_the_model_is_silent():
+    """Seven equal logits of x have an energy of x + ln 7."""
+    edge = DEPLOYED.silence - np.log(7)
+    low, high = asked(np.full(7, edge - 1e-9), np.full(7, edge + 1e-9))
+    assert (low.silent, high.silent) == (True, False)
+    assert low.suspicious is None and high.suspicious is True
+
+
+def test_a_model_whose_answers_are_no_numbers():
+    with pytest.raises(StudyError, match="no finite numbers"):
+        asked(np.full(7, np.nan))
+
+
+def test_dark_and_bright(tmp_path):
+    for name, level in (("a", 20), ("b", 235), ("c", 128)):
+        bright(level).save(tmp_path / f"{name}.png")
+    table = [row for outcome in predicted(tmp_path) for row in rows(outcome, DEPLOYED)]
+    assert [row["answer"] for row in table] == ["mel", "nv", ""]
+    assert [row["suspicious"] for row in table] == [True, False, None]
+    assert [row["silent"] for row in table] == [False, False, True]
+    assert all("unlike a dermatoscopic image" in row["warnings"] for row in table)
+    sums = [sum(row[f"p_{code}"] for code in CODES) for row in table]
+    assert np.allclose(sums, 1, atol=1e-5)
+
+
+def test_one_bad_file_among_many(tmp_path):
+    for number in range(9):
+        image_file(tmp_path / f"{number}.jpg", number)
+    (tmp_path / "4.jpg").write_bytes((tmp_path / "4.jpg").read_bytes()[:500])
+    outcomes = predicted(tmp_path)
+    assert [len(outcome.answers) for outcome in outcomes] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+    (fault,) = faults(outcomes)
+    assert fault["file"] == 5 and "cut off" in fault["fault"] and "4.jpg" not in str(fault)
+
+
+def test_answers_do_not_depend_on_the_batch(tmp_path, monkeypatch):
+    for number in range(11):
+        image_file(tmp_path / f"{number:02}.png", number)
+    whole = [rows(outcome, DEPLOYED) for outcome in predicted(tmp_path)]
+    monkeypatch.setattr(prediction, "BATCH", 3)
+    assert [rows(outcome, DEPLOYED) for outcome in predicted(tmp_path)] == whole
+
+
+def test_ten_thousand_files(tmp_path):
+    """Of four contents, under as many names; the network is asked for no more than a batch at a time."""
+    originals = [image_file(tmp_path / f"{seed}.png", seed, 24) for seed in range(3)]
+    originals.append(tmp_path / "3.png")
+    originals[3].write_bytes(b"broken")
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(10_000):
+        os.link(originals[number % 4], folder / f"{number:05}.png")
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        return by_brightness(images)
+
+    with Reader(DEPLOYED.wanted()) as reader:
+        outcomes = predict_files(find_files([folder]), reader, DEPLOYED, model)
+        answered = failed = 0
+        for outcome in outcomes:
+            answered += len(outcome.answers)
+            failed += bool(outcome.arrival.fault)
+    assert (answered, failed) == (7_500, 2_500)
+    assert max(sizes) <= prediction.BATCH and len(sizes) < 110
+
+
+def test_tables(tmp_path):
+    image_file(tmp_path / "in" / "Erika.png")
+    (tmp_path / "in" / "Muster.png").write_bytes(b"")
+    outcomes = predicted(tmp_path / "in")
+    table = [row for outcome in outcomes for row in rows(outcome, DEPLOYED)]
+    write_tables(tmp_path / "out", DEPLOYED, table, faults(outcomes))
+    frame = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(frame) == len(content["predictions"]) == 1 and content["failed"][0]["fault"] == "the file is empty"
+    assert frame["sha256"][0] == content["model"]["model_sha256"] == "ab" * 32
+    assert content["silence"]["trade"] == DEPLOYED.trade and "Not a medical device" in content["disclaimer"]
+    assert list(pd.read_csv(tmp_path / "out" / "failed.csv")["file"]) == [2]
+    written = "".join(path.read_text() for path in (tmp_path / "out").iterdir())
+    assert "Erika" not in written and "Muster" not in written
+
+
+def test_names_stand_in_tables_only_when_asked_for(tmp_path):
+    for name in ("=cmd().png", "b.png"):
+        image_file(tmp_path / name, format="PNG")
+    (tmp_path / "c.png").write_bytes(b"")
+    outcomes = predicted(tmp_path)
+    assert [rows(one, DEPLOYED, named=True)[0]["name"] for one in outcomes[:2]] == ["'=cmd().png", "b.png"]
+    assert faults(outcomes, named=True)[0]["name"] == "c.png"
+
+
+def test_nothing_but_faults(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    outcomes = predicted(tmp_path)
+    write_tables(tmp_path / "out", DEPLOYED, [], faults(outcomes))
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == []
+
+
+def test_a_fault_that_was_found_before_reading(tmp_path):
+    with Reader(DEPLOYED.wanted()) as reader:
+        (outcome,) = predict_files([Found(1, tmp_path, "not a file")], reader, DEPLOYED, by_brightness)
+    assert outcome.answers == () and outcome.arrival.fault == "not a file"

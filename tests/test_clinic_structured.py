@@ -1,0 +1,188 @@
+"""Results in DICOM: valid, in the study of the image, and with nothing of the patient that filing does not need."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from clinical import CODES, PLACE, SECRETS, an_answer, deployment, secret_object
+from conftest import picture
+from pydicom import dcmread
+
+from helpers.clinic.codes import SNOMED, SYSTEMS, concept
+from helpers.clinic.dicom import place_of
+from helpers.clinic.example import as_bytes, dermoscopic_object
+from helpers.clinic.structured import Filed, map_image, report
+from helpers.datasets import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
+from helpers.study import StudyError
+
+PIXELS = np.asarray(picture(5, 48))
+FILED = Filed("1.2.99", 3)
+needs_dciodvfy = pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="dciodvfy is not installed (Debian: dicom3tools)"
+)
+
+
+def errors(image, folder) -> list[str]:
+    """What dciodvfy holds against an object; its own scheme of codes is unknown to it, which is but a warning."""
+    (folder / "object.dcm").write_bytes(as_bytes(image))
+    done = subprocess.run(["dciodvfy", folder / "object.dcm"], capture_output=True, text=True, timeout=60)
+    assert done.stdout or done.stderr
+    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+
+
+def groups(document) -> list:
+    """The measurement groups of a report."""
+    (measurements,) = (
+        item for item in document.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    return list(measurements.ContentSequence)
+
+
+def said(group) -> dict[str, list]:
+    """What a group says, by the meaning of each item's name."""
+    found = {}
+    for item in group.ContentSequence:
+        value = next((getattr(item, name) for name in ("TextValue", "ConceptCodeSequence") if name in item), None)
+        if "MeasuredValueSequence" in item:
+            value = float(item.MeasuredValueSequence[0].NumericValue)
+        name = item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else item.ValueType
+        found.setdefault(name, []).append(value if value is not None else item)
+    return found
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_the_example_is_valid(tmp_path, jpeg):
+    assert errors(dermoscopic_object(PIXELS, jpeg), tmp_path) == []
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("kind", ["one", "silent", "frames", "anonymous", "capture", "empty"])
+def test_a_report_is_valid(tmp_path, kind):
+    place = place_of(secret_object(PIXELS))
+    answers = [an_answer(silent=kind == "silent")]
+    if kind == "frames":
+        several = {"frames": 2, "sop_class": "1.2.840.10008.5.1.4.1.1.7.4"}
+        place, answers = type(place)(**vars(place) | several), answers * 2
+    if kind == "anonymous":
+        place = place.without_identifiers(b"key")
+    if kind == "capture":
+        place = type(place)(**vars(place) | {"sop_class": "1.2.840.10008.5.1.4.1.1.7"})
+    if kind == "empty":
+        place = type(place)(**vars(place) | dict.fromkeys(("patient_id", "patient_name", "birth_date", "sex"), ""))
+    assert errors(report(place, answers, deployment(), FILED), tmp_path) == []
+    assert errors(map_image(place, PIXELS, deployment(), FILED), tmp_path) == []
+
+
+@needs_dciodvfy
+def test_the_map_of_a_lossy_image_is_valid(tmp_path):
+    place = place_of(dermoscopic_object(PIXELS, jpeg=True))
+    image = map_image(place, np.zeros((33, 33, 3), np.uint8), deployment(), FILED)
+    assert image.LossyImageCompression == "01" and errors(image, tmp_path) == []
+
+
+def test_a_report_says_what_the_model_says():
+    document = report(PLACE, [an_answer()], deployment(), FILED)
+    malignancy, *classes = map(said, groups(document))
+    assert malignancy["Probability of cancer"] == [60.0] and len(classes) == len(CODES)
+    assert malignancy["Malignancy at the operating point"][0][0].CodeValue == "reached"
+    melanoma = classes[CODES.index("mel")]
+    assert melanoma["Certainty of Finding"] == [40.0]
+    assert (melanoma["Finding"][0][0].CodeValue, melanoma["Finding"][0][0].CodingSchemeDesignator) == (
+        "93655004",
+        "SCT",
+    )
+    assert melanoma["Algorithm Name"] == ["MobileNet"] and melanoma["Algorithm Version"] == ["0123456789ab"]
+    assert f"SHA-256 {'ab' * 32}" in melanoma["Algorithm Parameters"]
+    assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
+    assert document.ContentQualification == "RESEARCH"
+
+
+def test_a_report_names_its_image_frame_by_frame():
+    place = type(PLACE)(**vars(PLACE) | {"frames": 2})
+    document = report(place, [an_answer(), an_answer(silent=True)], deployment(), FILED)
+    named = [
+        item.ReferencedSOPSequence[0]
+        for group in groups(document)
+        for item in group.ContentSequence
+        if item.ValueType == "IMAGE"
+    ]
+    assert {one.ReferencedSOPInstanceUID for one in named} == {PLACE.sop_instance}
+    assert [one.ReferencedFrameNumber for one in named] == [1] * (1 + len(CODES)) + [2]
+
+
+def test_where_the_model_is_silent_no_number_is_told():
+    (group,) = map(said, groups(report(PLACE, [an_answer(silent=True)], deployment(), FILED)))
+    assert group["Whether the model answers"][0][0].CodeValue == "silent"
+    assert "Probability of cancer" not in group and "Certainty of Finding" not in group
+
+
+@pytest.mark.parametrize("make", ["report", "map"])
+def test_results_lie_in_the_study_and_hold_nothing_else_of_it(make):
+    source = secret_object(PIXELS)
+    place = place_of(source)
+    if make == "report":
+        made = report(place, [an_answer()], deployment(), FILED)
+    else:
+        made = map_image(place, PIXELS, deployment(), FILED)
+    assert (made.StudyInstanceUID, made.SeriesInstanceUID) == (source.StudyInstanceUID, "1.2.99")
+    assert made.SOPInstanceUID != source.SOPInstanceUID and made.InstanceNumber == 3
+    for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber"):
+        assert str(getattr(made, name)) == str(getattr(source, name))
+    written = as_bytes(made)
+    assert not any(secret.encode() in written for secret in SECRETS[4:])
+
+
+def test_without_identifiers_there_is_none():
+    source = secret_object(PIXELS)
+    place = place_of(source).without_identifiers(b"key")
+    made = report(place, [an_answer()], deployment(), FILED), map_image(place, PIXELS, deployment(), FILED)
+    uids = [source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID]
+    for one in made:
+        assert one.PatientIdentityRemoved == "YES"
+        assert not any(secret.encode() in as_bytes(one) for secret in (*SECRETS, *uids))
+    assert made[0].StudyInstanceUID == made[1].StudyInstanceUID
+
+
+def test_letters_of_all_alphabets(tmp_path):
+    place = type(PLACE)(**vars(PLACE) | {"patient_name": "Müller^Jürgen=山田^太郎"})
+    (tmp_path / "a.dcm").write_bytes(as_bytes(report(place, [an_answer()], deployment(), FILED)))
+    assert dcmread(tmp_path / "a.dcm").PatientName == "Müller^Jürgen=山田^太郎"
+
+
+def test_the_pixels_of_a_map():
+    image = map_image(PLACE, PIXELS, deployment(), FILED)
+    assert (image.pixel_array == PIXELS).all()
+    (source,) = image.SourceImageSequence
+    assert source.ReferencedSOPInstanceUID == PLACE.sop_instance and "ReferencedFrameNumber" not in source
+
+
+def test_a_place_that_cannot_be_written():
+    place = type(PLACE)(**vars(PLACE) | {"birth_date": "yesterday"})
+    with pytest.raises(StudyError, match="identifiers"):
+        as_bytes(report(place, [an_answer()], deployment(), FILED))
+
+
+def verhoeff(number: str) -> bool:
+    """Whether the last digit is the check digit of Verhoeff (1969), as that of every SNOMED CT identifier is."""
+    turn = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+    def combine(a: int, b: int) -> int:  # in the dihedral group of the pentagon
+        return (a + (b if a < 5 else -b)) % 5 + 5 * ((a < 5) != (b < 5))
+
+    check = 0
+    for place, digit in enumerate(reversed(number)):
+        value = int(digit)
+        for _ in range(place % 8):
+            value = turn[value]
+        check = combine(check, value)
+    return check == 0
+
+
+def test_codes_are_identifiers_and_each_class_has_one():
+    assert all(verhoeff(code) for code, _ in SNOMED.values()) and not verhoeff("93655005")
+    for classes in (HAM10000, ISIC2019, BENIGN_OR_MALIGNANT):
+        found = [concept(one) for one in classes]
+        assert len({one.value for one in found}) == len(classes)
+        assert all(one.scheme in SYSTEMS and len(one.value) <= 16 and len(one.meaning) <= 64 for one in found)
