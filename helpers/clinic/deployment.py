@@ -81,7 +81,9 @@ def read_deployment(path: Path) -> Deployment:
     try:
         content = json.loads(Path(path).read_text())
         content["classes"] = tuple(Diagnosis(**one) for one in content["classes"])
-        content["profile"] = Profile(**content["profile"])
+        profile = content["profile"]
+        known = {"mean": tuple(profile["mean"]), "whitening": tuple(map(tuple, profile["whitening"]))}
+        content["profile"] = Profile(**profile | known)
         deployment = Deployment(**content)
         deployment.told()
         deployment.wanted()

@@ -1,0 +1,105 @@
+"""Files spoilt at random: each gives pictures or a fault, soon, and the program lives on.
+
+Twenty seconds for each kind of file; CLINIC_FUZZ_SECONDS sets another time.
+"""
+
+import io
+import os
+import time
+from itertools import count
+
+import numpy as np
+import pytest
+from clinical import SECRETS, SIDE, secret_object
+from conftest import picture
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from helpers.clinic.example import as_bytes
+from helpers.clinic.pictures import Unreadable, Wanted, decode
+from helpers.clinic.worker import Decoder
+
+SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 20))
+SLOWEST = 10.0  # seconds for one file
+WANTED = Wanted(SIDE, preview=64)
+PIXELS = np.asarray(picture(5, 40))
+
+
+def encoded(form: str, **options) -> bytes:
+    with io.BytesIO() as file:
+        picture(5, 40).save(file, form, **options)
+        return file.getvalue()
+
+
+def objects() -> list[bytes]:
+    """Small DICOM objects in several transfer syntaxes."""
+    found = [as_bytes(secret_object(PIXELS)), as_bytes(secret_object(PIXELS, jpeg=True))]
+    for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless):
+        image = secret_object(PIXELS)
+        image.compress(syntax, generate_instance_uid=False)
+        found.append(as_bytes(image))
+    return found
+
+
+IMAGES = [encoded("JPEG"), encoded("JPEG", progressive=True), encoded("PNG"), encoded("PNG", bits=2)]
+
+
+def spoilt(original: bytes, number: int) -> bytes:
+    """A file with some bytes overwritten, and sometimes others put in, left out or cut off; a number for each way."""
+    random = np.random.default_rng(number)
+    data = bytearray(original)
+    for _ in range(random.integers(1, 5)):
+        # Headers lie at the beginning, and that is where most can be broken.
+        place = int(random.integers(min(len(data), 700) if random.random() < 0.5 else len(data)))
+        new = random.bytes(random.integers(1, 5)) if random.random() < 0.7 else b"\xff" * 4
+        data[place : place + (len(new) if random.random() < 0.8 else int(random.integers(40)))] = new
+    return bytes(data[: random.integers(len(data))] if random.random() < 0.1 else data)
+
+
+def fuzz(read, originals: list[bytes]) -> dict[str, int]:
+    """Read spoilt files, a hundred a round, until the time is over; gives how many were read and how many refused."""
+    counts = {"read": 0, "refused": 0}
+    how = settings(
+        max_examples=100,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def one(original, number):
+        started = time.monotonic()
+        try:
+            pictures = read(spoilt(original, number))
+            assert all(one.square.shape == (SIDE, SIDE, 3) and np.isfinite(one.measures).all() for one in pictures)
+            counts["read"] += 1
+        except Unreadable as fault:
+            assert not any(secret in str(fault) for secret in SECRETS)
+            counts["refused"] += 1
+        assert time.monotonic() - started < SLOWEST + 5
+
+    end, rounds = time.monotonic() + SECONDS, count()
+    while time.monotonic() < end:
+        seed(next(rounds))(how(given(st.sampled_from(originals), st.integers(0, 2**32 - 1))(one)))()
+    return counts
+
+
+def test_spoilt_jpeg_and_png():
+    counts = fuzz(lambda data: [decode(data, WANTED)], IMAGES)
+    print(counts)
+    assert counts["read"] > 5 and counts["refused"] > 5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spoilt_dicom(tmp_path):
+    path = tmp_path / "a.dcm"
+    with Decoder(SLOWEST) as decoder:
+
+        def read(data: bytes):
+            path.write_bytes(data)
+            return decoder.read(path, WANTED)[1]
+
+        counts = fuzz(read, objects())
+    print(counts)
+    assert counts["read"] > 5 and counts["refused"] > 5
