@@ -29,7 +29,7 @@ ORIGINALS := $(or $(DATA_DIR),data/$(DATASET))
 
 # An environment that already has the packages (conda, a container) is used as it is; else .venv is made.
 BACKEND := $(or $(KERAS_BACKEND),tensorflow)
-NEEDED := $(BACKEND) keras papermill ipykernel pandas matplotlib seaborn sklearn imagehash pooch yaml
+NEEDED := $(BACKEND) keras papermill ipykernel pandas matplotlib seaborn sklearn imagehash pooch yaml pydicom highdicom gdcm fhir
 READY := $(shell $(PYTHON) -c "import sys; from importlib.util import find_spec; \
   sys.exit(not all(map(find_spec, '$(NEEDED)'.split())))" 2>/dev/null && echo yes)
 PY := $(if $(READY),$(PYTHON),.venv/bin/python)
@@ -85,6 +85,7 @@ $(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py
 
 # Which notebook reads what another one left.
 TABLES := $(foreach pattern,HAM10000_metadata* ISIC_2019_Training_*.csv,$(wildcard $(ORIGINALS)/$(pattern)))
+$(BUILD)/12_prediction.done: $(wildcard helpers/clinic/*.py)
 $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(TABLES))
 # The tests go in the same order. $(1): folder of the stamps; $(2): their suffix.
 MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation
@@ -93,7 +94,7 @@ $(filter-out $(1)/01_% $(1)/02_%,$(NOTEBOOKS:%=$(1)/%.$(2))): $(1)/02_preprocess
 $(1)/04_cnn_lstm.$(2): $(1)/03_cnn_baseline.$(2)
 $(1)/07_model_comparison.$(2): $(MODELS:%=$(1)/%.$(2))
 $(1)/09_tuning.$(2): $(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2)
-$(1)/10_lesion_history.$(2) $(1)/13_unknown.$(2): $(1)/05_mobilenet.$(2)
+$(1)/10_lesion_history.$(2) $(1)/12_prediction.$(2) $(1)/13_unknown.$(2): $(1)/05_mobilenet.$(2)
 endef
 $(eval $(call reads,$(BUILD),done))
 $(eval $(call reads,build/test,tested))

@@ -52,11 +52,6 @@ def read_square(path: Path, side: int) -> np.ndarray:
     return np.asarray(_open_square(path, side, "RGB"))
 
 
-def read_grey(path: Path, side: int) -> Image.Image:
-    """The centre square of an image file in grey at `side` pixels, decoded at low resolution where JPEG allows."""
-    return _open_square(path, side, "L")
-
-
 def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
     """The centre square of an open image at `side` pixels, in mode `RGB` or `L`, as every model of the study sees it.
 
@@ -74,6 +69,11 @@ def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
     # For shrinking, Pillow's documentation rates Hamming as good as bicubic; it takes 60 % of the time.
     smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
     return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
+
+
+def read_grey(path: Path, side: int) -> Image.Image:
+    """The centre square of an image file in grey at `side` pixels, decoded at low resolution where JPEG allows."""
+    return _open_square(path, side, "L")
 
 
 def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:

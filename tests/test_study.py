@@ -227,7 +227,7 @@ def test_helpers_need_no_backend_of_their_own():
 
 
 ORDER = ["study", "demo", "datasets", "download", "images", "splits", "leakage"]
-ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features"]
+ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features", "explain"]
 ORDER += [
     "metrics",
     "plots",
@@ -238,19 +238,45 @@ ORDER += [
     "jobs",
     "tuning",
     "published",
+    "clinic",
     "runner",
     "report",
 ]
 
 
-@pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_a_module_imports_only_from_below(path):
+CLINIC_ORDER = ["quality", "pictures", "dicom", "worker", "intake", "deployment", "prediction", "maps", "codes"]
+CLINIC_ORDER += ["pages", "structured", "fhir", "outputs", "example", "command"]
+CLINIC_ONLY = {"pydicom", "highdicom", "fhir", "voila", "ipywidgets"}  # packages that nothing else needs
+
+
+def imports(path: Path) -> set[tuple[str, ...]]:
+    """The modules that a file imports, at its top or in a function, split at the dots."""
     import ast
 
-    imported = set()
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
-            imported.add(node.module.split(".")[1])
+        if isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = tuple((node.module or "").split("."))
+            # `from helpers import demo` names a module, `from helpers.demo import generate` what is in one.
+            package = module in (("helpers",), ("helpers", "clinic"))
+            found |= {(*module, alias.name) if package else module for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_module_imports_only_from_below(path):
+    found = imports(path)
+    imported = {names[1] for names in found if names[0] == "helpers"}
     assert all(ORDER.index(name) < ORDER.index(path.stem) for name in imported)
+    assert not {names[0] for names in found} & CLINIC_ONLY
+
+
+@pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers", "clinic").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_module_of_the_clinic_imports_only_from_below(path):
+    own = {names for names in imports(path) if names[0] == "helpers"}
+    below = {names[1] for names in own if names[1] != "clinic"}
+    assert all(ORDER.index(name) < ORDER.index("clinic") for name in below)
+    beside = {names[2] for names in own if names[1] == "clinic" and names[2] in CLINIC_ORDER}
+    assert all(CLINIC_ORDER.index(name) < CLINIC_ORDER.index(path.stem) for name in beside)

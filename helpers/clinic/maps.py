@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # From a model and images uint8 [n, side, side, 3] to maps float32 [n, side, side] in 0 to 1.
 Map = Callable[["keras.Model", np.ndarray], np.ndarray]
 COLOURS, STRENGTH = "inferno", 0.6
+CELLS = 7  # a side that the map of the network has at least, so that one sees more than a quarter of the image
 
 
 def available() -> Map | None:
@@ -24,13 +25,14 @@ def available() -> Map | None:
 def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al., ICCV 2017) of the class that the model answers, as a `Map`.
 
-    The highest cell of each map is 1, whatever it is worth: a map says where, not how much.
+    The highest cell of each map is 1, whatever it is worth: a map says where, not how much. Raises StudyError for a
+    network without a feature map of CELLS cells a side.
     """
     from helpers.explain import grad_cam as explain
     from helpers.explain import resized
 
     classes = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
-    maps = resized(explain(model, images, classes), images.shape[1])
+    maps = resized(explain(model, images, classes, CELLS), images.shape[1])
     return np.float32(maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12))
 
 

@@ -68,7 +68,10 @@ class Outputs:
         pictures = outcome.arrival.pictures
         if not self.preview or self.draw_map is None:
             return [None] * len(pictures)
-        drawn = self.draw_map(self.model, np.stack([picture.square for picture in pictures]))
+        try:
+            drawn = self.draw_map(self.model, np.stack([picture.square for picture in pictures]))
+        except StudyError:  # not every network can be asked where it looked
+            return [None] * len(pictures)
         return [None if one.marked else overlay(one.preview, own) for one, own in zip(pictures, drawn, strict=True)]
 
     def _write_pages(self, outcome: Outcome, maps: list) -> None:

@@ -3,6 +3,7 @@
 Files come in and answers go out in one stream, so that a folder of any size takes the memory of a few batches.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,28 @@ def faults(outcomes: Iterable[Outcome], named: bool = False) -> list[dict]:
         for one in (outcome.arrival for outcome in outcomes)
         if one.fault
     ]
+
+
+def speeds(files: Sequence[Found], deployment: Deployment, model: "keras.Model", rounds: int = 3) -> dict[str, float]:
+    """Images a second: of the bare model, asked by Keras' `predict` about images in memory, and of files to answers.
+
+    The two are measured in turn, `rounds` times, and the medians given, so that a busy moment counts for both.
+    """
+    network, taken = Network(model), {"bare": [], "files": []}
+    with Reader(deployment.wanted()) as reader:
+        read = [picture.square for arrival in read_ahead(files, reader, AHEAD) for picture in arrival.pictures]
+        images = np.stack(read)
+        ways = {
+            "bare": lambda: model.predict(images, BATCH, verbose=0),
+            "files": lambda: list(predict_files(files, reader, deployment, network)),
+        }
+        for turn in range(rounds + 1):
+            for name, way in ways.items():
+                started = time.perf_counter()
+                way()
+                if turn:  # the first time, they are compiled
+                    taken[name].append(time.perf_counter() - started)
+    return {name: len(images) / float(np.median(seconds)) for name, seconds in taken.items()}
 
 
 def shown_name(path: Path) -> str:
