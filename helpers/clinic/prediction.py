@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # tables and pages need no backend
 
 BATCH, BATCH_SHOWN = 128, 16  # images at a time; fewer where each is also kept to be shown
 AHEAD = 4  # batches that are read while one is predicted
-SIZES = (1, 8, 32, BATCH)  # of batches as the network sees them: each further one is compiled anew
+SIZES = (BATCH_SHOWN, BATCH)  # of batches as the network sees them: each further one is compiled anew
 DIGITS = 6
 
 Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to float64 [n, classes]
@@ -173,17 +173,20 @@ def faults(outcomes: Iterable[Outcome], named: bool = False) -> list[dict]:
     ]
 
 
-def speeds(files: Sequence[Found], deployment: Deployment, model: "keras.Model", rounds: int = 3) -> dict[str, float]:
+def speeds(
+    files: Sequence[Found], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
+) -> dict[str, float]:
     """Images a second: of the bare model, asked by Keras' `predict` about images in memory, and of files to answers.
 
-    The two are measured in turn, `rounds` times, and the medians given, so that a busy moment counts for both.
+    network: of this model. The two are measured in turn, `rounds` times, and the medians given, so that a busy moment counts for both.
     """
-    network, taken = Network(model), {"bare": [], "files": []}
+    taken = {"bare": [], "files": []}
     with Reader(deployment.wanted()) as reader:
         read = [picture.square for arrival in read_ahead(files, reader, AHEAD) for picture in arrival.pictures]
         images = np.stack(read)
+        filled = np.resize(images, (-(-len(images) // BATCH) * BATCH, *images.shape[1:]))  # whole batches
         ways = {
-            "bare": lambda: model.predict(images, BATCH, verbose=0),
+            "bare": lambda: model.predict(filled, BATCH, verbose=0),
             "files": lambda: list(predict_files(files, reader, deployment, network)),
         }
         for turn in range(rounds + 1):
@@ -192,7 +195,8 @@ def speeds(files: Sequence[Found], deployment: Deployment, model: "keras.Model",
                 way()
                 if turn:  # the first time, they are compiled
                     taken[name].append(time.perf_counter() - started)
-    return {name: len(images) / float(np.median(seconds)) for name, seconds in taken.items()}
+    counts = {"bare": len(filled), "files": len(images)}
+    return {name: counts[name] / float(np.median(seconds)) for name, seconds in taken.items()}
 
 
 def shown_name(path: Path) -> str:

@@ -58,14 +58,14 @@ def measures(square: np.ndarray) -> np.ndarray:
     small = np.asarray(image.reduce(max(1, square.shape[0] // CELLS)), np.float64)
     rim = max(1, len(small) // 8)
     centre, border = small[2 * rim : -2 * rim, 2 * rim : -2 * rim], np.concatenate([small[:rim], small[-rim:]])
-    grey = np.asarray(image.convert("L"), np.int16)
+    grey = np.asarray(image.convert("L"), np.float32)
     laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     return np.array(
         [
             *small.mean(axis=(0, 1)),
             *np.log1p(small.std(axis=(0, 1))),
             (centre.mean() if centre.size else small.mean()) - border.mean(),
-            np.log1p(laplacian.astype(np.float64).var()),
+            np.log1p(np.float64(laplacian.var())),
         ]
     )
 

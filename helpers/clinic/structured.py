@@ -212,3 +212,27 @@ def _marked(result: Dataset, place: Place) -> Dataset:
         method.CodeValue, method.CodingSchemeDesignator, method.CodeMeaning = METHOD
         result.DeidentificationMethodCodeSequence = [method]
     return result
+
+
+def outline(document: Dataset, depth: int = 0) -> list[str]:
+    """The content of a report as text, a line an item, indented; for people."""
+    lines = []
+    for item in document.get("ContentSequence", []):
+        names = item.get("ConceptNameCodeSequence")
+        told = _value(item)
+        name = names[0].CodeMeaning if names else item.ValueType.lower()
+        lines.append(f"{'  ' * depth}{name}{': ' + told if told else ''}")
+        lines += outline(item, depth + 1)
+    return lines
+
+
+def _value(item: Dataset) -> str:
+    """What an item says."""
+    if "ConceptCodeSequence" in item:
+        code = item.ConceptCodeSequence[0]
+        return f"{code.CodeMeaning} ({code.CodingSchemeDesignator} {code.CodeValue})"
+    if "MeasuredValueSequence" in item:
+        return f"{item.MeasuredValueSequence[0].NumericValue} %"
+    if "ReferencedSOPSequence" in item:
+        return f"…{item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID[-8:]}"
+    return str(item.get("TextValue") or item.get("UID") or "")
