@@ -21,7 +21,8 @@ from helpers.clinic.deployment import (
     read_deployment,
     write_deployment,
 )
-from helpers.clinic.prediction import Network
+from helpers.clinic.intake import find_files
+from helpers.clinic.prediction import Network, speeds
 from helpers.models import mobilenet
 from helpers.rejection import logits
 from helpers.study import StudyError, file_sha256
@@ -108,6 +109,15 @@ def test_the_network_gives_the_logits_of_the_study(installed):
     assert np.allclose(network(IMAGES[:1]), expected[:1], atol=1e-4)
     many = np.resize(IMAGES, (150, SIDE, SIDE, 3))
     assert np.allclose(network(many), np.resize(expected, (150, len(CODES))), atol=1e-4)
+
+
+def test_speeds_are_measured(installed, tmp_path):
+    for seed in range(3):
+        image_file(tmp_path / f"{seed}.jpg", seed)
+    known = read_deployment(installed / "deployment.json")
+    model, _ = load(known, installed / "model.keras")
+    speed = speeds(find_files([tmp_path]), known, model, Network(model), rounds=1)
+    assert set(speed) == {"bare", "files"} and min(speed.values()) > 0
 
 
 def test_only_the_known_file_is_loaded(own):

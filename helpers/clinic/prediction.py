@@ -176,9 +176,10 @@ def faults(outcomes: Iterable[Outcome], named: bool = False) -> list[dict]:
 def speeds(
     files: Sequence[Found], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
 ) -> dict[str, float]:
-    """Images a second: of the bare model, asked by Keras' `predict` about images in memory, and of files to answers.
+    """Images a second: `bare`, of the model asked by Keras about images in memory, and `files`, from files to answers.
 
-    network: of this model. The two are measured in turn, `rounds` times, and the medians given, so that a busy moment counts for both.
+    network: of this model. The two are measured in turn, `rounds` times, and the medians given, so that a busy moment
+    counts for both.
     """
     taken = {"bare": [], "files": []}
     with Reader(deployment.wanted()) as reader:
