@@ -37,11 +37,11 @@ ENVIRONMENT := $(if $(READY),,.venv/$(REQUIREMENTS).ready)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: help env python data all report verify test references bench lab clean force $(NOTEBOOKS)
+.PHONY: help env python data all report verify test references bench demo-app lab clean force $(NOTEBOOKS)
 
 help: ## list the commands
 	@echo "make COMMAND [STUDY=demo|ham10000_cpu|…] [DATA_DIR=folder of the original files]"
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo "One notebook, with parameters of your own:  make 03_cnn_baseline ARGS=\"-p epochs 5 -p learning_rate 3e-4\""
 	@echo "Notebooks: $(NOTEBOOKS)"
 
@@ -134,6 +134,9 @@ references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the re
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(PY) benchmarks/pixel_cache.py
 	$(PY) benchmarks/throughput.py --study $(STUDY)
+
+demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model; needs requirements-app.txt
+	$(PY) -m helpers.clinic.app --study $(STUDY) $(ARGS)
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks

@@ -193,8 +193,12 @@ def test_without_the_packages_an_environment_is_made_first(house):
     assert "-m venv --clear .venv" in make.last.stdout and "-r requirements-gpu.txt" in make.last.stdout
 
 
+def test_the_page_is_that_of_the_study(house):
+    assert make(house, "demo-app", "STUDY=mine", "ARGS=--port 1") == ["-m helpers.clinic.app --study mine --port 1"]
+
+
 def test_help_lists_every_command(house):
     make(house, "help")
-    for command in ("env", "data", "all", "report", "test", "references", "bench", "lab", "clean"):
+    for command in ("env", "data", "all", "report", "test", "references", "bench", "demo-app", "lab", "clean"):
         assert f"\n{command} " in make.last.stdout
     assert "01_eda" in make.last.stdout

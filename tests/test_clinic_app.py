@@ -1,0 +1,210 @@
+"""The page to try a model: what it answers, and that a browser can use it."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+from clinical import CODES, SIDE, deployment, image_file, jpeg
+
+from helpers.clinic import app
+from helpers.clinic.app import HOST, LARGEST, Desk, main
+from helpers.clinic.deployment import write_deployment
+from helpers.models import mobilenet
+from helpers.study import ROOT, file_sha256
+from helpers.training import save_model
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE = 240  # seconds for the page to start its kernel and load the model
+needs_browser = pytest.mark.skipif(
+    not (BROWSER and DRIVER and find_spec("voila") and find_spec("ipywidgets")),
+    reason="Chromium, its driver (Debian: chromium-driver) or requirements-app.txt is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Results of a study with an untrained model and its deployment."""
+    folder = tmp_path_factory.mktemp("results")
+    keras.utils.set_random_seed(3)
+    (folder / "demo" / "05_mobilenet").mkdir(parents=True)
+    model = folder / "demo" / "05_mobilenet" / "model.keras"
+    save_model(mobilenet(SIDE, len(CODES), 1, 0.25, "none"), model)
+    deployed = deployment(model_sha256=file_sha256(model), silence=-9.0)
+    write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
+    return folder
+
+
+@pytest.fixture
+def desk(results, monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(results))
+    return Desk("demo")
+
+
+def test_an_upload_is_answered(desk):
+    text, page = desk.respond(jpeg())
+    assert page.startswith(b"\x89PNG") and text.count("<tr>") == 1 + len(CODES)
+    assert "Likeliest" in text and "melanoma" in text
+
+
+def test_where_the_model_is_silent_no_table_is_shown(desk):
+    desk.deployment = deployment(silence=99.0)
+    text, page = desk.respond(jpeg())
+    assert "NO ANSWER" in text and "<table>" not in text and page
+
+
+def test_a_map_is_laid_over_the_image(desk):
+    plain = desk.respond(jpeg())[1]
+    desk.draw_map = lambda model, images: np.ones(images.shape[:3], np.float32)
+    assert desk.respond(jpeg())[1] != plain
+
+
+@pytest.mark.parametrize("data", [b"", b"<script>", jpeg()[:300], b"\xff" * (LARGEST + 1)])
+def test_what_cannot_be_read_is_told(desk, data):
+    text, page = desk.respond(data)
+    assert 'role="alert"' in text and page == b"" and "<script>" not in text
+
+
+def test_without_a_model_or_voila_there_is_no_page(results, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    assert main(["--no-browser"]) == 2 and "12_prediction" in capsys.readouterr().err
+    monkeypatch.setenv("RESULTS_DIR", str(results))
+    monkeypatch.setitem(sys.modules, "voila.app", None)
+    assert main(["--no-browser"]) == 2 and "requirements-app.txt" in capsys.readouterr().err
+
+
+def test_the_page_is_for_this_machine_alone():
+    settings = app._settings(8866, "secret", browser=False)
+    assert settings["Voila"]["ip"] == HOST == "127.0.0.1" and settings["Voila"]["token"] == "secret"
+    assert LARGEST < settings["Voila"]["tornado_settings"]["websocket_max_message_size"] < 2 * LARGEST
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]
+
+
+def ended(process: subprocess.Popen) -> None:
+    """End a process that was started here, and the kernels that it started: they are of its group."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class Browser:
+    """Headless Chromium by the WebDriver protocol."""
+
+    def __init__(self, port: int):
+        self.root = f"http://{HOST}:{port}"
+        options = {"binary": BROWSER, "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]}
+        options["args"].append("--window-size=1000,1300")
+        started = self.ask("/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})
+        self.root += f"/session/{started['sessionId']}"
+
+    def ask(self, place: str, content: dict | None = None):
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(self.root + place, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())["value"]
+
+    def run(self, script: str, *arguments):
+        return self.ask("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait(self, script: str):
+        """What a script returns, as soon as that is something."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if found := self.run(script):
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"The page never got there: {script}")
+
+    def upload(self, path) -> None:
+        """Choose a file; the page's own field for it is nowhere to be seen, so it is caught when it is clicked."""
+        self.run(
+            "HTMLInputElement.prototype.click = function () {"
+            " this.id = 'caught'; this.style.display = 'block'; document.body.prepend(this); };"
+            "document.getElementById('caught')?.remove(); document.querySelector('button.widget-upload').click();"
+        )
+        (field,) = self.run("return document.getElementById('caught')").values()
+        self.ask(f"/element/{field}/value", {"text": str(path)})
+
+
+@pytest.fixture
+def browser(results, tmp_path):
+    """A browser that has the page before it; both end with the test."""
+    page, driver = free_port(), free_port()
+    environment = os.environ | {"RESULTS_DIR": str(results), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    words = ["-m", "helpers.clinic.app", "--port", str(page), "--token", "secret", "--no-browser"]
+    options = {"start_new_session": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = []
+    try:
+        processes.append(subprocess.Popen([sys.executable, *words], env=environment, cwd=ROOT, **options))
+        processes.append(subprocess.Popen([DRIVER, f"--port={driver}"], **options))
+        for port in (page, driver):
+            wait_for(port)
+        own = Browser(driver)
+        own.ask("/url", {"url": f"http://{HOST}:{page}/?token=secret"})
+        own.wait("return document.querySelector('button.widget-upload') !== null")
+        own.page = page
+        yield own
+    finally:
+        for process in processes[::-1]:
+            ended(process)
+
+
+def wait_for(port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with socket.socket() as asked:
+            if asked.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError("It does not start.")
+
+
+@needs_browser
+def test_an_image_is_uploaded_and_answered(browser, tmp_path):
+    assert "Not a medical device" in browser.run("return document.body.innerText")
+    browser.upload(image_file(tmp_path / "Erika Muster.jpg", 61, 300))
+    verdict = browser.wait("return document.querySelector('#verdict')?.innerText")
+    assert verdict.startswith("Likeliest") and "Malignancy" in verdict
+    shown = "const page = document.querySelector('img.widget-image'); return page.naturalWidth > 1000 && page.height"
+    assert browser.wait(shown) > 300
+    keep_screenshot(browser, tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    browser.upload(tmp_path / "broken.png")
+    assert "cannot be read" in browser.wait("return document.querySelector('[role=alert]')?.innerText")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("broken.png", "page.png")]
+    names = {path.name for path in kept if b"\xff\xd8\xff" in path.read_bytes()}
+    assert names == {"Erika Muster.jpg"}
+    with pytest.raises(urllib.error.HTTPError, match="403|404"):
+        urllib.request.urlopen(f"http://{HOST}:{browser.page}/voila/files/page.ipynb?token=secret", timeout=30)
+
+
+def keep_screenshot(browser: Browser, folder) -> None:
+    """Where CLINIC_SCREENSHOT names a file, the page goes there."""
+    image = base64.b64decode(browser.ask("/screenshot"))
+    assert image.startswith(b"\x89PNG")
+    if name := os.environ.get("CLINIC_SCREENSHOT"):
+        shutil.copy(_written(folder / "page.png", image), name)
+
+
+def _written(path, data: bytes):
+    path.write_bytes(data)
+    return path
