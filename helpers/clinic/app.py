@@ -59,7 +59,8 @@ def as_html(own: Answer, desk: Desk) -> str:
         for one, share in zip(desk.deployment.classes, own.calibrated, strict=True)
     )
     warned = "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in own.warnings)
-    table = "" if own.silent else f"<table><tr><th>class</th><th>calibrated probability</th></tr>{rows}</table>"
+    head = "<tr><th>class</th><th>calibrated probability</th></tr>"
+    table = "" if own.silent else f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
     return f'<p id="verdict"><b>{html.escape(verdict(own, desk.deployment))}</b></p>{warned}{table}'
 
 
@@ -70,7 +71,7 @@ def show() -> None:
 
     quiet()
     desk = Desk(os.environ.get(STUDY, "demo"))
-    upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", multiple=False, description="Choose an image")
+    upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", description="Choose an image", layout={"width": "200px"})
     told, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
 
     def answer_upload(change: dict) -> None:
