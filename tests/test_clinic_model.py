@@ -111,6 +111,16 @@ def test_the_network_gives_the_logits_of_the_study(installed):
     assert np.allclose(network(many), np.resize(expected, (150, len(CODES))), atol=1e-4)
 
 
+def test_maps_lie_between_nothing_and_one():
+    pytest.importorskip("helpers.explain")
+    from helpers.clinic.maps import available
+
+    images = np.stack([np.asarray(picture(seed, 64)) for seed in range(3)])
+    maps = available()(mobilenet(64, len(CODES), 1, 0.25, "none"), images)
+    assert maps.shape == (3, 64, 64) and maps.dtype == np.float32
+    assert maps.min() >= 0 and all(own.max() == pytest.approx(1) or own.max() == 0 for own in maps)
+
+
 def test_speeds_are_measured(installed, tmp_path):
     for seed in range(3):
         image_file(tmp_path / f"{seed}.jpg", seed)

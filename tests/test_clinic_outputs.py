@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from helpers.clinic.intake import Reader, find_files
 from helpers.clinic.maps import overlay
-from helpers.clinic.outputs import Outputs, prepare_folder
+from helpers.clinic.outputs import Outputs, prepare_folder, shortened
 from helpers.clinic.pages import verdict
 from helpers.clinic.prediction import faults, predict_files, rows, write_tables
 from helpers.study import StudyError
@@ -82,6 +82,16 @@ def test_dicom_and_fhir_carry_the_identifiers_of_the_study_alone(tmp_path, sourc
         assert not any(secret in name for secret in SECRETS)
 
 
+def test_a_bundle_in_short(tmp_path):
+    image_file(tmp_path / "in" / "a.png")
+    run(tmp_path / "in", tmp_path / "out", fhir=True)
+    (path,) = (tmp_path / "out" / "fhir").iterdir()
+    *lines, size = shortened(json.loads(path.read_text())).splitlines()
+    kinds = [line.split()[0] for line in lines]
+    assert kinds.count("Observation") == 7 and {"DiagnosticReport", "RiskAssessment", "Device", "Patient"} < set(kinds)
+    assert size.endswith("characters of JSON")
+
+
 def test_deidentified_results_carry_none(tmp_path, source):
     uid = dcmread(source / "P-17 Muster.dcm").StudyInstanceUID
     assert run(source, tmp_path / "out", dicom=True, fhir=True, pages="png", deidentify=True) == []
@@ -117,6 +127,20 @@ def test_without_a_map_there_is_a_page_all_the_same(tmp_path):
     assert run(tmp_path / "in", tmp_path / "out", pages="png", draw_map=None) == []
     assert Outputs(tmp_path, DEPLOYED, dicom=True).preview == Outputs(tmp_path, DEPLOYED).preview == 0
     assert len(list((tmp_path / "out" / "pages").iterdir())) == 1
+
+
+def test_where_the_model_is_silent_no_map_is_drawn(tmp_path):
+    dicom_file(tmp_path / "in" / "a.dcm")
+    run(tmp_path / "in", tmp_path / "out", dicom=True, deployed=deployment(silence=99.0))
+    assert [path.name.split("-", 1)[1] for path in (tmp_path / "out" / "dicom").iterdir()] == ["report.dcm"]
+
+
+def test_a_network_that_has_no_map(tmp_path):
+    def without(model, images):
+        raise StudyError("no map")
+
+    image_file(tmp_path / "in" / "a.png")
+    assert run(tmp_path / "in", tmp_path / "out", pages="png", draw_map=without) == []
 
 
 def test_identifiers_that_dicom_does_not_allow_cost_one_result(tmp_path):

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from helpers.clinic.codes import SNOMED, SYSTEMS, concept
 from helpers.clinic.dicom import place_of
 from helpers.clinic.example import as_bytes, dermoscopic_object
-from helpers.clinic.structured import Filed, map_image, report
+from helpers.clinic.structured import Filed, map_image, outline, report
 from helpers.datasets import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
 from helpers.study import StudyError
 
@@ -97,6 +97,16 @@ def test_a_report_says_what_the_model_says():
     assert f"SHA-256 {'ab' * 32}" in melanoma["Algorithm Parameters"]
     assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert document.ContentQualification == "RESEARCH"
+
+
+def test_a_report_in_short():
+    lines = outline(report(PLACE, [an_answer()], deployment(), FILED))
+    assert "Imaging Measurements" in lines
+    stripped = [line.strip() for line in lines]
+    assert (
+        "Finding: Malignant melanoma of skin (SCT 93655004)" in stripped and "Certainty of Finding: 40.0 %" in stripped
+    )
+    assert stripped.count("Measurement Group") == 1 + len(CODES)
 
 
 def test_a_report_names_its_image_frame_by_frame():

@@ -45,7 +45,7 @@ class Desk:
             return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
         (own,) = answer(self.deployment, self.network(shown.square[None]), [shown])
         mapped = None
-        if self.draw_map is not None:
+        if self.draw_map is not None and not own.silent:
             mapped = overlay(shown.preview, self.draw_map(self.model, shown.square[None])[0])
         with io.BytesIO() as file:
             draw_page("upload", shown, own, self.deployment, mapped).savefig(file, dpi=DOTS, facecolor="white")

@@ -33,7 +33,8 @@ def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
 
     classes = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
     maps = resized(explain(model, images, classes, CELLS), images.shape[1])
-    return np.float32(maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12))
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    return np.float32(maps / np.where(highest > 0, highest, 1))
 
 
 def overlay(preview: np.ndarray, cells: np.ndarray) -> np.ndarray:

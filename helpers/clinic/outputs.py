@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +63,11 @@ class Outputs:
         return faults
 
     def _maps(self, outcome: Outcome) -> list[np.ndarray | None]:
-        """The map of each picture, laid over it; None where there is none, or where a name may stand in the image."""
+        """The map of each picture, laid over it.
+
+        None where there is none, where the model gives no answer that it could be of, and where a name may stand in the
+        image.
+        """
         pictures = outcome.arrival.pictures
         if not self.preview or self.draw_map is None:
             return [None] * len(pictures)
@@ -72,7 +75,8 @@ class Outputs:
             drawn = self.draw_map(self.model, np.stack([picture.square for picture in pictures]))
         except StudyError:  # not every network can be asked where it looked
             return [None] * len(pictures)
-        return [None if one.marked else overlay(one.preview, own) for one, own in zip(pictures, drawn, strict=True)]
+        shown = zip(outcome.pairs, drawn, strict=True)
+        return [None if one.marked or own.silent else overlay(one.preview, cells) for (one, own), cells in shown]
 
     def _write_pages(self, outcome: Outcome, maps: list) -> None:
         from helpers.clinic.pages import write_page
@@ -149,7 +153,7 @@ def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
     return folder
 
 
-def shortened(bundle: dict, keep: Callable[[dict], bool] = lambda _: True) -> str:
+def shortened(bundle: dict) -> str:
     """The resources of a bundle, one line each, to be looked at."""
-    lines = [f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in bundle["entry"] if keep(one)]
+    lines = [f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in bundle["entry"]]
     return "\n".join(lines) + f"\n{len(json.dumps(bundle)):,} characters of JSON"

@@ -22,15 +22,19 @@ WARNING, GOOD = "#D55E00", "#333333"
 
 
 def draw_page(name: str, picture: Picture, own: Answer, deployment: Deployment, mapped: np.ndarray | None) -> Figure:
-    """The page of a picture with a preview. name: what the table calls it; mapped: the map over it, as `preview`."""
+    """The page of a picture with a preview, without probabilities where the model is silent.
+
+    name: what the table calls it; mapped: the map laid over it, as `preview`, or None.
+    """
     figure = Figure(figsize=SIZE, layout="none")
     shown = [(picture.preview, "Image")] + ([(mapped, "Where the model looked")] if mapped is not None else [])
     for place, (pixels, title) in enumerate(shown):
-        axes = figure.add_axes((0.04 + 0.24 * place, 0.48, 0.23, 0.33))
+        axes = figure.add_axes((0.04 + 0.225 * place, 0.48, 0.215, 0.33))
         axes.imshow(pixels)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_axis_off()
-    _bars(figure.add_axes((0.78, 0.48, 0.18, 0.33)), own, deployment)
+    if not own.silent:
+        _bars(figure.add_axes((0.78, 0.48, 0.18, 0.33)), own, deployment)
     figure.text(0.04, 0.93, f"Image {name}", fontsize=12, weight="bold")
     figure.text(0.04, 0.89, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
     _lines(figure, own, deployment)
@@ -48,10 +52,9 @@ def write_page(
 
 
 def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
-    """The calibrated probabilities; paler where the model is silent."""
+    """The calibrated probabilities."""
     places = np.arange(len(deployment.classes))
-    alpha = 0.3 if own.silent else 1.0
-    drawn = axes.barh(places, own.calibrated, color=class_colours(deployment.codes), alpha=alpha)
+    drawn = axes.barh(places, own.calibrated, color=class_colours(deployment.codes))
     axes.bar_label(drawn, [f"{share:.0%}" for share in own.calibrated], padding=2, fontsize=7)
     axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1), yticks=places, xlabel="calibrated probability")
     marks = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in deployment.classes]
@@ -60,7 +63,7 @@ def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
     axes.xaxis.label.set_size(7)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("no answer" if own.silent else "* counts as malignant", fontsize=8, loc="left")
+    axes.set_title("* counts as malignant", fontsize=8, loc="left")
 
 
 def verdict(own: Answer, deployment: Deployment) -> str:
