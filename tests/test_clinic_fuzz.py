@@ -1,6 +1,6 @@
 """Files spoilt at random: each gives pictures or a fault, soon, and the program lives on.
 
-Twenty seconds for each kind of file; CLINIC_FUZZ_SECONDS sets another time.
+Ten seconds for each kind of file; CLINIC_FUZZ_SECONDS sets another time.
 """
 
 import io
@@ -20,7 +20,7 @@ from helpers.clinic.example import as_bytes
 from helpers.clinic.pictures import Unreadable, Wanted, decode
 from helpers.clinic.worker import Decoder
 
-SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 20))
+SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 10))
 SLOWEST = 10.0  # seconds for one file
 WANTED = Wanted(SIDE, preview=64)
 PIXELS = np.asarray(picture(5, 40))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 import threading
 import time
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from clinical import SIDE, dicom_file, image_file, jpeg
 
-from helpers.clinic import intake
+from helpers.clinic import intake, worker
 from helpers.clinic.intake import Found, Reader, find_files, read_ahead
 from helpers.clinic.pictures import Unreadable, Wanted
 from helpers.clinic.worker import Decoder
@@ -106,14 +107,22 @@ def test_dicom_is_read_by_a_process_of_its_own(tmp_path):
     assert isinstance(picture.measures, np.ndarray) and (picture.width, picture.height) == (48, 48)
 
 
-def test_a_decoder_that_crashes_costs_one_file(tmp_path):
+def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch):
+    path = dicom_file(tmp_path / "a.dcm")
+    with Decoder() as decoder:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "COMMAND", [sys.executable, "-c", "import os; input(); os.abort()"])
+            with pytest.raises(Unreadable, match="crashed"):
+                decoder.read(path, WANTED)
+        assert len(decoder.read(path, WANTED)[1]) == 1
+
+
+def test_a_decoder_that_ended_is_replaced(tmp_path):
     path = dicom_file(tmp_path / "a.dcm")
     with Decoder() as decoder:
         decoder.read(path, WANTED)
         decoder._process.kill()
         decoder._process.wait()
-        with pytest.raises(Unreadable, match="crashed"):
-            decoder.read(path, WANTED)
         assert len(decoder.read(path, WANTED)[1]) == 1
 
 

@@ -11,7 +11,7 @@ from clinical import CODES, SECRETS, SIDE, deployment, dicom_file, image_file
 from conftest import picture
 
 from helpers.clinic import deployment as deployments
-from helpers.clinic.command import DONE, NOTHING_DONE, SOME_FAILED, main
+from helpers.clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from helpers.clinic.deployment import (
     FIGURES,
     find_deployment,
@@ -197,20 +197,20 @@ def test_one_bad_file_is_told_and_the_rest_done(tmp_path, installed, capfd):
 
 
 @pytest.mark.parametrize("words", [["--model", "absent.keras"], ["--deployment", "absent"], []])
-def test_nothing_is_done_without_a_model(tmp_path, monkeypatch, words, capfd):
+def test_there_are_no_results_without_a_model(tmp_path, monkeypatch, words, capfd):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     write_deployment(deployment(), tmp_path / "deployment.json")
     image_file(tmp_path / "in" / "a.jpg")
     known = ["--deployment", str(tmp_path / "deployment.json")] if "--model" in words else []
-    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, *words]) == NOTHING_DONE
-    assert "Nothing was done" in capfd.readouterr().err
+    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, *words]) == NO_RESULTS
+    assert "No results" in capfd.readouterr().err
 
 
-def test_usage_errors_have_the_code_of_nothing_done(tmp_path):
+def test_usage_errors_have_the_code_of_no_results(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main(["predict"])
-    assert stopped.value.code == NOTHING_DONE
-    assert main(["predict", str(tmp_path / "absent"), "--out", str(tmp_path / "out")]) == NOTHING_DONE
+    assert stopped.value.code == NO_RESULTS
+    assert main(["predict", str(tmp_path / "absent"), "--out", str(tmp_path / "out")]) == NO_RESULTS
 
 
 def test_an_interrupted_run_says_so(tmp_path, installed, monkeypatch, capfd):
@@ -219,5 +219,5 @@ def test_an_interrupted_run_says_so(tmp_path, installed, monkeypatch, capfd):
 
     image_file(tmp_path / "in" / "a.jpg")
     monkeypatch.setattr(deployments, "load", interrupt)
-    assert predict(tmp_path / "in", tmp_path / "out", installed) == NOTHING_DONE
+    assert predict(tmp_path / "in", tmp_path / "out", installed) == NO_RESULTS
     assert "not a finished run" in capfd.readouterr().err

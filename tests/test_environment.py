@@ -23,6 +23,13 @@ def test_every_version_is_exact_and_both_files_agree():
     assert cpu == gpu
 
 
+def test_what_is_optional_is_exact_too_and_does_not_differ():
+    needed = pins("requirements.txt")
+    for name in ("requirements-app.txt", "requirements-ray.txt"):
+        optional = pins(name)
+        assert optional and all(needed.get(package, own) == own for package, own in optional.items())
+
+
 def test_the_study_itself_is_installed_by_each():
     for name in ("requirements.txt", "requirements-gpu.txt"):
         assert re.search(r"^-e \.", (ROOT / name).read_text(), re.MULTILINE)

@@ -2,7 +2,7 @@
 
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
 tables, and where asked for pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted; 1, some
-were not, and which and why stands in failed.csv; 2, nothing was done.
+were not, and which and why stands in failed.csv; 2, there are no results.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from helpers.clinic import DISCLAIMER
 from helpers.study import StudyError
 
-DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
+DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 
 
 def main(words: list[str] | None = None) -> int:
@@ -26,11 +26,11 @@ def main(words: list[str] | None = None) -> int:
     try:
         return predict(given)
     except (StudyError, OSError) as error:
-        print(f"Nothing was done: {error}", file=sys.stderr)
-        return NOTHING_DONE
+        print(f"No results: {error}", file=sys.stderr)
+        return NO_RESULTS
     except KeyboardInterrupt:
         print("Stopped. What is in the folder so far is not a finished run: there are no tables.", file=sys.stderr)
-        return NOTHING_DONE
+        return NO_RESULTS
 
 
 def arguments() -> argparse.ArgumentParser:

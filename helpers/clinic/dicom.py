@@ -33,7 +33,7 @@ MODALITIES = ("DMS", "XC", "OT", "")
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 WITH_LOSS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
-MOST_FRAMES = 256
+MOST_FRAMES = 64
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 LONGEST_UID = 64
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # tables and pages need no backend
     import keras
 
 BATCH, BATCH_SHOWN = 128, 16  # images at a time; fewer where each is also kept to be shown
-AHEAD = 4  # batches that are read while one is predicted
+AHEAD = 2  # batches that are read while one is predicted
 SIZES = (BATCH_SHOWN, BATCH)  # of batches as the network sees them: each further one is compiled anew
 DIGITS = 6
 

@@ -20,6 +20,7 @@ from helpers.study import ROOT
 
 LONGEST = 30.0  # seconds for one object
 MEMORY = 4 * 2**30  # bytes of address space
+COMMAND = [sys.executable, "-m", "helpers.clinic.worker"]
 FRAME = ("width", "height", "frame", "marked", "measures")
 
 
@@ -69,10 +70,12 @@ class Decoder:
             self._process = None
 
     def _start(self) -> subprocess.Popen:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it ended since the last file, which is no fault of the next one
         if self._process is None:
             path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "helpers.clinic.worker"],
+                COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
