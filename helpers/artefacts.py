@@ -15,8 +15,8 @@ LEAST_HAIR = 0.02  # share of an image's pixels that hairs cover at least
 CORNER, RIM = (
     1.2,
     0.85,
-)  # half sides from the centre, beyond which a corner, or its soft edge, begins; its tip is at 1.41
-DARK, SHADED = 0.35, 0.75  # of the image's median brightness: below is no skin, or skin in the shade of the opening
+)  # half sides from the centre: a corner, or the shade before it, begins there; its tip is at 1.41
+DARK, SHADED = 0.7, 0.85  # of the brightness of the skin: below is a dark corner, or skin in its shade
 
 
 def with_hairs(images: np.ndarray, seed: int) -> np.ndarray:
@@ -42,29 +42,24 @@ PASTED: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 def dark_corners(images: np.ndarray) -> np.ndarray:
-    """Which images have dark corners, as a round opening of the dermatoscope leaves them: bool [n].
+    """Which images have dark corners, as a dermatoscope's round opening or its light leave them: bool [n].
 
-    Half of the pixels in the corners have to be far darker than the image is in the median, so that a dark picture or a
-    dark lesion does not count.
+    The corners have to be, in the median, clearly darker than the skin about the lesion. Dark hair or ink there counts,
+    too.
     """
-    corners = _distance(images.shape[1]) > CORNER
-    return (_brightness(images) < DARK)[:, corners].mean(axis=1) >= 0.5
+    corners = images[:, _distance(images.shape[1]) > CORNER].mean(axis=2)
+    return np.median(corners, axis=1) < DARK * skin_colour(images).mean(axis=1)
 
 
 def painted_over(images: np.ndarray) -> np.ndarray:
     """The images with their dark corners in the colour of the skin; those without are as they were.
 
-    All that is darker than the image and lies towards the edges is painted over, the soft edge of the opening with it.
+    All that is darker than the skin and lies towards the edges is painted over, and with it what of the lesion does.
     """
-    shade = (_brightness(images) < SHADED) & (_distance(images.shape[1]) > RIM)
-    found = shade & dark_corners(images)[:, None, None]
-    return np.where(found[..., None], skin_colour(images)[:, None, None], images)
-
-
-def _brightness(images: np.ndarray) -> np.ndarray:
-    """The brightness of each pixel as a multiple of its image's median, float64 [n, side, side]."""
-    brightness = images.mean(axis=3)
-    return brightness / np.maximum(np.median(brightness, axis=(1, 2), keepdims=True), 1)
+    skin = skin_colour(images)
+    shaded = images.mean(axis=3) < SHADED * skin.mean(axis=1)[:, None, None]
+    found = shaded & (_distance(images.shape[1]) > RIM) & dark_corners(images)[:, None, None]
+    return np.where(found[..., None], skin[:, None, None], images)
 
 
 def _covered(

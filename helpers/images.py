@@ -57,12 +57,16 @@ def read_grey(path: Path, side: int) -> Image.Image:
     return _open_square(path, side, "L")
 
 
-def read_mask(path: Path, side: int) -> np.ndarray:
-    """The centre square of a lesion's mask, cut and resized like its image: bool [side, side], True on the lesion.
+def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
+    """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
 
-    Raises StudyError as `read_square` does.
+    All False where there is no file. Raises StudyError for one that cannot be read, as `read_square` does.
     """
-    return np.asarray(read_grey(path, side)) >= 128
+    masks = np.zeros((len(paths := list(paths)), side, side), bool)
+    for place, path in enumerate(paths):
+        if isinstance(path, str) and Path(path).is_file():
+            masks[place] = np.asarray(read_grey(path, side)) >= 128
+    return masks
 
 
 def skin_colour(images: np.ndarray) -> np.ndarray:

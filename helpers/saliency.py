@@ -14,6 +14,13 @@ from helpers.explain import Answer, class_probabilities
 from helpers.training import symmetries
 
 BLUR = 1 / 10  # standard deviation of the blur that takes away what is on an image, as a share of its side
+SMOOTH = 1 / 32  # that of the blur that evens out the noise of a map, likewise
+
+
+def smoothed(maps: np.ndarray) -> np.ndarray:
+    """Maps whose single pixels are noise, such as those of gradients by pixels, as means over a neighbourhood."""
+    width = SMOOTH * maps.shape[1]
+    return gaussian_filter(maps, (0, width, width), mode="nearest")
 
 
 def mass(maps: np.ndarray) -> np.ndarray:
