@@ -3,7 +3,7 @@
 Images are uint8 [n, side, side, 3]; an artefact is drawn for each by its own random numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -60,6 +60,21 @@ def painted_over(images: np.ndarray) -> np.ndarray:
     shaded = images.mean(axis=3) < SHADED * skin.mean(axis=1)[:, None, None]
     found = shaded & (_distance(images.shape[1]) > RIM) & dark_corners(images)[:, None, None]
     return np.where(found[..., None], skin[:, None, None], images)
+
+
+def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:
+    """What a change to images does to the answers, from probabilities [n, classes] before and after: three float [n].
+
+    `changed`: 1 where another class is the most probable; `lost`: how much of its probability the answer before loses;
+    `malignancy`: how much the summed probability of the malignant classes rises.
+    """
+    answer = before.argmax(axis=1)
+    rows = np.arange(len(before))
+    return {
+        "changed": (after.argmax(axis=1) != answer).astype(np.float64),
+        "lost": before[rows, answer] - after[rows, answer],
+        "malignancy": (after - before)[:, np.array(malignant, bool)].sum(axis=1),
+    }
 
 
 def _covered(

@@ -5,6 +5,7 @@ under every backend of Keras; only the gradient is the backend's own.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 
 import keras
@@ -109,15 +110,16 @@ def _torch_step(after: keras.Model, softmax: layers.Dense) -> Callable:
 STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}
 
 
-def last_map(network: keras.Model) -> layers.Layer:
-    """The layer that gives the last feature map [n, height, width, channels], which the head reads.
+def last_map(network: keras.Model, cells: int = 1) -> layers.Layer:
+    """The layer that gives the last feature map [n, height, width, channels] of at least `cells` cells a side.
 
-    Raises StudyError if there is none.
+    What only pads a map does not count. Raises StudyError if there is none.
     """
-    maps = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == 4]
-    if not maps:
-        raise StudyError(f"{network.name}: none of its layers gives a map [n, height, width, channels] to explain.")
-    return maps[-1]
+    for layer in reversed(network.layers):
+        shape = getattr(layer.output, "shape", ())
+        if len(shape) == 4 and min(shape[1:3]) >= cells and not isinstance(layer, layers.ZeroPadding2D):
+            return layer
+    raise StudyError(f"{network.name}: no layer gives a map [n, height, width, channels] of {cells} cells or more.")
 
 
 def scaled(network: keras.Model) -> layers.Layer:
@@ -128,29 +130,29 @@ def scaled(network: keras.Model) -> layers.Layer:
     return found
 
 
-def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Which cells of the last feature map speak for a class: float32 [n, height, width], 0 or more.
+def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, cells: int = 1) -> np.ndarray:
+    """Which cells of a feature map speak for a class: float32 [n, height, width], 0 or more.
 
-    images: uint8 [n, side, side, 3]; classes: the one asked about for each image, int [n]. The channels of the map are
-    added up, each times the mean of the logit's gradient by it (Selvaraju et al., ICCV 2017), and what speaks against
-    the class is cut off. Raises StudyError if the network has no feature map.
+    images: uint8 [n, side, side, 3]; classes: the one asked about for each image, int [n]; cells: that the map has a
+    side at least, of such maps the last is taken. The channels of the map are added up, each times the mean of the
+    logit's gradient by it (Selvaraju et al., ICCV 2017), and what speaks against the class is cut off. Raises
+    StudyError if the network has no such map.
     """
-    cut = _cut(model, last_map)
+    cut = _cut(model, partial(last_map, cells=cells))
     values = cut.values(images)
     _, gradients = cut.gradients(values, classes)
     return np.maximum(np.einsum("nhwc,nc->nhw", values, gradients.mean(axis=(1, 2))), 0)
 
 
 def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The same without a gradient, for networks that pool their last map: float32 [n, height, width], signed.
+    """What `grad_cam` gives for the last map, without a gradient and signed: float32 [n, height, width].
 
     Where only dense layers follow the average of the map, each cell's share of a logit can be written down from the
     weights (Zhou et al., CVPR 2016); of hidden layers with ReLU, those units count that the image has turned on. With
-    one dense layer the map sums to the logit less its bias. What `grad_cam` gives is this map, cut off at 0. Raises
-    StudyError for any other head.
+    one dense layer the map sums to the logit less its bias. Raises StudyError for any other head.
     """
     cut = _cut(model, last_map)
-    dense = _pooled_head(cut.after, cut.softmax)
+    dense = _pooled_head(model.name, cut)
     values = cut.values(images)
     vector, gates = values.mean(axis=(1, 2)), []
     for kernel, bias, relu in dense[:-1]:
@@ -163,14 +165,14 @@ def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray
     return np.einsum("nhwc,nc->nhw", values, weights) / np.prod(values.shape[1:3])
 
 
-def _pooled_head(after: keras.Model, softmax: layers.Layer) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool]]:
     """Kernel, bias and whether there is a ReLU, for each dense layer after an average pooling."""
-    kept = [one for one in after.layers if not isinstance(one, layers.InputLayer | layers.Dropout)]
-    pool, dense = kept[0] if kept else None, [*kept[1:], softmax]
+    kept = [one for one in cut.after.layers if not isinstance(one, layers.InputLayer | layers.Dropout)]
+    pool, dense = kept[0] if kept else None, [*kept[1:], cut.softmax]
     known = (keras.activations.relu, keras.activations.linear)
-    plain = all(isinstance(one, layers.Dense) for one in dense) and all(one.activation in known for one in dense[:-1])
-    if not isinstance(pool, layers.GlobalAveragePooling2D) or not plain:
-        raise StudyError(f"{softmax.name}: there is more than an average and dense layers before it: no closed form.")
+    simple = all(isinstance(one, layers.Dense) for one in dense) and all(one.activation in known for one in dense[:-1])
+    if not isinstance(pool, layers.GlobalAveragePooling2D) or not simple:
+        raise StudyError(f"{name}: its head is more than an average and dense layers, so there is no closed form.")
     arrays = [[ops.convert_to_numpy(weight) for weight in (one.kernel, one.bias)] for one in dense]
     return [(*own, one.activation is known[0]) for own, one in zip(arrays, dense, strict=True)]
 
