@@ -4,7 +4,7 @@ A map has one number a cell, the higher the more the cell speaks for the class t
 under every backend of Keras; only the gradient is the backend's own.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -17,7 +17,7 @@ from helpers.images import skin_colour
 from helpers.study import StudyError, set_seed
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to probabilities float [n, classes]
-IMAGES_A_GRADIENT = 64  # whose activations are in memory together
+BLOCK = 64  # images whose activations are in memory together
 IMAGES_A_QUESTION = 1024  # that are put together before a network is asked: each call has its price
 
 _cuts: dict[tuple[int, str], "Cut"] = {}
@@ -26,20 +26,22 @@ _cuts: dict[tuple[int, str], "Cut"] = {}
 class Cut:
     """A network of `models` cut in two after one of its layers: its values, and the logits as a function of them.
 
-    A logit is what goes into the softmax. Raises StudyError if the last layer is not a dense one with softmax.
+    A logit is what goes into the softmax. often: whether gradients are asked for so often that it pays to compile them.
+    Raises StudyError if the last layer is not a dense one with softmax.
     """
 
-    def __init__(self, network: keras.Model, layer: layers.Layer):
+    def __init__(self, network: keras.Model, layer: layers.Layer, often: bool):
         self.softmax = network.layers[-1]
         if getattr(self.softmax, "activation", None) is not keras.activations.softmax:
             raise StudyError(f"{network.name}: its last layer is no dense layer with softmax, so it has no logits.")
-        self.before = keras.Model(network.inputs, layer.output)
         self.after = keras.Model(layer.output, self.softmax.input)
-        self.step = STEPS[keras.config.backend()](self.after, self.softmax)
+        self._forward, self._gradient = BACKENDS[keras.config.backend()](
+            keras.Model(network.inputs, layer.output), self.after, self.softmax, often
+        )
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """What the layer makes of images uint8 [n, side, side, 3]: float32 [n, …]."""
-        return np.float32(self.before.predict(images, BATCH_FOR_PREDICTION, verbose=0))
+        return _in_blocks(lambda rows: [self._forward(images[rows])], len(images))[0]
 
     def gradients(self, values: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The logit of one class a row, float32 [n], and its gradient by the layer's values, float32 as these [n, …].
@@ -47,12 +49,16 @@ class Cut:
         classes: int [n].
         """
         picked = np.eye(self.softmax.units, dtype=np.float32)[classes]
-        size = min(IMAGES_A_GRADIENT, len(values))
-        # Blocks of one size, the last one filled up, since each size is compiled anew.
-        blocks = np.resize(np.arange(len(values)), (-(-len(values) // size), size))
-        steps = [map(ops.convert_to_numpy, self.step(values[rows], picked[rows])) for rows in blocks]
-        logits, gradients = (np.concatenate(parts)[: len(values)] for parts in zip(*steps, strict=True))
-        return np.float32(logits), np.float32(gradients)
+        return tuple(_in_blocks(lambda rows: self._gradient(values[rows], picked[rows]), len(values)))
+
+
+def _in_blocks(compute: Callable[[np.ndarray], Iterable], count: int) -> list[np.ndarray]:
+    """What `compute` gives for the rows 0 to `count`, asked for in blocks: arrays float32 [count, …]."""
+    number = -(-count // BLOCK)
+    # Blocks of one size, the last one filled up, since JAX compiles each size anew.
+    blocks = np.resize(np.arange(count), (number, -(-count // number)))
+    found = [[np.float32(ops.convert_to_numpy(part)) for part in compute(rows)] for rows in blocks]
+    return [np.concatenate(parts)[:count] for parts in zip(*found, strict=True)]
 
 
 def _logits(hidden, kernel, bias, picked):
@@ -61,53 +67,66 @@ def _logits(hidden, kernel, bias, picked):
     return ops.sum(scores * ops.convert_to_tensor(picked), axis=1)
 
 
-def _tensorflow_step(after: keras.Model, softmax: layers.Dense) -> Callable:
+def _tensorflow(
+    before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool
+) -> tuple[Callable, Callable]:
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
-    def step(values, picked):
+    def gradient(values, picked):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             logits = _logits(after(values, training=False), softmax.kernel, softmax.bias, picked)
         return logits, tape.gradient(logits, values)
 
-    return lambda values, picked: step(tf.constant(values), tf.constant(picked))
+    if often:
+        batches = [tf.TensorSpec((None, *shape[1:])) for shape in (after.input_shape, (None, softmax.units))]
+        gradient = tf.function(gradient, input_signature=batches)
+    # The images are few, and a graph takes longer to trace than they do step by step.
+    return lambda images: before(images, training=False), lambda *pair: gradient(*map(tf.constant, pair))
 
 
-def _jax_step(after: keras.Model, softmax: layers.Dense) -> Callable:
+def _jax(before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool) -> tuple[Callable, Callable]:
     import jax
 
-    def total(values, variables, picked):
-        hidden, _ = after.stateless_call(*variables[:2], values, training=False)
-        logits = _logits(hidden, *variables[2], picked)
+    # The weights are arguments: as constants they would be compiled in, and changed ones not be seen.
+    def arrays(*kinds):
+        return [[variable.value for variable in kind] for kind in kinds]
+
+    def total(values, weights, last, picked):
+        logits = _logits(after.stateless_call(*weights, values, training=False)[0], *last, picked)
         return ops.sum(logits), logits
 
-    gradient = jax.jit(jax.grad(total, has_aux=True))
+    gradients = jax.jit(jax.grad(total, has_aux=True))
+    forwards = jax.jit(lambda weights, images: before.stateless_call(*weights, images, training=False)[0])
 
-    def step(values, picked):
-        # The weights are arguments: as constants they would be compiled in, and changed ones not be seen.
-        kinds = after.trainable_variables, after.non_trainable_variables, (softmax.kernel, softmax.bias)
-        found, logits = gradient(values, [[one.value for one in kind] for kind in kinds], picked)
+    def gradient(values, picked):
+        weights = arrays(after.trainable_variables, after.non_trainable_variables)
+        found, logits = gradients(values, weights, *arrays((softmax.kernel, softmax.bias)), picked)
         return logits, found
 
-    return step
+    return lambda images: forwards(arrays(before.trainable_variables, before.non_trainable_variables), images), gradient
 
 
-def _torch_step(after: keras.Model, softmax: layers.Dense) -> Callable:
+def _torch(before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool) -> tuple[Callable, Callable]:
     import torch
 
-    def step(values, picked):
+    def forward(images):
+        with torch.no_grad():
+            return before(images, training=False)
+
+    def gradient(values, picked):
         values = ops.convert_to_tensor(values).detach().requires_grad_()
         with torch.enable_grad():
             logits = _logits(after(values, training=False), softmax.kernel, softmax.bias, picked)
             (found,) = torch.autograd.grad(logits.sum(), values)
         return logits.detach(), found
 
-    return step
+    return forward, gradient
 
 
-# Each gives a function from values [n, …] and one-hot classes [n, k] to logits [n] and gradients [n, …].
-STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}
+# Each gives two functions: from images to a layer's values [n, …], and from values and one-hot classes [n, k] to logits
+# [n] and their gradients [n, …].
+BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
 def last_map(network: keras.Model, cells: int = 1) -> layers.Layer:
@@ -187,7 +206,7 @@ def integrated_gradients(
     up. The second array is the logit of the image less that of the plain one: the maps sum to it but for the error of
     taking so many `steps`. Raises StudyError for a network without a layer Rescaling.
     """
-    cut = _cut(model, scaled)
+    cut = _cut(model, scaled, often=True)
     start, end = (cut.values(pictures) for pictures in (plain(images), images))
     total = np.zeros_like(end)
     for step in range(steps):
@@ -203,7 +222,12 @@ def plain(images: np.ndarray) -> np.ndarray:
 
 def answers(model: keras.Model) -> Answer:
     """What a network says of images uint8 [n, side, side, 3]: a function to probabilities float32 [n, classes]."""
-    return lambda images: shared(model).predict(images, np.arange(len(images)))
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        filled = np.resize(np.arange(len(images)), max(len(images), BATCH_FOR_PREDICTION))  # batches of one shape
+        return shared(model).predict(images, filled)[: len(images)]
+
+    return answer
 
 
 def class_probabilities(answer: Answer, variants: Iterable[np.ndarray], classes: np.ndarray) -> np.ndarray:
@@ -258,30 +282,28 @@ def resized(maps: np.ndarray, side: int) -> np.ndarray:
     return weights(maps.shape[1]) @ maps @ weights(maps.shape[2]).T
 
 
-def learnt_layers(model: keras.Model) -> list[str]:
-    """The names of the layers with weights, from the first convolution to the last layer."""
-    names = [layer.name for layer in model.layers]
-    after = names.index(scaled(model).name)
-    return [layer.name for layer in model.layers[after:] if layer.weights]
+def randomised(model: keras.Model, shares: Iterable[float], seed: int) -> Iterator[keras.Model]:
+    """A network whose last layers are as before training, for each share of its layers with weights.
 
-
-def randomised(model: keras.Model, count: int, seed: int) -> keras.Model:
-    """A copy of a network whose last `count` layers with weights are as before training, for the sanity check of maps.
-
-    Going from the last layer to the first is the cascading randomisation of Adebayo et al. (NeurIPS 2018).
+    Going from the last layer to the first is the cascading randomisation of Adebayo et al. (NeurIPS 2018). It is one
+    copy of the network each time, with other weights: use it before you ask for the next.
     """
     set_seed(seed)
     copy = keras.models.clone_model(model)
-    names = learnt_layers(model)
-    for name in names[: len(names) - count]:
-        copy.get_layer(name).set_weights(model.get_layer(name).get_weights())
-    return copy
+    first = model.layers.index(scaled(model))
+    learnt = [layer.name for layer in model.layers[first:] if layer.weights]
+    new = {name: copy.get_layer(name).get_weights() for name in learnt}
+    for share in shares:
+        trained = learnt[: len(learnt) - round(share * len(learnt))]
+        for name in learnt:
+            copy.get_layer(name).set_weights(model.get_layer(name).get_weights() if name in trained else new[name])
+        yield copy
 
 
-def _cut(model: keras.Model, find: Callable[[keras.Model], layers.Layer]) -> Cut:
+def _cut(model: keras.Model, find: Callable[[keras.Model], layers.Layer], often: bool = False) -> Cut:
     """The compiled network of this architecture with this model's values, cut after the layer that `find` gives."""
     network = shared(model).network
     layer = find(network)
     if (key := (id(network), layer.name)) not in _cuts:
-        _cuts[key] = Cut(network, layer)
+        _cuts[key] = Cut(network, layer, often)
     return _cuts[key]
