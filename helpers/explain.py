@@ -36,7 +36,7 @@ class Cut:
             raise StudyError(f"{network.name}: its last layer is no dense layer with softmax, so it has no logits.")
         self.after = keras.Model(layer.output, self.softmax.input)
         self._forward, self._gradient = BACKENDS[keras.config.backend()](
-            keras.Model(network.inputs, layer.output), self.after, self.softmax, often
+            keras.Model(network.inputs[0], layer.output), self.after, self.softmax, often
         )
 
     def values(self, images: np.ndarray) -> np.ndarray:
