@@ -181,7 +181,7 @@ def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray
     weights = dense[-1][0].T[classes]
     for (kernel, _, _), gate in zip(dense[-2::-1], gates[::-1], strict=True):
         weights = (weights * gate) @ kernel.T
-    return np.einsum("nhwc,nc->nhw", values, weights) / np.prod(values.shape[1:3])
+    return np.einsum("nhwc,nc->nhw", values, weights) / values[0, :, :, 0].size
 
 
 def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool]]:
