@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from helpers.study import StudyError, atomic_path, write_json
+from helpers.study import StudyError, atomic_path, file_sha256, write_json
 
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
@@ -28,7 +28,7 @@ VERSION = 1  # raised when the same settings come to give other pixels
 class PixelCache:
     """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n].
 
-    fingerprint: changes with the source files and with the settings.
+    fingerprint: of pixels and ids, so the same wherever and whenever the cache was made from the same images.
     """
 
     pixels: np.ndarray
@@ -77,12 +77,14 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, colour_constancy
     if colour_constancy not in COLOUR_CONSTANCY:
         raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
     target = cache_path(folder, side, colour_constancy)
-    described = {"fingerprint": _fingerprint(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
-    if not (target.is_file() and _description(target) == described):
+    wanted = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
+    if not (target.is_file() and wanted.items() <= _description(target).items()):
         target.with_suffix(".json").unlink(missing_ok=True)
         with atomic_path(target) as temporary:
             _write_pixels(temporary, list(lesions["path"]), side, colour_constancy)
-        write_json(target.with_suffix(".json"), described)
+        ids = "\n".join(wanted["image_ids"]).encode()
+        fingerprint = hashlib.sha256(file_sha256(target).encode() + ids).hexdigest()
+        write_json(target.with_suffix(".json"), wanted | {"fingerprint": fingerprint})
     return open_cache(folder, side, colour_constancy)
 
 
@@ -190,7 +192,7 @@ def _decode_into(window: np.ndarray, sources: list[str], colour_constancy: str, 
     return None
 
 
-def _fingerprint(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
+def _sources(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
     """Changes when a source file is replaced (by name, size or time), or a setting is."""
     digest = hashlib.sha256(f"{VERSION} {side} {colour_constancy}".encode())
     for path in lesions["path"]:

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 
@@ -185,7 +186,19 @@ def test_an_unknown_colour_constancy(ham10000, tmp_path):
 
 def test_the_description_is_json(ham10000, tmp_path):
     build_cache(load_lesions("ham10000", ham10000), 8, tmp_path)
-    assert set(json.loads((tmp_path / "8px.json").read_text())) == {"fingerprint", "image_ids"}
+    assert set(json.loads((tmp_path / "8px.json").read_text())) == {"sources", "image_ids", "fingerprint"}
+
+
+def test_a_copy_of_the_images_has_the_same_fingerprint_and_a_changed_one_another(ham10000, tmp_path):
+    elsewhere, changed = (Path(shutil.copytree(ham10000, tmp_path / name)) for name in ("elsewhere", "changed"))
+    picture(99).save(changed / "HAM10000_images_part_1" / "ISIC_0000001.jpg")
+    for number, copied in enumerate(elsewhere.rglob("*.jpg")):
+        os.utime(copied, (number, number))
+    first, same, other = (
+        build_cache(load_lesions("ham10000", folder), 8, tmp_path / f"cache{number}").fingerprint
+        for number, folder in enumerate((ham10000, elsewhere, changed))
+    )
+    assert first == same != other
 
 
 @pytest.mark.real
