@@ -126,8 +126,8 @@ class Optimizer(keras.optimizers.AdamW):
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             if self._use_weight_decay(variable):
                 variable.assign_sub(variable * (rate * self.weight_decay))
-            place = self._get_variable_index(variable)
-            touched = {"var": variable, "m": self._momentums[place], "v": self._velocities[place]}
+            index = self._get_variable_index(variable)
+            touched = {"var": variable, "m": self._momentums[index], "v": self._velocities[index]}
             handles = {name: own.value.handle for name, own in touched.items()}
             tf.raw_ops.ResourceApplyAdam(**handles, grad=gradient, **settings)
 
