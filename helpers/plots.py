@@ -191,11 +191,12 @@ def training_size(points: pd.DataFrame, chance: float) -> Figure:
     points: columns images, way, value, low, high.
     """
     figure, axes = plt.subplots(figsize=(6, 3.8))
+    looks = model_looks(list(dict.fromkeys(points["way"])))
     for number, (way, own) in enumerate(points.groupby("way", sort=False)):
         own = own.sort_values("images")
         nudged = own["images"] * 1.03 ** (number - 1)  # so that intervals do not lie upon each other
         errors = [own["value"] - own["low"], own["high"] - own["value"]]
-        axes.errorbar(nudged, own["value"], errors, marker="os^Dv"[number % 5], capsize=3, label=way)
+        axes.errorbar(nudged, own["value"], errors, capsize=3, label=way, **looks[way])
     axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
     axes.set(xscale="log", xlabel="training images", ylabel="balanced accuracy on test, with 95 % interval")
     axes.set_title("Balanced accuracy by training size")

@@ -336,3 +336,13 @@ def test_risk_and_coverage_have_a_panel_for_each_set_of_images():
     assert [len(axes.lines) for axes in figure.axes] == [2, 1]
     assert "known" in texts(figure) and "energy" in texts(figure)
     assert all(axes.get_xlabel() for axes in figure.axes) and figure.axes[0].get_ylabel()
+
+
+def test_training_sizes_have_the_looks_of_models_and_the_numbers():
+    rows = [("scratch", 100, 0.2), ("scratch", 700, 0.3), ("fine-tuned", 700, 0.6), ("fine-tuned", 100, 0.5)]
+    points = pd.DataFrame(rows, columns=["way", "images", "value"]).assign(low=0.1, high=0.9)
+    axes = plots.training_size(points, 1 / 7).axes[0]
+    lines = {container.get_label(): container.lines[0] for container in axes.containers}
+    assert [line.get_color() for line in lines.values()] == list(plots.MODEL_COLOURS[:2])
+    assert lines["fine-tuned"].get_ydata().tolist() == [0.5, 0.6]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "700"]
