@@ -705,9 +705,9 @@ def _artefacts(picture: np.ndarray, rng: Generator) -> np.ndarray:
     """Lay hairs, a ruler, gel bubbles and glints over `picture`, [3, n, n], each with a chance of its own."""
     layers, n = [], picture.shape[1]
     if rng.random() < 0.35:
-        layers.append((rng.uniform(0.5, 0.95) * _hairs(n, rng), np.array([0.22, 0.14, 0.11]) * rng.uniform(0.6, 2.2)))
+        layers.append((rng.uniform(0.5, 0.95) * hairs(n, rng), np.array([0.22, 0.14, 0.11]) * rng.uniform(0.6, 2.2)))
     if rng.random() < 0.08:
-        layers.append((0.85 * _ruler(n, rng), (0.12, 0.12, 0.14)))
+        layers.append((0.85 * ruler(n, rng), (0.12, 0.12, 0.14)))
     if rng.random() < 0.14:
         count = int(rng.integers(1, 7))
         rings = _spots(n, rng.uniform(-1, 1, (count, 2)), rng.uniform(0.03, 0.13, count), 1, ring=True)
@@ -721,7 +721,7 @@ def _artefacts(picture: np.ndarray, rng: Generator) -> np.ndarray:
     return picture
 
 
-def _hairs(n: int, rng: Generator) -> np.ndarray:
+def hairs(n: int, rng: Generator) -> np.ndarray:
     """Thin or thick hairs, few or many, of about one direction: float64 [n, n] of 0 to 1."""
     count, width, way = min(int(rng.geometric(0.2)), 25), rng.uniform(0.008, 0.024), rng.uniform(0, 2 * math.pi)
     paths = []
@@ -732,7 +732,7 @@ def _hairs(n: int, rng: Generator) -> np.ndarray:
     return _lines(n, paths, 1)
 
 
-def _ruler(n: int, rng: Generator) -> np.ndarray:
+def ruler(n: int, rng: Generator) -> np.ndarray:
     """Ticks along one border of the picture, every fifth longer: float64 [n, n] of 0 to 1."""
     x, y = np.arange(-1, 1, rng.uniform(0.08, 0.13)), rng.uniform(0.02, 0.1) - 1
     long = np.where(np.arange(len(x)) % 5, 0.07, 0.14)

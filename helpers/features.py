@@ -15,6 +15,9 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     """
     layer = next(layer for layer in model.layers if layer.name.startswith(before))
     trunk = keras.Model(model.inputs, layer.input)
-    starts = range(0, len(samples), BLOCK)
-    blocks = (gather(samples.pixels, samples.rows[start : start + BLOCK]) for start in starts)
-    return np.concatenate([np.float32(trunk.predict(block, BATCH_FOR_PREDICTION, verbose=0)) for block in blocks])
+    # Batches of one shape: TensorFlow traces anew for each further one.
+    filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
+    starts = range(0, len(filled), BLOCK)
+    blocks = (gather(samples.pixels, filled[start : start + BLOCK]) for start in starts)
+    seen = [np.float32(trunk.predict(block, BATCH_FOR_PREDICTION, verbose=0)) for block in blocks]
+    return np.concatenate(seen)[: len(samples)]

@@ -76,6 +76,28 @@ def read_grey(path: Path, side: int) -> Image.Image:
     return _open_square(path, side, "L")
 
 
+def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
+    """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
+
+    All False where there is no file. Raises StudyError for one that cannot be read, as `read_square` does.
+    """
+    masks = np.zeros((len(paths := list(paths)), side, side), bool)
+    for place, path in enumerate(paths):
+        if isinstance(path, str) and Path(path).is_file():
+            masks[place] = np.asarray(read_grey(path, side)) >= 128
+    return masks
+
+
+def skin_colour(images: np.ndarray) -> np.ndarray:
+    """The colour about the lesion, uint8 [n, 3]: the median over a ring inside of uint8 [n, side, side, 3].
+
+    The ring ends before the corners, which are black where a dermatoscope's round opening shows.
+    """
+    place = (np.arange(images.shape[1]) + 0.5) / images.shape[1] * 2 - 1
+    distance = np.hypot(place[:, None], place)
+    return np.median(images[:, (distance > 0.7) & (distance < 0.9)], axis=1).astype(np.uint8)
+
+
 def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
     """Scale the colour channels of uint8 [side, side, 3] so that their Minkowski means agree (same shape and type).
 

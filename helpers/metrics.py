@@ -327,6 +327,19 @@ def _with_once(lesions: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.vstack([np.ones(len(lesions), np.uint8), bootstrap_weights(lesions, resamples, seed)])
 
 
+def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """The mean over images of each column, bool or float [n], a row each: value, low and high (95 %, by lesion).
+
+    What is NaN is left out of its column. A column without any number has NaN for all three.
+    """
+    values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
+    known = ~np.isnan(values)
+    weights = _with_once(lesions, resamples, seed).astype(np.float64)
+    drawn = _ratio(weights @ np.where(known, values, 0), weights @ known)
+    figures = [_figure(column[0], column[1:]) for column in drawn.T]
+    return pd.DataFrame(figures, index=list(columns), columns=["value", "low", "high"], dtype=float)
+
+
 def judge(
     table: pd.DataFrame, classes: Iterable, lesions: Mapping[str, str], sensitivity: float, resamples: int = 2000
 ) -> dict:

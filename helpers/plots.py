@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from scipy.ndimage import binary_erosion
 from sklearn.isotonic import isotonic_regression
 
 from helpers.study import with_interval
@@ -131,6 +132,25 @@ def gallery(
     return figure
 
 
+def overlaid(images: np.ndarray, maps: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    """Maps laid over their images, uint8 [n, side, side, 3]: from dark blue, nothing, to yellow, each map's highest.
+
+    maps: float [n, side, side], of which what is below 0 counts as nothing; masks: see `outlined`.
+    """
+    heights = np.maximum(maps, 0)
+    heights = heights / np.maximum(heights.max(axis=(1, 2), keepdims=True), 1e-12)
+    colours = 255 * plt.get_cmap("viridis")(heights)[..., :3]
+    return outlined(np.rint((images + colours) / 2).astype(np.uint8), masks)
+
+
+def outlined(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    """The images uint8 [n, side, side, 3] with a white line around each mask, bool [n, side, side]; none without."""
+    if masks is None:
+        return images
+    border = masks & ~binary_erosion(masks, np.ones((1, 3, 3)), border_value=1)
+    return np.where(border[..., None], np.uint8(255), images)
+
+
 def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[str]) -> Figure:
     """Distribution of the mean red, green and blue of images, float [n, 3] in 0 to 255, a line a class."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, sharex=True)
@@ -171,11 +191,12 @@ def training_size(points: pd.DataFrame, chance: float) -> Figure:
     points: columns images, way, value, low, high.
     """
     figure, axes = plt.subplots(figsize=(6, 3.8))
+    looks = model_looks(list(dict.fromkeys(points["way"])))
     for number, (way, own) in enumerate(points.groupby("way", sort=False)):
         own = own.sort_values("images")
         nudged = own["images"] * 1.03 ** (number - 1)  # so that intervals do not lie upon each other
         errors = [own["value"] - own["low"], own["high"] - own["value"]]
-        axes.errorbar(nudged, own["value"], errors, marker="os^Dv"[number % 5], capsize=3, label=way)
+        axes.errorbar(nudged, own["value"], errors, capsize=3, label=way, **looks[way])
     axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
     axes.set(xscale="log", xlabel="training images", ylabel="balanced accuracy on test, with 95 % interval")
     axes.set_title("Balanced accuracy by training size")
@@ -240,14 +261,42 @@ def risk_coverage(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
 
     panels: by title and by score, what `rejection.risk_coverage` gives.
     """
+    labels = "coverage (share of images answered)", "risk (share of answers that are wrong)"
+    return _bands(panels, "coverage", "risk", *labels)
+
+
+def exchange(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """How a probability falls or climbs while an image is exchanged, with 95 % intervals, one panel a way.
+
+    panels: by title and by map, with columns share (of the pixels), value, low, high; see `saliency.exchange`.
+    """
+    return _bands(panels, "share", "value", "share of the pixels, the map's highest first", "probability of the answer")
+
+
+def randomisation(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """What is left of maps when ever more layers are as before training, with 95 % intervals.
+
+    panels: by title and by network, with columns share (of the layers, from the last), value, low, high.
+    """
+    labels = "share of the layers with new weights", "rank correlation with the map as trained"
+    figure = _bands(panels, "share", "value", *labels)
+    for axes in figure.axes:
+        axes.axhline(0, color=NEUTRAL, linewidth=1, linestyle=":")
+        axes.set_ylim(None, 1.02)
+    return figure
+
+
+def _bands(panels: Mapping[str, Mapping[str, pd.DataFrame]], x: str, y: str, across: str, up: str) -> Figure:
+    """Curves with bands for their intervals, columns low and high: a panel a title, a line a name."""
     figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), sharey=True, squeeze=False)
     for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
-        for (name, curve), colour in zip(curves.items(), MODEL_COLOURS, strict=False):
-            axes.plot(curve["coverage"], curve["risk"], color=colour, label=name)
-            axes.fill_between(curve["coverage"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
-        axes.set(xlabel="coverage (share of images answered)", title=title, xlim=(0, 1), ylim=(0, None))
-        axes.legend(fontsize=8, loc="upper left")
-    row[0][0].set_ylabel("risk (share of answers that are wrong)")
+        for (name, curve), look in zip(curves.items(), model_looks(list(curves)).values(), strict=True):
+            axes.plot(curve[x], curve[y], color=look["color"], linestyle=look["linestyle"], label=name)
+            axes.fill_between(curve[x], curve["low"], curve["high"], color=look["color"], alpha=0.15, linewidth=0)
+        axes.set(xlabel=across, title=title, xlim=(0, 1))
+        axes.legend(fontsize=8)
+    lowest = min(curve["low"].min() for curves in panels.values() for curve in curves.values())
+    row[0][0].set(ylabel=up, ylim=(min(0, lowest), None))
     return figure
 
 

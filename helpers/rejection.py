@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from helpers.features import features
-from helpers.metrics import auc, bootstrap_weights, interval
+from helpers.metrics import auc, bootstrap_weights, interval, means
 from helpers.study import StudyError
 from helpers.training import Samples
 
@@ -90,12 +90,9 @@ def share(event: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: i
 
     All are None where there is no image.
     """
-    event = np.asarray(event, np.float64)
     if not len(event):
         return {"value": None, "low": None, "high": None}
-    weights = bootstrap_weights(lesions, resamples, seed).astype(np.float64)
-    low, high = interval(weights @ event / weights.sum(axis=1))
-    return {"value": float(event.mean()), "low": low, "high": high}
+    return means({"share": event}, lesions, resamples, seed).loc["share"].to_dict()
 
 
 def rejection_threshold(sure: np.ndarray, answered: float = 0.95) -> float:

@@ -157,8 +157,8 @@ def set_seed(seed: int) -> None:
 
 def with_interval(figure: dict, digits: int = 3) -> str:
     """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash for what is undefined."""
-    if figure["value"] is None or figure["low"] is None:
-        return "–" if figure["value"] is None else f"{figure['value']:.{digits}f} [–]"
+    if pd.isna(figure["value"]) or pd.isna(figure["low"]):
+        return "–" if pd.isna(figure["value"]) else f"{figure['value']:.{digits}f} [–]"
     return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
 
 

@@ -17,7 +17,7 @@ from helpers.images import PixelCache, gather
 from helpers.models import set_trainable
 from helpers.study import StudyError, atomic_path
 
-IMBALANCE = ("none", "class_weight", "balanced_batches", "focal")
+IMBALANCE = ("none", "class_weight", "balanced_batches", "focal", "logit_adjustment")
 MIXING = {"none": None, "mixup": 0.2, "cutmix": 1.0}  # alpha of the Beta distribution that says how much is mixed
 WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
 BLOCK = 4096  # images predicted at a time
@@ -340,8 +340,27 @@ def save_model(model: keras.Model, path: Path) -> None:
         keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
 
 
+class AdjustedCrossentropy(keras.losses.Loss):
+    """Cross-entropy with logit adjustment (Menon et al., ICLR 2021, equation 10, tau = 1).
+
+    Before the network's probabilities are held against the truth they are divided by the class weights float32
+    [classes] and scaled to sum to one, which gives the rare classes the odds that they have in training. So the network
+    itself learns to answer as if all classes were equally common, and no image counts more than another.
+    """
+
+    def __init__(self, weights: np.ndarray, label_smoothing: float):
+        super().__init__()
+        self.log_weights, self.label_smoothing = np.log(weights), label_smoothing
+
+    def call(self, y_true, y_pred):
+        adjusted = keras.ops.log(keras.ops.maximum(y_pred, keras.config.epsilon())) - self.log_weights
+        return keras.losses.categorical_crossentropy(y_true, adjusted, True, self.label_smoothing)
+
+
 def _loss(recipe: Recipe, weights: np.ndarray) -> keras.losses.Loss:
-    """Cross-entropy, or focal loss (Lin et al., ICCV 2017) with the class weights as its alpha."""
+    """Cross-entropy as it is, adjusted or as focal loss (Lin et al., ICCV 2017) with the class weights as its alpha."""
+    if recipe.imbalance == "logit_adjustment":
+        return AdjustedCrossentropy(weights, recipe.label_smoothing)
     if recipe.imbalance == "focal":
         alpha = weights.tolist()
         return keras.losses.CategoricalFocalCrossentropy(alpha, gamma=2.0, label_smoothing=recipe.label_smoothing)

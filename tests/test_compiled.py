@@ -153,9 +153,36 @@ def test_a_restarted_optimizer_is_a_new_one():
     assert steps[0] == steps[1] != 1.0
 
 
+def test_its_steps_are_those_of_keras_adamw():
+    random, ends = np.random.default_rng(0), []
+    start = [random.normal(size=shape).astype("float32") for shape in ((3, 2), (2,))]
+    gradients = [[random.normal(size=one.shape).astype("float32") for one in start] for _ in range(5)]
+    own, plain = Optimizer(0.05, 0.0), CosineRate()
+    own.restart(peak=0.1, warm_up=2, steps=10)
+    for variable, value in ((plain.peak, 0.1), (plain.warm_up, 2), (plain.steps, 10)):
+        variable.assign(value)
+    for optimizer in (own, keras.optimizers.AdamW(plain, weight_decay=0.05)):
+        weights = [keras.Variable(value) for value in start]
+        optimizer.build(weights)
+        optimizer.exclude_from_weight_decay([weights[1]])
+        for step in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(one) for one in step])
+        ends.append([keras.ops.convert_to_numpy(weight) for weight in weights])
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(*ends, strict=True))
+    assert not np.allclose(ends[0][0], start[0], atol=0.05)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's way of tracing")
+def test_a_step_is_traced_once(monkeypatch):
+    traced, train_step = [], Reader.train_step
+    monkeypatch.setattr(Reader, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
+    trained()
+    assert len(traced) == 1
+
+
 def test_the_same_under_jax(under_jax):
     """Those of the tests above in which a backend could differ."""
-    names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or sequences"
+    names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or adamw or sequences"
     assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
 
 

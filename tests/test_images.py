@@ -14,7 +14,7 @@ from PIL import Image
 
 from helpers import images
 from helpers.datasets import load_lesions
-from helpers.images import build_cache, open_cache, read_square, shades_of_gray
+from helpers.images import build_cache, open_cache, read_masks, read_square, shades_of_gray, skin_colour
 from helpers.study import StudyError
 
 
@@ -208,3 +208,25 @@ def test_real_images_at_224_px_in_little_memory(real_ham10000, tmp_path):
     cache = build_cache(load_lesions("ham10000", real_ham10000), 224, tmp_path)
     assert cache.pixels.shape == (10015, 224, 224, 3)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024 * 1024  # KiB
+
+
+def test_a_mask_lies_on_its_image(tmp_path):
+    lesion = np.zeros((45, 60), bool)
+    lesion[10:30, 20:50] = True
+    pixels = np.where(lesion[..., None], 20, 220).astype(np.uint8).repeat(3, axis=2)
+    image = save(Image.fromarray(pixels), tmp_path / "image.png")
+    for number, mode in enumerate(("1", "L", "P")):
+        mask = save(Image.fromarray(lesion).convert(mode), tmp_path / f"{number}_segmentation.png")
+        found = read_masks([str(mask), None, float("nan"), str(tmp_path / "absent.png")], 15)
+        assert found.shape == (4, 15, 15) and not found[1:].any()
+        assert np.array_equal(found[0], read_square(image, 15).mean(axis=2) < 120)
+    save(Image.new("L", (1, 1)), tmp_path / "broken.png").write_bytes(b"no mask")
+    with pytest.raises(StudyError, match="broken.png: not an image"):
+        read_masks([str(tmp_path / "broken.png")], 15)
+
+
+def test_the_colour_of_the_skin_is_that_of_the_ring_about_the_lesion():
+    pixels = np.full((1, 40, 40, 3), (200, 150, 140), np.uint8)
+    pixels[:, 12:28, 12:28] = 30
+    pixels[:, :4, :4] = 0
+    assert skin_colour(pixels).tolist() == [[200, 150, 140]]

@@ -848,3 +848,21 @@ def test_an_unpaired_difference_covers_the_true_one_and_is_wider_than_a_paired_o
     same = answers(150, 0.8, 0)
     assert metrics.unpaired_difference(same, same, "accuracy", 200)["high"] > 0
     assert metrics.paired_difference(same, same, "accuracy", 200)["high"] == 0
+
+
+def test_means_of_columns_leave_out_what_is_not_known():
+    random = np.random.default_rng(0)
+    lesions = np.repeat(np.arange(60), 2)
+    values = random.random(120)
+    holes = np.where(np.arange(120) % 3, values, np.nan)
+    columns = {"all": values, "holes": holes, "none": np.full(120, np.nan), "event": values > 0.5, "one": np.ones(120)}
+    table = metrics.means(columns, lesions, 500)
+    assert list(table.index) == list(columns) and list(table.columns) == ["value", "low", "high"]
+    assert np.allclose(
+        table["value"], [values.mean(), np.nanmean(holes), np.nan, (values > 0.5).mean(), 1], equal_nan=True
+    )
+    assert table.loc["one"].tolist() == [1, 1, 1] and table.loc["none"].isna().all()
+    error = values.reshape(60, 2).mean(axis=1).std() / np.sqrt(60)  # of a mean over lesions of two images each
+    own = table.loc["all"]
+    assert own.high - own.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert table.loc["holes"].high - table.loc["holes"].low > own.high - own.low

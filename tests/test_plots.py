@@ -187,6 +187,35 @@ def test_reliabilities_stand_side_by_side(predictions):
     assert len(figure.axes) == 4 and "before\nECE 0.100 [0.050, 0.200]" in texts(figure)
 
 
+def test_maps_are_laid_over_their_images_and_masks_around():
+    images, maps = np.full((2, 8, 8, 3), 100, np.uint8), np.zeros((2, 8, 8))
+    maps[0, 2, 3], maps[1, 5, 5], maps[1, 0] = 4.0, 1e-3, -1.0
+    shown = plots.overlaid(images, maps)
+    brightest = [np.unravel_index(one[..., :2].sum(axis=2).argmax(), (8, 8)) for one in shown.astype(int)]
+    assert shown.dtype == np.uint8 and brightest == [(2, 3), (5, 5)]  # whatever its height, the highest is yellow
+    assert np.array_equal(shown[0, 2, 3], shown[1, 5, 5]) and np.array_equal(shown[0, 0, 0], shown[1, 0, 0])
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, 1:6, 2:7] = True
+    border = (plots.outlined(images, masks) == 255).all(axis=3)
+    assert border[0].sum() == 16 and not border[0, 2:5, 3:6].any() and not border[1].any()
+    assert plots.outlined(images) is images
+
+
+def test_curves_of_maps_have_a_line_each_and_a_panel_each():
+    curve = pd.DataFrame({"share": [0.0, 0.5, 1.0], "value": [0.9, 0.1, -0.1]})
+    curve = curve.assign(low=curve["value"] - 0.1, high=curve["value"] + 0.1)
+    for figure, lines in (
+        (
+            plots.exchange({"Deletion": {"Grad-CAM": curve, "centre blob": curve}, "Insertion": {"Grad-CAM": curve}}),
+            [2, 1],
+        ),
+        (plots.randomisation({"New weights": {"CNN": curve}}), [2]),
+    ):
+        assert [len(axes.lines) for axes in figure.axes] == lines
+        assert figure.axes[0].get_ylim()[0] <= -0.2 and figure.axes[0].get_ylabel()
+        assert all(axes.get_xlabel() and axes.get_legend() for axes in figure.axes)
+
+
 def test_before_and_after_have_a_mark_each():
     before = pd.DataFrame({"value": [0.3, 0.2], "low": [0.2, 0.1], "high": [0.4, 0.3]}, index=["CNN", "floor"])
     figure = plots.before_and_after(before, before / 2, ("as it is", "scaled"), "ECE", "Calibration")
@@ -307,3 +336,13 @@ def test_risk_and_coverage_have_a_panel_for_each_set_of_images():
     assert [len(axes.lines) for axes in figure.axes] == [2, 1]
     assert "known" in texts(figure) and "energy" in texts(figure)
     assert all(axes.get_xlabel() for axes in figure.axes) and figure.axes[0].get_ylabel()
+
+
+def test_training_sizes_have_the_looks_of_models_and_the_numbers():
+    rows = [("scratch", 100, 0.2), ("scratch", 700, 0.3), ("fine-tuned", 700, 0.6), ("fine-tuned", 100, 0.5)]
+    points = pd.DataFrame(rows, columns=["way", "images", "value"]).assign(low=0.1, high=0.9)
+    axes = plots.training_size(points, 1 / 7).axes[0]
+    lines = {container.get_label(): container.lines[0] for container in axes.containers}
+    assert [line.get_color() for line in lines.values()] == list(plots.MODEL_COLOURS[:2])
+    assert lines["fine-tuned"].get_ydata().tolist() == [0.5, 0.6]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "700"]

@@ -174,6 +174,7 @@ def test_figures_in_words():
     assert with_interval(figure) == "0.500 [0.400, 0.610]" and with_interval(figure, 1) == "0.5 [0.4, 0.6]"
     assert with_interval(dict.fromkeys(figure)) == "–"
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [–]"
+    assert with_interval(pd.Series(dict.fromkeys(figure, np.nan))) == "–"
 
 
 def test_records_are_written_and_read_with_their_arms(tmp_path):
@@ -229,6 +230,9 @@ def test_helpers_need_no_backend_of_their_own():
 ORDER = ["study", "demo", "datasets", "download", "images", "splits", "leakage"]
 ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features", "explain"]
 ORDER += [
+    "explain",
+    "saliency",
+    "artefacts",
     "metrics",
     "plots",
     "rejection",

@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_numbers():
     assert np.array_equal(out[0], out[1]) and not np.allclose(out[0], out[2])
 
 
-@pytest.mark.parametrize("imbalance", ["none", "class_weight", "balanced_batches", "focal"])
+@pytest.mark.parametrize("imbalance", ["none", "class_weight", "balanced_batches", "focal", "logit_adjustment"])
 def test_fitting_learns_and_keeps_the_best_epoch(imbalance):
     set_seed(0)
     model, validation = small_cnn(dropout=0.0), bright_or_dark(seed=1)
@@ -192,6 +192,15 @@ def test_a_callback_sees_validation_and_can_end_the_training():
     with pytest.raises(InterruptedError):
         fit(small_cnn(), samples, samples, replace(RECIPE, epochs=5), callbacks=[watched])
     assert len(seen) == 2 and all(0 <= one <= 1 for one in seen)
+
+
+def test_logit_adjustment_judges_the_odds_that_hold_in_training():
+    """One class four times as common as the other: its odds in training are four times those that the network gives."""
+    weights = np.array([0.625, 2.5], np.float32)
+    loss = _loss(replace(RECIPE, imbalance="logit_adjustment"), weights)
+    network, training = np.array([[0.5, 0.5]], np.float32), [0.8, 0.2]
+    for truth in (0, 1):
+        assert np.isclose(float(loss(np.eye(2)[[truth]], network)), -np.log(training[truth]), atol=1e-6)
 
 
 def test_the_eight_symmetries_are_all_different():
