@@ -2,7 +2,9 @@
 
 import io
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from clinical import jpeg
 from conftest import picture
 from PIL import Image
 
-from helpers.clinic.pictures import MOST_SCANS, Unreadable, Wanted, decode, from_array
+from helpers.clinic import pictures
+from helpers.clinic.pictures import MOST_PASSES, Unreadable, Wanted, decode, from_array, passes
 from helpers.images import read_square, shades_of_gray
 
 
@@ -30,6 +33,18 @@ def huge_png(side: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
     )
+
+
+def plain_jpeg(side: int) -> bytes:
+    with io.BytesIO() as file:
+        Image.new("RGB", (side, side), (200, 150, 120)).save(file, "JPEG")
+        return file.getvalue()
+
+
+def in_passes(data: bytes, count: int) -> bytes:
+    """A JPEG that goes over its pixels again and again, by repeating its one pass."""
+    start, end = data.index(b"\xff\xda"), len(data) - 2
+    return data[:start] + data[start:end] * count + data[end:]
 
 
 @pytest.mark.parametrize("size", [(48, 48), (90, 60), (300, 200)])
@@ -73,7 +88,8 @@ BROKEN = {
     "a bomb": (huge_png(60_000), "too many pixels"),
     "a smaller bomb": (huge_png(9_000), "9000 x 9000 px: too many pixels"),
     "a lying header": (huge_png(8_000), "cut off"),
-    "many passes": (jpeg() + b"\xff\xda" * (MOST_SCANS + 1), "passes"),
+    "many passes": (in_passes(jpeg(), MOST_PASSES + 1), "passes"),
+    "many pixels many times": (in_passes(plain_jpeg(5000), 41), "passes"),
     "a GIF": (b"GIF89a" + b"\0" * 99, "not a whole"),
     "nothing": (b"", "not a whole"),
 }
@@ -83,6 +99,49 @@ BROKEN = {
 def test_what_is_no_image_is_refused(data, fault):
     with pytest.raises(Unreadable, match=fault):
         decode(data, Wanted(32, preview=64))
+
+
+def test_only_passes_over_the_pixels_are_counted():
+    """Neither the thumbnail in a segment, nor a video behind the end, nor what looks like a marker in a PNG."""
+    with io.BytesIO() as file:
+        picture(0, 64).save(file, "JPEG", progressive=True)
+        progressive = file.getvalue()
+    assert passes(jpeg()) == 1 and passes(progressive) == progressive.count(b"\xff\xda") > 4
+    assert passes(in_passes(jpeg(), 5)) == 5 and passes(in_passes(jpeg(), 999)) == MOST_PASSES + 1
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x02" * 99
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + 4 * 99) + b"\xff\xda\0\x02" * 99
+    for data in (jpeg() + video, jpeg()[:2] + segment + jpeg()[2:]):
+        assert passes(data) == 1
+        assert (decode(data, Wanted(32)).square == decode(jpeg(), Wanted(32)).square).all()
+
+
+def test_a_large_png_is_read_whatever_its_bytes_look_like():
+    """Six megabytes of noise, in which what begins a pass of a JPEG stands about ninety times by chance."""
+    noise = np.random.default_rng(0).integers(0, 256, (1416, 1416, 3), np.uint8)
+    data = png(Image.fromarray(noise))
+    assert len(data) > 6_000_000 and data.count(b"\xff\xda") > MOST_PASSES
+    assert decode(data, Wanted(32)).square.shape == (32, 32, 3)
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch):
+    """Four files that really hold 25 million pixels each, in as many threads."""
+    own, inside, most, lock = pictures.centre_square, [0], [0], threading.Lock()
+
+    def watched(*arguments):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        try:
+            return own(*arguments)
+        finally:
+            with lock:
+                inside[0] -= 1
+
+    monkeypatch.setattr(pictures, "centre_square", watched)
+    data = png(Image.new("RGB", (5000, 5000), (200, 150, 120)))
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda _: decode(data, Wanted(32, preview=40)), range(4)))
+    assert most == [1] and all((one.square == (200, 150, 120)).all() for one in read)
 
 
 def test_an_image_hidden_behind_another_form_is_refused():

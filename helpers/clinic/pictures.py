@@ -5,7 +5,10 @@ them may be a patient's.
 """
 
 import io
+import re
+import threading
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +18,12 @@ from helpers.clinic.quality import measures
 from helpers.images import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.study import StudyError
 
-MOST_SCANS = 64  # of a JPEG; a file of many passes over many pixels keeps a decoder busy for hours
+# Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.
+MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # and the pixels of all passes together
+LARGE = 20_000_000  # pixels; such files are decoded one at a time, so that they do not fill the memory together
+MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # of a JPEG; the others have no length, or stand inside of data
+PASS, END = b"\xda", b"\xd9"
+_large = threading.Lock()
 
 
 class Unreadable(StudyError):
@@ -61,16 +69,12 @@ def quiet() -> None:
 
 def decode(data: bytes, wanted: Wanted) -> Picture:
     """The image in a JPEG or PNG file. Raises Unreadable."""
-    if data.count(b"\xff\xda") > MOST_SCANS:
-        raise Unreadable(f"a JPEG of more than {MOST_SCANS} passes, which no camera writes")
     try:
-        with _opened(data) as image:
-            width, height = image.size
-            square = np.asarray(centre_square(image, wanted.side, "RGB"))
-        preview = None
-        if wanted.preview:  # opened anew: the size that a JPEG is decoded at must not depend on what is shown
-            with _opened(data) as image:
-                preview = np.asarray(centre_square(image, wanted.preview, "RGB"))
+        width, height = _checked_size(data)
+        with _large if width * height > LARGE else nullcontext():
+            square = _square(data, wanted.side)
+            # Decoded anew: the size that a JPEG is decoded at must not depend on what is shown.
+            preview = _square(data, wanted.preview) if wanted.preview else None
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
@@ -105,8 +109,33 @@ def picture(
     return Picture(square, measures(square), *size, frame, preview, marked)
 
 
+def passes(data: bytes) -> int:
+    """How often a JPEG goes over its pixels, or MOST_PASSES + 1; what is inside of segments or after the end is none.
+
+    Markers as in ITU-T T.81, B.1.1: after each but a few stands the length of its segment.
+    """
+    count, place = 0, 2
+    while count <= MOST_PASSES and (found := MARKER.search(data, place)) and found[1] != END:
+        count += found[1] == PASS
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return count
+
+
+def _checked_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the header. Raises Unreadable for what would take too long or too much memory to decode."""
+    with _opened(data) as image:
+        pixels, often = image.width * image.height, 1 if image.format == "PNG" else passes(data)
+        if pixels > MOST_PIXELS:
+            raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
+        if often > MOST_PASSES or often * pixels > MOST_WORK:
+            raise Unreadable("a JPEG of so many passes over its pixels as no camera writes")
+        return image.size
+
+
+def _square(data: bytes, side: int) -> np.ndarray:
+    with _opened(data) as image:
+        return np.asarray(centre_square(image, side, "RGB"))
+
+
 def _opened(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
-    if image.width * image.height > MOST_PIXELS:
-        raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
-    return image
+    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
