@@ -2,18 +2,21 @@
 
 import io
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 from clinical import SECRETS, SIDE, secret_object
 from conftest import picture
 from PIL import Image
-from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.pixels.utils import pixel_array
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from helpers.clinic.dicom import DERMOSCOPIC, MOST_FRAMES, READ, Place, place_of, read_object
+from helpers.clinic.dicom import DERMOSCOPIC, MOST_FRAMES, READ, place_of, read_object
 from helpers.clinic.example import as_bytes, dermoscopic_object
 from helpers.clinic.pictures import Unreadable, Wanted, from_array
 
@@ -50,6 +53,14 @@ def test_a_secondary_capture_needs_no_modality():
 
 def test_jpeg():
     assert np.abs(squares(dermoscopic_object(PIXELS, jpeg=True))[0] - EXPECTED).mean() < 4
+
+
+def test_a_jpeg_whose_header_says_rgb():
+    """Cameras write so, though the JPEG holds luminance and colour: what the JPEG says of itself counts."""
+    image = dermoscopic_object(PIXELS, jpeg=True)
+    expected = squares(image)[0]
+    image.PhotometricInterpretation = "RGB"
+    assert (squares(image)[0] == expected).all()
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless, JPEGLSLossless])
@@ -98,6 +109,24 @@ def test_twelve_bits_of_grey_are_spread_over_eight():
     assert found.max() >= 250 and found.min() <= 5 and np.abs(found.mean() - 127.5) < 2
 
 
+@pytest.mark.parametrize(("bits", "highest"), [(8, 255), (12, 4095)])
+def test_a_table_of_grey_values_has_bits_of_its_own(bits, highest):
+    """A table that turns 0 to 255 around, in as many bits as the pixels have, or in more."""
+    grey, table = PIXELS[..., 0], Dataset()
+    table.LUTDescriptor = [256, 0, bits]
+    table.add_new("LUTData", "US", [round(highest * (1 - k / 255)) for k in range(256)])
+    about = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "VOILUTSequence": Sequence([table])}
+    image = dermoscopic_object(PIXELS, PixelData=grey.tobytes(), **about)
+    expected = from_array(np.repeat(255 - grey[..., None], 3, axis=2), WANTED).square.astype(int)
+    assert np.abs(squares(image)[0] - expected).max() <= 1
+
+
+def test_eight_bits_in_sixteen():
+    data = PIXELS.astype(np.uint16).tobytes()
+    image = dermoscopic_object(PIXELS, PixelData=data, BitsAllocated=16, BitsStored=8, HighBit=7)
+    assert (squares(image)[0] == EXPECTED).all()
+
+
 def test_sixteen_bits_of_colour_are_spread_over_eight():
     deep = PIXELS.astype(np.uint16) * 257
     image = dermoscopic_object(PIXELS, PixelData=deep.tobytes(), BitsAllocated=16, BitsStored=16, HighBit=15)
@@ -125,22 +154,36 @@ def test_frames_are_read_one_by_one():
     assert (frames[1].square == from_array(second, WANTED).square).all()
 
 
-SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_rle_2frame", "SC_rgb_gdcm_KY", "GDCMJ2K_TextGBR"]
-SHIPPED += ["SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_dcmtk_+eb+cr", "SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_app14_dcmd"]
-SHIPPED += ["SC_rgb_small_odd_big_endian", "SC_rgb_rle_16bit"]
+BARS = [(255, 0, 0), (255, 128, 128), (0, 255, 0), (128, 255, 128), (0, 0, 255), (128, 128, 255)]
+BARS += [(level,) * 3 for level in (0, 64, 192, 255)]
+SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_rle_2frame", "SC_rgb_gdcm_KY", "SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_dcmtk_+eb+cr"]
+SHIPPED += ["SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_lossy_gdcm", "SC_rgb_jpeg_dcmtk", "SC_rgb_rle_16bit"]
+
+
+def shipped(name: str, side: int) -> np.ndarray:
+    """The first frame of an object that comes with pydicom, at its own size."""
+    data = Path(get_testdata_file(f"{name}.dcm", download=False)).read_bytes()
+    return read_object(data, Wanted(side))[1][0].square.astype(int)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_objects_of_other_makers(name):
-    """Those that come with pydicom, among them JPEG lossless and JPEG 2000 with their own spaces of colour."""
-    path = get_testdata_file(f"{name}.dcm", download=False)
-    dataset = dcmread(path)
-    with open(path, "rb") as file:  # noqa: PTH123, pydicom gives a text
-        _, frames = read_object(file.read(), WANTED)
-    first = pixel_array(dataset)[0] if len(frames) > 1 else pixel_array(dataset)
-    if first.dtype == np.uint16:
-        first = np.rint(first / 257)
-    assert np.abs(frames[0].square - from_array(first.astype(np.uint8), WANTED).square.astype(int)).max() <= 1
+def test_bars_of_known_colours_by_other_makers(name):
+    """Ten bars of ten rows each; JPEG with its own spaces of colour among them, which may be off by a little."""
+    found = shipped(name, 100)[5::10, 50]
+    assert np.abs(found - BARS).max() <= (5 if "eb" in name or "422" in name or "jpeg_" in name else 0)
+
+
+def test_words_in_the_colours_that_they_name():
+    """In JPEG 2000 with its reversible space of colour: red above green above blue."""
+    image = shipped("GDCMJ2K_TextGBR", 400)
+    for channel, rows in enumerate((slice(40, 110), slice(145, 215), slice(240, 310))):
+        coloured = image[rows][np.ptp(image[rows], axis=2) > 200]
+        assert len(coloured) > 1000 and (coloured.argmax(axis=1) == channel).all()
+
+
+def test_rows_of_known_colours_with_the_high_byte_first():
+    expected = np.repeat([[(166, 141, 52)], [(63, 87, 176)], [(158, 158, 158)]], 3, axis=1)
+    assert (shipped("SC_rgb_small_odd_big_endian", 3) == expected).all()
 
 
 def test_pixels_beyond_the_frames_of_the_header_are_left_alone():
@@ -172,9 +215,22 @@ def test_compression_with_loss_is_remembered():
     assert place_of(image).loss == 10
 
 
-def test_text_in_the_pixels_is_told():
-    _, (frame,) = read_object(as_bytes(dermoscopic_object(PIXELS, BurnedInAnnotation="YES")), WANTED)
-    assert frame.marked
+@pytest.mark.parametrize("ratio", ["inf", "nan", "-3", ["1e300", "1e300"]])
+def test_a_ratio_of_compression_that_is_none_is_not_told(ratio):
+    image = Dataset()
+    image.update(dermoscopic_object(PIXELS, jpeg=True))
+    image[0x00282112] = RawDataElement(
+        BaseTag(0x00282112), "DS", 1, "\\".join(np.atleast_1d(ratio)).encode(), 0, False, True
+    )
+    assert place_of(image).loss == 1
+
+
+@pytest.mark.parametrize("told", ["YES", "NO", "", "PERHAPS", None])
+def test_what_the_object_says_of_its_pixels_is_kept(told):
+    image = dermoscopic_object(PIXELS, BurnedInAnnotation=told, RecognizableVisualFeatures=told)
+    place, (frame,) = read_object(as_bytes(image), WANTED)
+    assert place.burned_in == place.recognisable == (told if told in ("YES", "NO") else "")
+    assert frame.marked == (told == "YES")
 
 
 REFUSED = {
@@ -183,6 +239,8 @@ REFUSED = {
     "no study": ({"StudyInstanceUID": ""}, "UIDs"),
     "a study called ..": ({"StudyInstanceUID": "../../etc"}, "UIDs"),
     "a long UID": ({"SeriesInstanceUID": "1." + "2" * 70}, "UIDs"),
+    "patients of two numbers": ({"PatientID": ["P-17", "P-18"]}, "several values"),
+    "a result of this program": ({"Manufacturer": "Skin lesion study"}, "a result of this program"),
     "no rows": ({"Rows": 0}, "0 px"),
     "a bomb": ({"Rows": 65535, "Columns": 65535}, "not the size of a photograph"),
     "too many frames": ({"NumberOfFrames": MOST_FRAMES + 1}, "frames"),
@@ -229,8 +287,3 @@ def test_an_object_without_pixels_is_refused():
 def test_a_truncated_object_is_refused(length):
     with pytest.raises(Unreadable):
         read_object(as_bytes(secret_object(PIXELS))[:length], WANTED)
-
-
-def test_a_place_is_made_of_plain_values():
-    place = place_of(dermoscopic_object(PIXELS))
-    assert Place(**asdict(place)) == place

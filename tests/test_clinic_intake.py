@@ -9,15 +9,18 @@ import time
 
 import numpy as np
 import pytest
-from clinical import SIDE, dicom_file, image_file, jpeg
+from clinical import SIDE, dicom_file, image_file, jpeg, secret_object
+from conftest import picture
 
 from helpers.clinic import intake, worker
+from helpers.clinic.example import as_bytes
 from helpers.clinic.intake import Found, Reader, find_files, read_ahead
 from helpers.clinic.pictures import Unreadable, Wanted
 from helpers.clinic.worker import Decoder
 from helpers.study import StudyError
 
 WANTED = Wanted(SIDE)
+OBJECT = as_bytes(secret_object(np.asarray(picture(0, 48))))
 
 
 def test_files_are_found_however_deep_and_sorted(tmp_path):
@@ -44,7 +47,23 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path):
     faults = {one.path.name: one.fault for one in find_files([tmp_path / "in"])}
     assert faults["a.jpg"] == faults["e.jpg"] == ""
     assert all("out of the folder" in faults[name] for name in ("c.jpg", "d.jpg"))
-    assert "cannot be opened" in faults["f.jpg"] and "g" not in faults
+    assert "cannot be opened" in faults["f.jpg"] and faults["g"] == "a link to a folder, which is not followed"
+
+
+def test_folders_that_are_not_gone_into_are_faults(tmp_path, monkeypatch):
+    """One that cannot be opened, however deep; where it can be told, since an administrator may open any."""
+    image_file(tmp_path / "in" / "a.jpg")
+    image_file(tmp_path / "in" / "b" / "closed" / "c.jpg")
+    own = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return own(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    faults = {one.path.name: one.fault for one in find_files([tmp_path / "in"])}
+    assert faults == {"a.jpg": "", "closed": "a folder that cannot be opened"}
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
@@ -55,8 +74,8 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 def test_nothing_to_predict(tmp_path):
     with pytest.raises(StudyError, match="no file to predict"):
         find_files([tmp_path])
-    with pytest.raises(StudyError, match="no such file"):
-        find_files([tmp_path / "absent.jpg"])
+    with pytest.raises(StudyError, match=r"^Input 2 does not exist\.$"):
+        find_files([tmp_path, tmp_path / "absent.jpg"])
 
 
 def test_a_file_is_called_by_its_content(tmp_path):
@@ -66,6 +85,16 @@ def test_a_file_is_called_by_its_content(tmp_path):
         arrival = reader(found)
     assert arrival.image == hashlib.sha256(found.path.read_bytes()).hexdigest()[:16]
     assert arrival.pictures[0].square.shape == (SIDE, SIDE, 3) and arrival.place is None and not arrival.fault
+
+
+def test_under_a_key_a_name_cannot_be_found_again(tmp_path):
+    found = Found(1, image_file(tmp_path / "a.jpg"))
+    names = set()
+    for key in (b"", b"one", b"another"):
+        with Reader(WANTED, key=key) as reader:
+            names.add(reader(found).image)
+            assert reader(found).image in names
+    assert len(names) == 3 and {len(name) for name in names} == {16}
 
 
 @pytest.mark.parametrize(
@@ -107,29 +136,46 @@ def test_dicom_is_read_by_a_process_of_its_own(tmp_path):
     assert isinstance(picture.measures, np.ndarray) and (picture.width, picture.height) == (48, 48)
 
 
-def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch):
-    path = dicom_file(tmp_path / "a.dcm")
+def test_a_decoder_that_crashes_costs_one_file(monkeypatch):
     with Decoder() as decoder:
         with monkeypatch.context() as patch:
             patch.setattr(worker, "COMMAND", [sys.executable, "-c", "import os; input(); os.abort()"])
             with pytest.raises(Unreadable, match="crashed"):
-                decoder.read(path, WANTED)
-        assert len(decoder.read(path, WANTED)[1]) == 1
+                decoder.read(OBJECT, WANTED)
+        assert len(decoder.read(OBJECT, WANTED)[1]) == 1
 
 
-def test_a_decoder_that_ended_is_replaced(tmp_path):
-    path = dicom_file(tmp_path / "a.dcm")
+@pytest.mark.parametrize(
+    "answer", ["{", "3", "[]", "{}", '{"place": {}, "frames": 1}', '{"place": {}, "frames": [{}]}']
+)
+def test_a_decoder_that_talks_nonsense_is_not_believed(monkeypatch, answer):
+    monkeypatch.setattr(worker, "COMMAND", [sys.executable, "-c", f"input(); print('{answer}', flush=True)"])
+    with Decoder() as decoder, pytest.raises(Unreadable, match="crashed"):
+        decoder.read(OBJECT, WANTED)
+
+
+def test_a_decoder_that_ended_is_replaced():
     with Decoder() as decoder:
-        decoder.read(path, WANTED)
+        decoder.read(OBJECT, WANTED)
         decoder._process.kill()
         decoder._process.wait()
-        assert len(decoder.read(path, WANTED)[1]) == 1
+        assert len(decoder.read(OBJECT, WANTED)[1]) == 1
 
 
-def test_a_decoder_that_hangs_costs_one_file(tmp_path):
-    path = dicom_file(tmp_path / "a.dcm")
+def test_a_decoder_that_hangs_costs_one_file():
     with Decoder(longest=0.01) as decoder, pytest.raises(Unreadable, match="not decoded within 0.01 s"):
-        decoder.read(path, WANTED)
+        decoder.read(OBJECT, WANTED)
+
+
+def test_a_decoder_decodes_the_bytes_that_the_name_is_of(tmp_path, monkeypatch):
+    """The file is read once: what stands at its place afterwards does not matter."""
+    found = Found(1, dicom_file(tmp_path / "a.dcm"))
+    with Reader(WANTED) as reader:
+        expected = reader(found)
+        read = intake._bytes
+        monkeypatch.setattr(intake, "_bytes", lambda path: (read(path), path.write_bytes(b"other"))[0])
+        again = reader(found)
+    assert again.image == expected.image and (again.pictures[0].square == expected.pictures[0].square).all()
 
 
 def test_reading_ahead_keeps_the_order_and_its_bound():

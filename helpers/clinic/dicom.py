@@ -5,17 +5,20 @@
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
+from helpers.clinic import MAKER
 from helpers.clinic.pictures import Picture, Unreadable, Wanted, from_array
 from helpers.images import MOST_PIXELS
 
@@ -43,7 +46,9 @@ class Place:
     """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
 
     Texts as in DICOM, empty where the object has none. loss: the ratio of lossy compression that its pixels went
-    through, 1 where it is not told, 0 for none; anonymous: whether the identifiers are made up.
+    through, 1 where it is not told, 0 for none; burned_in, recognisable: whether the object says that text stands in
+    its pixels and that a person can be recognised in them, YES, NO or empty; anonymous: whether the identifiers are
+    made up.
     """
 
     sop_class: str
@@ -58,6 +63,9 @@ class Place:
     study_time: str = ""
     study_id: str = ""
     accession_number: str = ""
+    modality: str = ""
+    burned_in: str = ""
+    recognisable: str = ""
     frames: int = 1
     loss: float = 0.0
     anonymous: bool = False
@@ -68,11 +76,12 @@ class Place:
         key: up to 64 random bytes, forgotten after the run.
         """
         renamed = {name: _renamed(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
-        kept = {name: getattr(self, name) for name in ("sop_class", "frames", "loss")}
+        kept = {name: getattr(self, name) for name in KEPT}
         return Place(**kept, **renamed, anonymous=True)
 
 
-NAMED = {  # attributes of DICOM behind the texts of a place
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "loss")  # what identifies nobody
+NAMED = {  # attributes of DICOM behind the identifiers of a place
     "sop_class": "SOPClassUID",
     "sop_instance": "SOPInstanceUID",
     "series": "SeriesInstanceUID",
@@ -86,6 +95,7 @@ NAMED = {  # attributes of DICOM behind the texts of a place
     "study_id": "StudyID",
     "accession_number": "AccessionNumber",
 }
+PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 
 
 def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
@@ -98,7 +108,7 @@ def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
         raise Unreadable("not a whole DICOM file") from error
     place = place_of(dataset)
     check_header(dataset)
-    marked = str(dataset.get("BurnedInAnnotation", "")) == "YES"
+    marked = place.burned_in == "YES"
     try:
         frames = [from_array(frame, wanted, number, marked) for number, frame in enumerate(rgb_frames(dataset), 1)]
     except Unreadable:
@@ -113,13 +123,22 @@ def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
 
 
 def place_of(dataset: Dataset) -> Place:
-    """Where results for an object are filed. Raises Unreadable for another kind of object, or without valid UIDs."""
+    """Where results for an object are filed.
+
+    Raises Unreadable for another kind of object, for a result of this program, without valid UIDs, and where an
+    identifier has several values.
+    """
     try:
-        found = {name: str(dataset.get(keyword, "") or "").strip() for name, keyword in NAMED.items()}
-        modality = str(dataset.get("Modality", "") or "")
+        found = {name: _text(dataset, keyword) for name, keyword in NAMED.items()}
+        modality, maker = _text(dataset, "Modality"), str(dataset.get("Manufacturer", "")).strip()
+        burned_in, recognisable = (_yes_or_no(dataset, keyword) for keyword in PIXELS_SHOW)
         loss = _loss(dataset)
+    except Unreadable:
+        raise
     except Exception as error:
         raise Unreadable("its identifiers cannot be read") from error
+    if maker == MAKER:
+        raise Unreadable("a result of this program, not an image to predict")
     if found["sop_class"] not in READ:
         raise Unreadable("no photograph: read are Dermoscopic Photography, VL Photographic and Secondary Capture")
     if modality not in MODALITIES:
@@ -127,7 +146,7 @@ def place_of(dataset: Dataset) -> Place:
     uids = [found[name] for name in ("sop_instance", "series", "study")]
     if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
         raise Unreadable("its UIDs are missing or not valid")
-    return Place(**found, loss=loss)
+    return Place(**found, modality=modality, burned_in=burned_in, recognisable=recognisable, loss=loss)
 
 
 def check_header(dataset: Dataset) -> None:
@@ -162,9 +181,24 @@ def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
             frame = apply_color_lut(frame, dataset)[..., :3]
             yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
         elif frame.ndim == 3:
-            yield frame if stored == 8 else _eight_bits(frame, 0, 2**stored - 1)
+            # Eight bits may be stored in sixteen.
+            yield frame if stored == 8 and frame.dtype == np.uint8 else _eight_bits(frame, 0, 2**stored - 1)
         else:
             yield _grey(frame, dataset, photometric, stored)
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """The one value of an attribute, or an empty text. Raises Unreadable if there are several."""
+    value = dataset.get(keyword, "") or ""
+    if isinstance(value, MultiValue):
+        raise Unreadable("several values where one identifies its patient, its study or itself")
+    return str(value).strip()
+
+
+def _yes_or_no(dataset: Dataset, keyword: str) -> str:
+    """YES, NO, or an empty text for anything else."""
+    value = str(dataset.get(keyword, "")).strip()
+    return value if value in ("YES", "NO") else ""
 
 
 def _renamed(uid: str, key: bytes) -> str:
@@ -179,20 +213,21 @@ def _loss(dataset: Dataset) -> float:
     if str(dataset.get("LossyImageCompression", "")) != "01" and syntax not in WITH_LOSS:
         return 0.0
     told = dataset.get("LossyImageCompressionRatio") or 1.0
-    return float(told if isinstance(told, float | int | str) else np.prod([float(ratio) for ratio in told]))
+    ratio = float(told if isinstance(told, float | int | str) else math.prod(float(one) for one in told))
+    return ratio if math.isfinite(ratio) and ratio > 0 else 1.0
 
 
 def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:
     """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
-    low = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0
-    grey = _eight_bits(apply_voi_lut(frame, dataset), low, low + 2**stored - 1)
+    shown = apply_voi_lut(frame, dataset)
+    low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
+    if tables := dataset.get(
+        "VOILUTSequence"
+    ):  # which pydicom prefers to a window, and whose values have bits of their own
+        low, bits = 0, tables[0].LUTDescriptor[2]
+    grey = _eight_bits(shown, low, low + 2**bits - 1)
     return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)
 
 
 def _eight_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values.astype(np.float32) - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
-
-
-def as_json(place: Place) -> dict:
-    """A place as plain values, the arguments of `Place`."""
-    return asdict(place)

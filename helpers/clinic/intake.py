@@ -12,11 +12,11 @@ from pathlib import Path
 from stat import S_ISREG
 
 from helpers.clinic.pictures import Picture, Unreadable, Wanted, decode
-from helpers.clinic.worker import Decoder
+from helpers.clinic.worker import LONGEST, Decoder
 from helpers.study import StudyError
 
 LARGEST = 512 * 2**20  # bytes of one file
-NAME_DIGITS = 16  # of the SHA-256 of a file's bytes, which it is called by: names of files may be patients'
+NAME_DIGITS = 16  # of the digest of a file's bytes, which it is called by: names of files may be patients'
 JPEG, PNG, DICOM = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"DICM"
 IGNORED = {"DICOMDIR"}  # beside files whose names begin with a dot: a list of files, not an image
 
@@ -47,18 +47,19 @@ class Arrival:
 def find_files(inputs: Iterable[Path]) -> list[Found]:
     """The files among the inputs and in the folders among them, however deep, sorted by path.
 
-    Hidden files are left out. A link in a folder that leads out of it is a fault, as is what is no file, such as a
-    pipe. Raises StudyError for an input that does not exist, and if there is no file at all.
+    Hidden files are left out. A link in a folder that leads out of it is a fault, as are what is no file, such as a
+    pipe, and a folder that is not gone into, since it cannot be opened or is a link. Raises StudyError for an input
+    that does not exist, and if there is no file at all; inputs are called by their numbers, from 1.
     """
     found = []
-    for given in map(Path, inputs):
+    for place, given in enumerate(map(Path, inputs), 1):
         if given.is_dir():
             root = given.resolve()
-            found += [(path, _fault(path, root)) for path in _walk(given)]
+            found += [(path, fault or _fault(path, root)) for path, fault in _walk(given)]
         elif given.exists():
             found.append((given, _fault(given)))
         else:
-            raise StudyError(f"{given}: no such file or folder.")
+            raise StudyError(f"Input {place} does not exist.")
     if not found:
         raise StudyError("There is no file to predict.")
     return [Found(number, path, fault) for number, (path, fault) in enumerate(found, 1)]
@@ -89,11 +90,13 @@ def read_ahead(
 class Reader:
     """Reads files of all kinds, in any thread; closed by a `with` block, which ends the decoders of DICOM.
 
-    wanted: how the images are wanted; longest: seconds for one DICOM object.
+    wanted: how the images are wanted; longest: seconds for one DICOM object; key: random bytes, up to 64, that what a
+    file is called by depends on, so that whoever has the file cannot tell its results; without it, the SHA-256 is used.
     """
 
     wanted: Wanted
-    longest: float = 30.0
+    longest: float = LONGEST
+    key: bytes = b""
     _own: threading.local = field(default_factory=threading.local)
     _open: ExitStack = field(default_factory=ExitStack)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,19 +114,25 @@ class Reader:
         image = ""
         try:
             data = _bytes(found.path)
-            image = hashlib.sha256(data).hexdigest()[:NAME_DIGITS]
-            place, pictures = self._pictures(found.path, data)
+            image = self._called(data)
+            place, pictures = self._pictures(data)
             return Arrival(found, image, tuple(pictures), place)
         except Unreadable as error:
             return Arrival(found, image, fault=str(error))
         except OSError:
             return Arrival(found, image, fault="the file cannot be opened")
 
-    def _pictures(self, path: Path, data: bytes) -> tuple[dict | None, list[Picture]]:
+    def _called(self, data: bytes) -> str:
+        """What a file is called by, NAME_DIGITS hexadecimal digits."""
+        if self.key:
+            return hashlib.blake2b(data, key=self.key, digest_size=NAME_DIGITS // 2).hexdigest()
+        return hashlib.sha256(data).hexdigest()[:NAME_DIGITS]
+
+    def _pictures(self, data: bytes) -> tuple[dict | None, list[Picture]]:
         if data.startswith((JPEG, PNG)):
             return None, [decode(data, self.wanted)]
         if data[128:132] == DICOM:
-            return self._decoder().read(path, self.wanted)
+            return self._decoder().read(data, self.wanted)
         raise Unreadable("neither JPEG, PNG nor DICOM" if data else "the file is empty")
 
     def _decoder(self) -> Decoder:
@@ -134,10 +143,15 @@ class Reader:
         return self._own.decoder
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The files below a folder, and the folders there that are not gone into, each with the fault of it."""
+    closed = []
+    for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(files) if not name.startswith(".") and name not in IGNORED)
+        yield from ((Path(root, name), "") for name in sorted(files) if not (name.startswith(".") or name in IGNORED))
+        links = (path for path in (Path(root, name) for name in folders) if path.is_symlink())
+        yield from ((path, "a link to a folder, which is not followed") for path in links)
+    yield from ((Path(error.filename), "a folder that cannot be opened") for error in closed)
 
 
 def _fault(path: Path, root: Path | None = None) -> str:

@@ -1,7 +1,8 @@
 """DICOM is decoded in processes of its own, which may crash, hang or run out of memory without harm to the rest.
 
-The process behind `python -m helpers.clinic.worker` answers one line of JSON with another one, followed by pixels. No
-Python objects cross over: whoever takes over a decoder by a crafted file gains nothing but numbers to send.
+The process behind `python -m helpers.clinic.worker` is sent a line of JSON and a file's bytes, and answers with a line
+of JSON and pixels. Nothing that it sends is run or unpickled. But it is no sandbox: it has the rights of whoever runs
+it, so a crafted file that takes over a decoder could do what they may.
 """
 
 import json
@@ -11,7 +12,6 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
@@ -39,25 +39,28 @@ class Decoder:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def read(self, path: Path, wanted: Wanted) -> tuple[dict, list[Picture]]:
+    def read(self, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
         """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
-        process = self._start()
-        overdue = threading.Timer(self.longest, process.kill)
+        process, late = self._start(), threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        overdue = threading.Timer(self.longest, end)
         overdue.start()
         try:
-            process.stdin.write(json.dumps({"path": str(path)} | asdict(wanted)).encode() + b"\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
-            if fault := answer.get("fault"):
-                raise Unreadable(fault)
-            return answer["place"], [_received(process.stdout, about, wanted) for about in answer["frames"]]
-        except (OSError, ValueError) as error:  # the pipe is broken: the process is gone
-            late = not overdue.is_alive()
+            return _asked(process, data, wanted)
+        # The pipe is broken, since the process is gone; or what came through it is no answer.
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self.close()
-            fault = f"not decoded within {self.longest:g} s" if late else "its decoder crashed"
+            fault = f"not decoded within {self.longest:g} s" if late.is_set() else "its decoder crashed"
             raise Unreadable(fault) from error
         finally:
             overdue.cancel()
+            overdue.join()
+            if late.is_set():  # even if the answer was there just before
+                self.close()
 
     def close(self) -> None:
         """End the process."""
@@ -84,6 +87,17 @@ class Decoder:
         return self._process
 
 
+def _asked(process: subprocess.Popen, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
+    """What a process answers about an object. Raises Unreadable, or what comes of an answer that is none."""
+    process.stdin.write(json.dumps({"bytes": len(data)} | asdict(wanted)).encode() + b"\n")
+    process.stdin.write(data)
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    if fault := answer.get("fault"):
+        raise Unreadable(fault)
+    return answer["place"], [_received(process.stdout, about, wanted) for about in answer["frames"]]
+
+
 def _received(stream, about: dict, wanted: Wanted) -> Picture:
     """One frame from the worker. Raises ValueError if the stream ends before it."""
 
@@ -94,22 +108,19 @@ def _received(stream, about: dict, wanted: Wanted) -> Picture:
     return Picture(square, preview=preview, **about | {"measures": np.array(about["measures"])})
 
 
-def _answer(request: dict) -> tuple[dict, list[np.ndarray]]:
-    """What is sent for a request: the line of JSON, and the pixels after it."""
-    from helpers.clinic.dicom import as_json, read_object
+def _answer(data: bytes, wanted: Wanted) -> tuple[dict, list[np.ndarray]]:
+    """What is sent about an object: the line of JSON, and the pixels after it."""
+    from helpers.clinic.dicom import read_object
 
     try:
-        data = Path(request.pop("path")).read_bytes()
-        place, frames = read_object(data, Wanted(**request))
+        place, frames = read_object(data, wanted)
     except Unreadable as error:
         return {"fault": str(error)}, []
-    except OSError:
-        return {"fault": "the file cannot be opened"}, []
     about = [{name: getattr(frame, name) for name in FRAME} for frame in frames]
     for one in about:
         one["measures"] = one["measures"].tolist()
     arrays = [array for frame in frames for array in (frame.square, frame.preview) if array is not None]
-    return {"place": as_json(place), "frames": about}, arrays
+    return {"place": asdict(place), "frames": about}, arrays
 
 
 def _limit_memory() -> None:
@@ -128,8 +139,10 @@ def main() -> None:
         os.dup2(nowhere, 2)
         quiet()
         _limit_memory()
-        for line in sys.stdin.buffer:
-            answer, arrays = _answer(json.loads(line))
+        while line := sys.stdin.buffer.readline():
+            request = json.loads(line)
+            data = sys.stdin.buffer.read(request.pop("bytes"))
+            answer, arrays = _answer(data, Wanted(**request))
             answers.write(json.dumps(answer).encode() + b"\n")
             for array in arrays:
                 answers.write(np.ascontiguousarray(array))
