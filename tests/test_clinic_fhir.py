@@ -1,11 +1,13 @@
 """Results in FHIR: valid R4, with every reference resolved, and silent where the model is."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from clinical import CODES, PLACE, SECRETS, an_answer, deployment
 
 from helpers.clinic import fhir
+from helpers.clinic.codes import MALIGNANT
 from helpers.clinic.fhir import bundle, references
 from helpers.study import StudyError
 
@@ -42,8 +44,28 @@ def test_it_says_what_the_model_says():
     assert melanoma["status"] == "preliminary" and melanoma["valueQuantity"]["value"] == 40.0
     assert melanoma["component"][0]["valueCodeableConcept"]["coding"][0]["system"] == "http://snomed.info/sct"
     (prediction,) = risk["prediction"]
-    assert prediction["probabilityDecimal"] == 60.0 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
+    assert prediction["probabilityDecimal"] == 0.6 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
+    assert "share from 0 to 1" in prediction["rationale"] and "before calibration" in prediction["rationale"]
+    assert prediction["outcome"]["coding"] == [MALIGNANT.coding()] and "pre-malignant" in MALIGNANT.meaning
+    assert any("pre-malignant" in note["text"] for note in risk["note"])
     assert device["property"][0]["valueCode"][0]["text"] == "ab" * 32
+
+
+def test_each_observation_says_by_its_code_which_class_it_is_of():
+    found = by_type(bundle("0", 1, an_answer(), deployment()))["Observation"]
+    own, broader = zip(*(one["code"]["coding"] for one in found), strict=True)
+    assert [one["code"] for one in own] == [f"probability-of-{code}" for code in CODES]
+    assert {one["code"] for one in broader} == {"111012"}
+
+
+@pytest.mark.parametrize(("modality", "told"), [("OT", "OT"), ("XC", "XC"), ("", "OT")])
+def test_the_study_has_the_modality_of_the_image_and_names_its_frame(modality, told):
+    place = replace(PLACE, modality=modality, frames=3)
+    (study,) = by_type(bundle("0", 2, an_answer(), deployment(), place))["ImagingStudy"]
+    assert study["series"][0]["modality"]["code"] == told
+    assert study["series"][0]["instance"][0]["title"] == "Frame 2 of 3"
+    (study,) = by_type(bundle("0", 1, an_answer(), deployment(), PLACE))["ImagingStudy"]
+    assert "title" not in study["series"][0]["instance"][0]
 
 
 def test_the_name_of_the_device_is_its_checksum():

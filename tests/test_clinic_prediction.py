@@ -25,9 +25,9 @@ def predicted(folder, model=by_brightness, deployed=DEPLOYED):
         return list(predict_files(find_files([folder]), reader, deployed, model))
 
 
-def asked(*logits):
-    shown = from_array(np.asarray(picture(61, 48)), DEPLOYED.wanted())
-    return answer(DEPLOYED, np.array(logits, float), [shown] * len(logits))
+def asked(*logits, deployed=DEPLOYED):
+    shown = from_array(np.asarray(picture(61, 48)), deployed.wanted())
+    return answer(deployed, np.array(logits, float), [shown] * len(logits))
 
 
 def test_probabilities_are_softmax_and_calibrated_by_the_temperature():
@@ -36,17 +36,18 @@ def test_probabilities_are_softmax_and_calibrated_by_the_temperature():
     assert np.allclose(own.probabilities, softmax(logits))
     assert np.allclose(own.calibrated, softmax(logits / 2))
     assert own.malignancy == pytest.approx(softmax(logits)[[0, 1, MEL]].sum())
+    assert own.calibrated_malignancy == pytest.approx(softmax(logits / 2)[[0, 1, MEL]].sum())
     assert own.energy == pytest.approx(np.log(np.exp(logits).sum()))
 
 
 def test_malignancy_counts_at_the_operating_point_and_above():
-    share = {0.3: True, 0.31: True, 0.29: False}
-    for malignant, suspicious in share.items():
-        row = np.where(np.array(CODES) == "nv", 1 - malignant, malignant / 3 * np.isin(CODES, ["mel", "bcc", "akiec"]))
-        (own,) = asked(np.log(np.maximum(row, 1e-9)) + 10)
-        assert own.malignancy == pytest.approx(malignant, abs=1e-6)
-        if malignant != 0.3:  # where rounding decides
-            assert own.suspicious is suspicious
+    """The score before calibration counts, to the last digit."""
+    logits = np.arange(7.0)
+    (own,) = asked(logits)
+    assert own.malignancy != own.calibrated_malignancy
+    for threshold, suspicious in ((own.malignancy, True), (np.nextafter(own.malignancy, 1), False)):
+        (again,) = asked(logits, deployed=deployment(threshold=float(threshold)))
+        assert again.suspicious is suspicious
 
 
 def test_below_its_energy_the_model_is_silent():
@@ -80,7 +81,7 @@ def test_one_bad_file_among_many(tmp_path):
     (tmp_path / "4.jpg").write_bytes((tmp_path / "4.jpg").read_bytes()[:500])
     outcomes = predicted(tmp_path)
     assert [len(outcome.answers) for outcome in outcomes] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
-    (fault,) = faults(outcomes)
+    (fault,) = (row for outcome in outcomes for row in faults(outcome))
     assert fault["file"] == 5 and "cut off" in fault["fault"] and "4.jpg" not in str(fault)
 
 
@@ -122,10 +123,12 @@ def test_tables(tmp_path):
     (tmp_path / "in" / "Muster.png").write_bytes(b"")
     outcomes = predicted(tmp_path / "in")
     table = [row for outcome in outcomes for row in rows(outcome, DEPLOYED)]
-    write_tables(tmp_path / "out", DEPLOYED, table, faults(outcomes))
+    write_tables(tmp_path / "out", DEPLOYED, table, faults(outcomes[1]))
     frame = pd.read_csv(tmp_path / "out" / "predictions.csv")
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(frame) == len(content["predictions"]) == 1 and content["failed"][0]["fault"] == "the file is empty"
+    assert list(frame) == list(table[0])
+    assert "before calibration" in content["operating_point"]["told"]
     assert frame["sha256"][0] == content["model"]["model_sha256"] == "ab" * 32
     assert content["silence"]["trade"] == DEPLOYED.trade and "Not a medical device" in content["disclaimer"]
     assert list(pd.read_csv(tmp_path / "out" / "failed.csv")["file"]) == [2]
@@ -139,14 +142,18 @@ def test_names_stand_in_tables_only_when_asked_for(tmp_path):
     (tmp_path / "c.png").write_bytes(b"")
     outcomes = predicted(tmp_path)
     assert [rows(one, DEPLOYED, named=True)[0]["name"] for one in outcomes[:2]] == ["'=cmd().png", "b.png"]
-    assert faults(outcomes, named=True)[0]["name"] == "c.png"
+    assert [row["name"] for row in faults(outcomes[2], ["no page"], named=True)] == ["c.png"] * 2
 
 
 def test_nothing_but_faults(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    outcomes = predicted(tmp_path)
-    write_tables(tmp_path / "out", DEPLOYED, [], faults(outcomes))
+    """The table has no row, and the columns that it would have."""
+    image_file(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    read, broken = predicted(tmp_path)
+    write_tables(tmp_path / "out", DEPLOYED, [], faults(broken))
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == []
+    empty = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert len(empty) == 0 and list(empty) == list(rows(read, DEPLOYED)[0])
 
 
 def test_a_fault_that_was_found_before_reading(tmp_path):

@@ -5,13 +5,14 @@ import subprocess
 
 import numpy as np
 import pytest
-from clinical import CODES, PLACE, SECRETS, an_answer, deployment, secret_object
+from clinical import CODES, PLACE, SECRETS, SIDE, an_answer, deployment, secret_object
 from conftest import picture
 from pydicom import dcmread
 
 from helpers.clinic.codes import SNOMED, SYSTEMS, concept
-from helpers.clinic.dicom import place_of
+from helpers.clinic.dicom import place_of, read_object
 from helpers.clinic.example import as_bytes, dermoscopic_object
+from helpers.clinic.pictures import Unreadable, Wanted
 from helpers.clinic.structured import Filed, map_image, outline, report
 from helpers.datasets import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
 from helpers.study import StudyError
@@ -58,7 +59,7 @@ def test_the_example_is_valid(tmp_path, jpeg):
 
 
 @needs_dciodvfy
-@pytest.mark.parametrize("kind", ["one", "silent", "frames", "anonymous", "capture", "empty"])
+@pytest.mark.parametrize("kind", ["one", "silent", "frames", "anonymous", "capture", "empty", "burned in"])
 def test_a_report_is_valid(tmp_path, kind):
     place = place_of(secret_object(PIXELS))
     answers = [an_answer(silent=kind == "silent")]
@@ -67,6 +68,8 @@ def test_a_report_is_valid(tmp_path, kind):
         place, answers = type(place)(**vars(place) | several), answers * 2
     if kind == "anonymous":
         place = place.without_identifiers(b"key")
+    if kind == "burned in":
+        place = type(place)(**vars(place) | {"burned_in": "", "recognisable": "YES"})
     if kind == "capture":
         place = type(place)(**vars(place) | {"sop_class": "1.2.840.10008.5.1.4.1.1.7"})
     if kind == "empty":
@@ -85,8 +88,8 @@ def test_the_map_of_a_lossy_image_is_valid(tmp_path):
 def test_a_report_says_what_the_model_says():
     document = report(PLACE, [an_answer()], deployment(), FILED)
     malignancy, *classes = map(said, groups(document))
-    assert malignancy["Probability of cancer"] == [60.0] and len(classes) == len(CODES)
-    assert malignancy["Malignancy at the operating point"][0][0].CodeValue == "reached"
+    assert malignancy["Calibrated probability of the malignant classes"] == [60.0] and len(classes) == len(CODES)
+    assert malignancy["Malignancy score at the operating point"][0][0].CodeValue == "reached"
     melanoma = classes[CODES.index("mel")]
     assert melanoma["Certainty of Finding"] == [40.0]
     assert (melanoma["Finding"][0][0].CodeValue, melanoma["Finding"][0][0].CodingSchemeDesignator) == (
@@ -94,7 +97,9 @@ def test_a_report_says_what_the_model_says():
         "SCT",
     )
     assert melanoma["Algorithm Name"] == ["MobileNet"] and melanoma["Algorithm Version"] == ["0123456789ab"]
-    assert f"SHA-256 {'ab' * 32}" in melanoma["Algorithm Parameters"]
+    parameters = melanoma["Algorithm Parameters"]
+    assert f"SHA-256 {'ab' * 32}" in parameters and any("before calibration" in one for one in parameters)
+    assert any("pre-malignant" in one for one in parameters)
     assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert document.ContentQualification == "RESEARCH"
 
@@ -125,7 +130,7 @@ def test_a_report_names_its_image_frame_by_frame():
 def test_where_the_model_is_silent_no_number_is_told():
     (group,) = map(said, groups(report(PLACE, [an_answer(silent=True)], deployment(), FILED)))
     assert group["Whether the model answers"][0][0].CodeValue == "silent"
-    assert "Probability of cancer" not in group and "Certainty of Finding" not in group
+    assert not [name for name in group if "robability" in name or "Certainty" in name]
 
 
 @pytest.mark.parametrize("make", ["report", "map"])
@@ -166,6 +171,22 @@ def test_the_pixels_of_a_map():
     assert (image.pixel_array == PIXELS).all()
     (source,) = image.SourceImageSequence
     assert source.ReferencedSOPInstanceUID == PLACE.sop_instance and "ReferencedFrameNumber" not in source
+
+
+@pytest.mark.parametrize("told", ["NO", "YES", ""])
+def test_a_map_says_of_its_pixels_what_its_source_says_and_no_more(tmp_path, told):
+    source = secret_object(PIXELS, BurnedInAnnotation=told, RecognizableVisualFeatures=told)
+    for place in (place_of(source), place_of(source).without_identifiers(b"key")):
+        image = map_image(place, PIXELS, deployment(), FILED)
+        assert image.get("BurnedInAnnotation", "") == ("NO" if told == "NO" else "")
+        assert image.get("RecognizableVisualFeatures", "") == told
+
+
+def test_a_result_that_comes_back_is_not_predicted():
+    made = map_image(PLACE, PIXELS, deployment(), FILED), report(PLACE, [an_answer()], deployment(), FILED)
+    for one in made:
+        with pytest.raises(Unreadable, match="a result of this program"):
+            read_object(as_bytes(one), Wanted(SIDE))
 
 
 def test_a_place_that_cannot_be_written():

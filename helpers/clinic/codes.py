@@ -2,7 +2,8 @@
 
 The concepts were looked up in the tables of DICOM PS3.16 (contexts 638 and 4405) or in published value sets. HAM10000's
 akiec, bkl and vasc each put several diagnoses together, for which no one concept stands; nor is a code given for df,
-since none could be verified.
+since none could be verified. What counts as malignant has an own code too: it includes actinic keratosis and Bowen's
+disease, which are pre-malignant or in situ.
 """
 
 import uuid
@@ -42,14 +43,14 @@ SNOMED = {
     "AK": ("201101007", "Actinic keratosis"),
 }
 SKIN_LESION = Concept("95324001", "SCT", "Skin lesion")
-MALIGNANT = Concept("372130007", "SCT", "Malignant neoplasm of skin")
+MALIGNANT = Concept("malignant", SCHEME, "Malignant, in situ or pre-malignant skin lesion")
 DERMOSCOPY = Concept("446078004", "SCT", "Dermoscopic photography")
 IMAGING = Concept("363679005", "SCT", "Imaging")
 CERTAINTY = Concept("111012", "DCM", "Certainty of Finding")
-PROBABILITY_OF_CANCER = Concept("111047", "DCM", "Probability of cancer")
+MALIGNANCY = Concept("malignancy", SCHEME, "Calibrated probability of the malignant classes")
 FINDING = Concept("121071", "DCM", "Finding")
 PERCENT = Concept("%", "UCUM", "percent")
-OPERATING_POINT = Concept("operating-point", SCHEME, "Malignancy at the operating point")
+OPERATING_POINT = Concept("operating-point", SCHEME, "Malignancy score at the operating point")
 REACHED = Concept("reached", SCHEME, "At or above the operating point: suspicious")
 NOT_REACHED = Concept("not-reached", SCHEME, "Below the operating point")
 ANSWERED = Concept("answered", SCHEME, "Whether the model answers")
@@ -62,3 +63,13 @@ def concept(diagnosis: Diagnosis) -> Concept:
     if known := SNOMED.get(diagnosis.code.upper()):
         return Concept(known[0], "SCT", known[1])
     return Concept(diagnosis.code.lower(), SCHEME, diagnosis.name)
+
+
+def probability_of(diagnosis: Diagnosis) -> Concept:
+    """The concept of what is measured of a class."""
+    return Concept(f"probability-of-{diagnosis.code.lower()}", SCHEME, f"Calibrated probability of {diagnosis.name}")
+
+
+def level(suspicious: bool) -> Concept:
+    """Whether the operating point is reached."""
+    return REACHED if suspicious else NOT_REACHED

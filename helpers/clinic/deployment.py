@@ -58,6 +58,20 @@ class Deployment:
         """How its images are wanted, with a copy of `preview` pixels a side to be shown."""
         return Wanted(self.side, self.colour_constancy, preview)
 
+    def limit(self) -> str:
+        """What the operating point is of, and what it was worth on test, in two sentences."""
+        found = {name: with_interval(figure, 2) for name, figure in self.malignant.items()}
+        return (
+            f"The operating point is {self.threshold:.4f} of the summed probability of the malignant classes before "
+            f"calibration, set on validation. On test it had a sensitivity of {found['sensitivity']} and a specificity "
+            f"of {found['specificity']} for malignant lesions."
+        )
+
+    def counted(self) -> str:
+        """What counts as malignant, in a sentence."""
+        listed = ", ".join(one.name for one in self.classes if one.malignant)
+        return f"Counted as malignant: {listed}; actinic keratosis and Bowen's disease are pre-malignant or in situ."
+
     def told(self) -> str:
         """What its silence costs and brings, in a sentence."""
         share = {name: with_interval(self.trade[name], 2) for name in FIGURES}
@@ -86,6 +100,7 @@ def read_deployment(path: Path) -> Deployment:
         content["profile"] = Profile(**profile | known)
         deployment = Deployment(**content)
         deployment.told()
+        deployment.limit()
         deployment.wanted()
         return deployment
     except (ValueError, TypeError, KeyError) as error:
@@ -106,10 +121,11 @@ def prepare(
     if not record.get("model_sha256"):
         raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
     figures = {name: record["test"][f"malignant_{name}"] for name in ("sensitivity", "specificity")}
+    commit, plus, changes = (record["environment"]["commit"] or "unknown").partition("+")
     p = record["parameters"]
     return Deployment(
         **{name: record[name] for name in ("name", "study", "notebook", "model_sha256", "temperature", "threshold")},
-        version=(record["environment"]["commit"] or "unknown")[:12],
+        version=commit[:12] + plus + changes,
         classes=tuple(classes),
         silence=silence,
         trade=dict(trade),
@@ -181,6 +197,8 @@ def _loaded(file: Path, deployment: Deployment) -> "keras.Model":
     except Exception as error:  # Keras raises what the file provokes
         raise StudyError(f"The model file cannot be loaded in safe mode ({type(error).__name__}).") from error
     wanted = (None, deployment.side, deployment.side, 3), (None, len(deployment.classes))
-    if (model.input_shape, model.output_shape) != wanted:
-        raise StudyError(f"The model takes {model.input_shape} and gives {model.output_shape}; wanted are {wanted}.")
+    # Not every model has one shape, or any.
+    takes, gives = (getattr(model, name, None) for name in ("input_shape", "output_shape"))
+    if (takes, gives) != wanted:
+        raise StudyError(f"The model takes {takes} and gives {gives}; wanted are {wanted}.")
     return model

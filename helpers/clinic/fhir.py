@@ -5,11 +5,11 @@ import datetime
 import uuid
 from collections.abc import Iterator, Mapping
 
-from helpers.clinic import DISCLAIMER, codes
-from helpers.clinic.codes import Concept, concept
+from helpers.clinic import DISCLAIMER, MAKER, codes
+from helpers.clinic.codes import Concept, concept, level, probability_of
 from helpers.clinic.deployment import Deployment
 from helpers.clinic.dicom import DERMOSCOPIC, Place
-from helpers.clinic.prediction import Answer
+from helpers.clinic.prediction import Answer, verdict
 from helpers.study import StudyError
 
 UID_SYSTEM, URI_SYSTEM = "urn:dicom:uid", "urn:ietf:rfc:3986"
@@ -34,7 +34,7 @@ def bundle(image: str, frame: int, own: Answer, deployment: Deployment, place: P
     names = iter(lambda: f"urn:uuid:{uuid.uuid4()}", None)
     entries = {"patient": (next(names), _patient(place)), "device": (next(names), _device(deployment))}
     if place is not None and not place.anonymous:
-        entries["study"] = (next(names), _study(place, _to(entries["patient"])))
+        entries["study"] = (next(names), _study(place, frame, _to(entries["patient"])))
     about = {"subject": _to(entries["patient"]), **_device_and_image(entries)}
     observations = [(next(names), _observation(own, k, deployment, about, now)) for k in range(len(deployment.classes))]
     results = [_to(entry) for entry in observations]
@@ -63,7 +63,7 @@ def references(content: object) -> Iterator[str]:
 
 
 def _valid(content: dict) -> dict:
-    """The bundle, as the models of R4B write it. Raises StudyError."""
+    """The bundle itself. Raises StudyError if the models of R4B refuse it, or a reference leads out of it."""
     from fhir.resources.R4B.bundle import Bundle
 
     try:
@@ -85,8 +85,8 @@ def _device_and_image(entries: Mapping[str, tuple]) -> dict:
     return told | ({"derivedFrom": [_to(entries["study"])]} if "study" in entries else {})
 
 
-def _coded(own: Concept, text: str = "") -> dict:
-    return {"coding": [own.coding()], "text": text or own.meaning}
+def _coded(own: Concept, *broader: Concept, text: str = "") -> dict:
+    return {"coding": [one.coding() for one in (own, *broader)], "text": text or own.meaning}
 
 
 def _patient(place: Place | None) -> dict:
@@ -102,7 +102,7 @@ def _device(deployment: Deployment) -> dict:
         # RFC 6920: a name for whatever has this checksum.
         "identifier": [{"system": URI_SYSTEM, "value": f"ni:///sha-256;{digest}"}],
         "status": "active",
-        "manufacturer": "Skin lesion study",
+        "manufacturer": MAKER,
         "deviceName": [{"name": deployment.name, "type": "model-name"}],
         "version": [{"value": deployment.version}],
         "property": [
@@ -115,7 +115,11 @@ def _device(deployment: Deployment) -> dict:
     }
 
 
-def _study(place: Place, patient: dict) -> dict:
+def _study(place: Place, frame: int, patient: dict) -> dict:
+    """The study of an image, with that image alone. frame: of it, named where it has several; from 1."""
+    instance = {"uid": place.sop_instance, "sopClass": {"system": URI_SYSTEM, "code": f"urn:oid:{place.sop_class}"}}
+    if place.frames > 1:
+        instance["title"] = f"Frame {frame} of {place.frames}"
     return {
         "resourceType": "ImagingStudy",
         "identifier": [{"system": UID_SYSTEM, "value": f"urn:oid:{place.study}"}],
@@ -124,16 +128,9 @@ def _study(place: Place, patient: dict) -> dict:
         "series": [
             {
                 "uid": place.series,
-                "modality": {
-                    "system": "http://dicom.nema.org/resources/ontology/DCM",
-                    "code": "DMS" if place.sop_class == DERMOSCOPIC else "XC",
-                },
-                "instance": [
-                    {
-                        "uid": place.sop_instance,
-                        "sopClass": {"system": URI_SYSTEM, "code": f"urn:oid:{place.sop_class}"},
-                    }
-                ],
+                # A secondary capture need not have one.
+                "modality": {"system": codes.SYSTEMS["DCM"], "code": place.modality or "OT"},
+                "instance": [instance],
             }
         ],
     }
@@ -148,7 +145,7 @@ def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: 
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [{"system": CATEGORY_OF_OBSERVATION, "code": "imaging", "display": "Imaging"}]}],
-        "code": _coded(codes.CERTAINTY, f"Probability of {one.name}"),
+        "code": _coded(probability_of(one), codes.CERTAINTY),
         **about,
         "effectiveDateTime": now,
         "issued": now,
@@ -160,8 +157,11 @@ def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: 
 def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[dict], now: str) -> dict:
     outcome = {"outcome": _coded(codes.MALIGNANT)}
     if not own.silent:
-        level = codes.REACHED if own.suspicious else codes.NOT_REACHED
-        outcome |= {"probabilityDecimal": round(100 * own.malignancy, DIGITS), "qualitativeRisk": _coded(level)}
+        outcome |= {
+            "probabilityDecimal": round(own.calibrated_malignancy, DIGITS),
+            "qualitativeRisk": _coded(level(own.suspicious)),
+            "rationale": "The probability is a share from 0 to 1, and calibrated. " + deployment.limit(),
+        }
     return {
         "resourceType": "RiskAssessment",
         "status": "preliminary",
@@ -170,7 +170,7 @@ def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[d
         "performer": _to(entries["device"]),
         "basis": results,
         "prediction": [outcome],
-        "note": [{"text": text} for text in (_limits(deployment), *_doubts(own, deployment), DISCLAIMER)],
+        "note": [{"text": text} for text in (deployment.counted(), *_doubts(own, deployment), DISCLAIMER)],
     }
 
 
@@ -184,12 +184,12 @@ def _report(
         "identifier": [{"system": codes.OWN_SYSTEM, "value": image}],
         "status": "preliminary",
         "category": [{"coding": [CATEGORY]}],
-        "code": _coded(codes.DERMOSCOPY if dermoscopic else codes.IMAGING, "Classification of a skin lesion"),
+        "code": _coded(codes.DERMOSCOPY if dermoscopic else codes.IMAGING, text="Classification of a skin lesion"),
         "subject": _to(entries["patient"]),
         "effectiveDateTime": now,
         "issued": now,
         "result": results,
-        "conclusion": " ".join([_conclusion(own, deployment), *_doubts(own, deployment), DISCLAIMER]),
+        "conclusion": " ".join([verdict(own, deployment), *_doubts(own, deployment), DISCLAIMER]),
     }
     if "study" in entries:
         report["imagingStudy"] = [_to(entries["study"])]
@@ -198,24 +198,6 @@ def _report(
     return report
 
 
-def _conclusion(own: Answer, deployment: Deployment) -> str:
-    if own.silent:
-        return f"{codes.SILENT.meaning}."
-    likeliest = deployment.classes[int(own.calibrated.argmax())]
-    level = codes.REACHED if own.suspicious else codes.NOT_REACHED
-    return (
-        f"Likeliest of what the model knows: {likeliest.name} ({own.calibrated.max():.0%}). "
-        f"Summed probability of malignant classes {own.malignancy:.0%}. {level.meaning}."
-    )
-
-
 def _doubts(own: Answer, deployment: Deployment) -> list[str]:
     """Warnings about the image, and what the silence of the model is worth."""
     return [*(f"Warning: {warning}." for warning in own.warnings), deployment.told()]
-
-
-def _limits(deployment: Deployment) -> str:
-    return (
-        f"The operating point is {deployment.threshold:.4f} of the summed probability of the malignant classes, "
-        "set on validation."
-    )

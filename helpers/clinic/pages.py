@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import Deployment
 from helpers.clinic.pictures import Picture
-from helpers.clinic.prediction import Answer
+from helpers.clinic.prediction import Answer, verdict
 from helpers.plots import NEUTRAL, class_colours
-from helpers.study import atomic_path, with_interval
+from helpers.study import atomic_path
 
-FORMS = ("png", "pdf")
 SIZE, DOTS = (8.27, 5.85), 150  # inches, half of an A4 page, and dots an inch
 PREVIEW = 512  # pixels a side of the image on it
 WRAP = 130  # letters of 8 points a line
@@ -66,35 +65,13 @@ def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
     axes.set_title("* counts as malignant", fontsize=8, loc="left")
 
 
-def verdict(own: Answer, deployment: Deployment) -> str:
-    """What the model says, in a sentence."""
-    if own.silent:
-        return (
-            "NO ANSWER. The image is unlike those that the model learnt from "
-            f"(energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
-        )
-    likeliest = deployment.classes[int(own.calibrated.argmax())]
-    side = "at or above" if own.suspicious else "below"
-    return (
-        f"Likeliest: {likeliest.name} ({own.calibrated.max():.0%}). Malignancy {own.malignancy:.1%}, {side} the "
-        f"operating point of {deployment.threshold:.1%}: {'SUSPICIOUS' if own.suspicious else 'not suspicious'}."
-    )
-
-
-def operating_point(deployment: Deployment) -> str:
-    """What the operating point was worth on test, in a sentence."""
-    found = {name: with_interval(figure, 2) for name, figure in deployment.malignant.items()}
-    return f"On test, the operating point had a sensitivity of {found['sensitivity']} and a specificity of " + (
-        f"{found['specificity']} for malignant lesions."
-    )
-
-
 def _lines(figure: Figure, own: Answer, deployment: Deployment) -> None:
     model = f"Model {deployment.name}, version {deployment.version}, SHA-256 {deployment.model_sha256}"
     texts = [(verdict(own, deployment), 9.5, WARNING if own.silent or own.suspicious else GOOD)]
     if own.warnings:
         texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
-    texts += [(operating_point(deployment), 7.5, NEUTRAL), (deployment.told(), 7.5, NEUTRAL)]
+    limits = f"{deployment.limit()} {deployment.counted()} {deployment.told()}"
+    texts.append((limits, 7.5, NEUTRAL))
     height = 0.38
     for text, size, colour in texts:
         lines = textwrap.wrap(text, int(WRAP * 8 / size))

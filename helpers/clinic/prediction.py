@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import logsumexp, softmax
 
 from helpers.clinic import DISCLAIMER
+from helpers.clinic.codes import SILENT, level
 from helpers.clinic.deployment import Deployment, software_version
 from helpers.clinic.intake import Arrival, Found, Reader, read_ahead
 from helpers.clinic.pictures import Picture
@@ -35,14 +36,16 @@ class Answer:
     """What the model says of one image.
 
     probabilities, calibrated: float64 [classes], as they are and with the logits divided by the temperature;
-    malignancy: the summed probability of the malignant classes, as it is; energy: of the logits; silent: whether the
-    model gives no answer, since the image is unlike those it learnt from; suspicious: whether malignancy reaches the
-    operating point, None where the model is silent; warnings: what is doubtful about the image.
+    malignancy, calibrated_malignancy: the sum of either over the malignant classes; the first is a score, on which the
+    operating point was set, and only the second is to be told as a probability; energy: of the logits; silent: whether
+    the model gives no answer, since the image is unlike those it learnt from; suspicious: whether malignancy reaches
+    the operating point, None where the model is silent; warnings: what is doubtful about the image.
     """
 
     probabilities: np.ndarray
     calibrated: np.ndarray
     malignancy: float
+    calibrated_malignancy: float
     energy: float
     silent: bool
     suspicious: bool | None
@@ -63,18 +66,26 @@ class Outcome:
 
 
 class Network:
-    """A model of the study as the clinic asks it: for its logits, batch by batch, by the fastest kernels there are."""
+    """A model of the study as the clinic asks it: for its logits, batch by batch, by the fastest kernels there are.
+
+    Raises StudyError for a network without the last layer of those of `models`.
+    """
 
     def __init__(self, model: "keras.Model"):
         import keras
 
         from helpers.compiled import SharedNetwork
 
-        own = SharedNetwork(model).network
-        own.set_weights(model.get_weights())
-        softmax_layer = own.get_layer("head_softmax")
-        self._trunk = keras.Model(own.inputs, softmax_layer.input)
-        self._kernel, self._bias = (np.float64(keras.ops.convert_to_numpy(weight)) for weight in softmax_layer.weights)
+        try:
+            own = SharedNetwork(model).network
+            own.set_weights(model.get_weights())
+            last = own.get_layer("head_softmax")
+            self._trunk = keras.Model(own.inputs, last.input)
+            self._kernel, self._bias = (np.float64(keras.ops.convert_to_numpy(one)) for one in (last.kernel, last.bias))
+        except (ValueError, AttributeError) as error:
+            raise StudyError(
+                "The model has no dense layer head_softmax to take logits from, as the study's do."
+            ) from error
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Logits float64 [n, classes] of images uint8 [n, side, side, 3]."""
@@ -99,7 +110,8 @@ def answer(deployment: Deployment, logits: np.ndarray, pictures: Sequence[Pictur
         score, silent = float(row[malignant].sum()), bool(energy < deployment.silence)
         suspicious = None if silent else score >= deployment.threshold
         calibrated = softmax(own / deployment.temperature)
-        answers.append(Answer(row, calibrated, score, float(energy), silent, suspicious, warnings(deployment, picture)))
+        sums, told = (score, float(calibrated[malignant].sum())), warnings(deployment, picture)
+        answers.append(Answer(row, calibrated, *sums, float(energy), silent, suspicious, told))
     return answers
 
 
@@ -107,6 +119,18 @@ def warnings(deployment: Deployment, picture: Picture) -> tuple[str, ...]:
     """What is doubtful about a picture, in words."""
     own = deployment.profile.warnings(picture.measures, picture.width, picture.height, deployment.side)
     return (*own, "its file says that text is burned into the image") if picture.marked else own
+
+
+def verdict(own: Answer, deployment: Deployment) -> str:
+    """What the model says of an image, in words."""
+    if own.silent:
+        return f"{SILENT.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
+    likeliest = deployment.classes[int(own.calibrated.argmax())]
+    return (
+        f"Likeliest of what the model knows: {likeliest.name} ({own.calibrated.max():.0%}); malignant: "
+        f"{own.calibrated_malignancy:.0%} (both calibrated). {level(own.suspicious).meaning} "
+        f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
+    )
 
 
 def predict_files(files: Sequence[Found], reader: Reader, deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
@@ -152,6 +176,7 @@ def _told(deployment: Deployment, own: Answer) -> dict:
     told |= {f"calibrated_{code}": round(float(p), DIGITS) for code, p in zip(codes, own.calibrated, strict=True)}
     return told | {
         "malignancy": round(own.malignancy, DIGITS),
+        "calibrated_malignancy": round(own.calibrated_malignancy, DIGITS),
         "operating_point": deployment.threshold,
         "suspicious": own.suspicious,
         "energy": round(own.energy, DIGITS),
@@ -163,32 +188,39 @@ def _told(deployment: Deployment, own: Answer) -> dict:
     }
 
 
-def faults(outcomes: Iterable[Outcome], named: bool = False) -> list[dict]:
-    """A row for each file that gave no picture: its number, who it is as far as it could be read, and why."""
-    return [
-        {"file": one.found.number, "image": one.image, "fault": one.fault}
-        | ({"name": shown_name(one.found.path)} if named else {})
-        for one in (outcome.arrival for outcome in outcomes)
-        if one.fault
-    ]
+def faults(outcome: Outcome, unwritten: Sequence[str] = (), named: bool = False) -> list[dict]:
+    """A row for each thing that went wrong with a file: its number, who it is as far as it could be read, and what.
+
+    unwritten: why results about it could not be written; named: as in `rows`.
+    """
+    own = outcome.arrival
+    about = {"file": own.found.number, "image": own.image}
+    name = {"name": shown_name(own.found.path)} if named else {}
+    return [about | {"fault": fault} | name for fault in (own.fault, *unwritten) if fault]
+
+
+def not_reached(found: Found) -> Outcome:
+    """What becomes of a file that a run did not come to."""
+    return Outcome(Arrival(found, fault="the run ended before this file"))
 
 
 def speeds(
     files: Sequence[Found], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
 ) -> dict[str, float]:
-    """Images a second: `bare`, of the model asked by Keras about images in memory, and `files`, from files to answers.
+    """Images a second: `bare`, of the network asked about images in memory, and `files`, from files to its answers.
 
-    network: of this model. The two are measured in turn, `rounds` times, and the medians given, so that a busy moment
-    counts for both.
+    network: of this model. `keras` is what Keras' own `predict` reaches with the model on the images in memory. All are
+    measured in turn, `rounds` times, and the medians given, so that a busy moment counts for each.
     """
-    taken = {"bare": [], "files": []}
+    taken = {"bare": [], "files": [], "keras": []}
     with Reader(deployment.wanted()) as reader:
         read = [picture.square for arrival in read_ahead(files, reader, AHEAD) for picture in arrival.pictures]
         images = np.stack(read)
         filled = np.resize(images, (-(-len(images) // BATCH) * BATCH, *images.shape[1:]))  # whole batches
         ways = {
-            "bare": lambda: model.predict(filled, BATCH, verbose=0),
+            "bare": lambda: network(filled),
             "files": lambda: list(predict_files(files, reader, deployment, network)),
+            "keras": lambda: model.predict(filled, BATCH, verbose=0),
         }
         for turn in range(rounds + 1):
             for name, way in ways.items():
@@ -196,7 +228,7 @@ def speeds(
                 way()
                 if turn:  # the first time, they are compiled
                     taken[name].append(time.perf_counter() - started)
-    counts = {"bare": len(filled), "files": len(images)}
+    counts = {"bare": len(filled), "files": len(images), "keras": len(filled)}
     return {name: counts[name] / float(np.median(seconds)) for name, seconds in taken.items()}
 
 
@@ -206,9 +238,19 @@ def shown_name(path: Path) -> str:
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
+def columns(deployment: Deployment) -> list[str]:
+    """The columns of a table without a row."""
+    nothing = np.zeros(len(deployment.classes))
+    blank = Answer(nothing, nothing, 0.0, 0.0, 0.0, silent=True, suspicious=None)
+    return ["file", "image", "frame", *_told(deployment, blank)]
+
+
 def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed: list[dict]) -> None:
-    """Write predictions.csv, predictions.json and, for what could not be read, failed.csv into a folder."""
-    write_csv(folder / "predictions.csv", pd.DataFrame(table))
+    """Write predictions.csv, predictions.json and, for what failed, failed.csv into a folder.
+
+    table, failed: as `rows` and `faults` give them.
+    """
+    write_csv(folder / "predictions.csv", pd.DataFrame(table, columns=None if table else columns(deployment)))
     if failed:
         write_csv(folder / "failed.csv", pd.DataFrame(failed))
     about = {
@@ -217,7 +259,11 @@ def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed
         "software": software_version(),
         "classes": {one.code: {"name": one.name, "malignant": one.malignant} for one in deployment.classes},
         "silence": {"below_energy": deployment.silence, "told": deployment.told(), "trade": deployment.trade},
-        "operating_point": {"malignancy": deployment.threshold, "on_test": deployment.malignant},
+        "operating_point": {
+            "malignancy": deployment.threshold,
+            "told": deployment.limit(),
+            "on_test": deployment.malignant,
+        },
         "temperature": deployment.temperature,
     }
     write_json(folder / "predictions.json", about | {"predictions": table, "failed": failed})

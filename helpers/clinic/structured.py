@@ -16,14 +16,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from helpers.clinic import codes
-from helpers.clinic.codes import Concept, concept
+from helpers.clinic import MAKER, codes
+from helpers.clinic.codes import Concept, concept, level
 from helpers.clinic.deployment import Deployment, software_version
 from helpers.clinic.dicom import DERMOSCOPIC, NAMED, Place
 from helpers.clinic.prediction import Answer
 from helpers.study import StudyError
 
-MAKER = "Skin lesion study"
 NOTE = "Research only, not for diagnosis"
 REPORTS, MAPS = 9001, 9002  # numbers of the series; the study's own ones are small
 KEYWORDS = {
@@ -45,8 +44,9 @@ class Filed(NamedTuple):
 def report(place: Place, answers: Sequence[Answer], deployment: Deployment, filed: Filed) -> sr.ComprehensiveSR:
     """A Comprehensive SR by TID 1500 about the frames of one image: what the model says of each.
 
-    Each frame has a group for malignancy, and one for each class with the calibrated probability as the certainty of
-    that finding, in percent; where the model is silent, only that it is. The report is preliminary and not verified.
+    Each frame has a group for malignancy, with the calibrated probability and whether the score before calibration
+    reaches the operating point, and one for each class with the calibrated probability as the certainty of that
+    finding, in percent; where the model is silent, only that it is. The report is preliminary and not verified.
     Raises StudyError if the place cannot be written as DICOM.
     """
     groups = [group for number, own in enumerate(answers, 1) for group in _groups(place, own, deployment, number)]
@@ -91,7 +91,11 @@ def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Fi
     image.LossyImageCompression = "01" if place.loss else "00"
     if place.loss:
         image.LossyImageCompressionRatio = round(place.loss, 3)
-    image.BurnedInAnnotation, image.PatientOrientation, image.Laterality = "NO", None, None
+    image.PatientOrientation, image.Laterality = None, None
+    if place.burned_in == "NO":  # of its own, the program cannot know
+        image.BurnedInAnnotation = "NO"
+    if place.recognisable:
+        image.RecognizableVisualFeatures = place.recognisable
     image.SourceImageSequence = [_reference(place, frame)]
     for name, value in _equipment(deployment).items():
         setattr(image, KEYWORDS[name], value)
@@ -129,11 +133,9 @@ def _groups(place: Place, own: Answer, deployment: Deployment, number: int) -> l
     said = [sr.QualitativeEvaluation(_code(codes.ANSWERED), _code(codes.SILENT if own.silent else codes.ANSWERS))]
     if own.silent:
         return [group(**finding, qualitative_evaluations=said)]
-    reached = _code(codes.REACHED if own.suspicious else codes.NOT_REACHED)
-    said.append(sr.QualitativeEvaluation(_code(codes.OPERATING_POINT), reached))
-    malignancy = group(
-        **finding, measurements=[_percent(codes.PROBABILITY_OF_CANCER, own.malignancy)], qualitative_evaluations=said
-    )
+    said.append(sr.QualitativeEvaluation(_code(codes.OPERATING_POINT), _code(level(own.suspicious))))
+    measured = [_percent(codes.MALIGNANCY, own.calibrated_malignancy)]
+    malignancy = group(**finding, measurements=measured, qualitative_evaluations=said)
     classes = zip(deployment.classes, own.calibrated, strict=True)
     return [malignancy] + [
         group(
@@ -150,12 +152,17 @@ def _percent(name: Concept, share: float) -> sr.Measurement:
 
 
 def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
-    limits = f"temperature {deployment.temperature:.4g}, operating point {deployment.threshold:.4g}"
+    point = f"operating point {deployment.threshold:.4g} of the score before calibration"
     return sr.AlgorithmIdentification(
         name=deployment.name,
         version=deployment.version,
         manufacturer=MAKER,
-        parameters=[f"SHA-256 {deployment.model_sha256}", f"{limits}, silent below {deployment.silence:.4g}", NOTE],
+        parameters=[
+            f"SHA-256 {deployment.model_sha256}",
+            f"temperature {deployment.temperature:.4g}, {point}, silent below {deployment.silence:.4g}",
+            deployment.counted(),
+            NOTE,
+        ],
         family=Code("123110", "DCM", "Artificial Intelligence"),
     )
 
