@@ -1,18 +1,19 @@
 """What a run leaves: pages, DICOM and FHIR under names without a name, and nothing of the patient that must not be."""
 
+import hashlib
 import json
-import zlib
 
 import numpy as np
 import pytest
 from clinical import SECRETS, SIDE, by_brightness, deployment, dicom_file, image_file
+from matplotlib.text import Text
 from pydicom import dcmread
 
+from helpers.clinic import outputs, pages
 from helpers.clinic.intake import Reader, find_files
 from helpers.clinic.maps import overlay
 from helpers.clinic.outputs import Outputs, prepare_folder, shortened
-from helpers.clinic.pages import verdict
-from helpers.clinic.prediction import faults, predict_files, rows, write_tables
+from helpers.clinic.prediction import faults, predict_files, rows, verdict, write_tables
 from helpers.study import StudyError
 
 DEPLOYED = deployment(silence=-9.0)
@@ -27,14 +28,14 @@ def centre(model, images):
 
 def run(source, folder, **wanted):
     """Everything that is wanted about the files of `source`; gives what could not be written."""
-    outputs = Outputs(folder, wanted.pop("deployed", DEPLOYED), draw_map=wanted.pop("draw_map", centre), **wanted)
+    own = Outputs(folder, wanted.pop("deployed", DEPLOYED), draw_map=wanted.pop("draw_map", centre), **wanted)
     table, failed, unwritten = [], [], []
-    with Reader(outputs.deployment.wanted(outputs.preview)) as reader:
-        for outcome in predict_files(find_files([source]), reader, outputs.deployment, by_brightness):
-            table += rows(outcome, outputs.deployment)
-            failed += faults([outcome])
-            unwritten += outputs.write(outcome)
-    write_tables(folder, outputs.deployment, table, failed)
+    with Reader(own.deployment.wanted(own.preview), key=own.key) as reader:
+        for outcome in predict_files(find_files([source]), reader, own.deployment, by_brightness):
+            table += rows(outcome, own.deployment)
+            failed += faults(outcome)
+            unwritten += own.write(outcome)
+    write_tables(folder, own.deployment, table, failed)
     return unwritten
 
 
@@ -52,22 +53,23 @@ def source(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("pages", ["png", "pdf"])
-def test_no_patient_in_names_tables_or_pages(tmp_path, source, pages):
-    assert run(source, tmp_path / "out", pages=pages) == []
+@pytest.mark.parametrize("form", ["png", "pdf"])
+def test_no_patient_in_names_tables_or_pages(tmp_path, source, form, monkeypatch):
+    drawn, draw = [], pages.draw_page
+
+    def kept(*arguments):
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(pages, "draw_page", kept)
+    assert run(source, tmp_path / "out", pages=form) == []
     found = everything(tmp_path / "out")
-    assert sum(name.endswith(pages) for name in found) == 2
+    assert sum(name.endswith(form) for name in found) == len(drawn) == 2
     for name, data in found.items():
-        streams = decompressed(data) if name.endswith("pdf") else []
-        assert bool(streams) == name.endswith("pdf")
-        for text in (name.encode(), data, *streams):
-            assert not any(secret.encode() in text for secret in SECRETS), name
-
-
-def decompressed(data: bytes) -> list[bytes]:
-    """The streams of a pdf, each between the words `stream` and `endstream`."""
-    parts = [part.lstrip(b"\r\n") for part in data.split(b"stream")[1::2]]
-    return [zlib.decompressobj().decompress(part) for part in parts if part[:1] == b"x"]
+        assert not any(secret.encode() in text for secret in SECRETS for text in (name.encode(), data)), name
+    for figure in drawn:  # whose letters are no letters any more in a file
+        shown = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert "Image " in shown and "melanoma" in shown and not any(secret in shown for secret in SECRETS)
 
 
 def test_dicom_and_fhir_carry_the_identifiers_of_the_study_alone(tmp_path, source):
@@ -93,10 +95,38 @@ def test_a_bundle_in_short(tmp_path):
 
 
 def test_deidentified_results_carry_none(tmp_path, source):
+    """Nor do they tell by their names which file they are of."""
     uid = dcmread(source / "P-17 Muster.dcm").StudyInstanceUID
-    assert run(source, tmp_path / "out", dicom=True, fhir=True, pages="png", deidentify=True) == []
-    for name, data in everything(tmp_path / "out").items():
-        assert not any(secret.encode() in data for secret in (*SECRETS, uid)), name
+    known = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in source.iterdir()]
+    (fault,) = run(source, tmp_path / "out", dicom=True, fhir=True, pages="png", deidentify=True)
+    assert "does not say that no text" in fault  # a JPEG says nothing of the kind
+    found = everything(tmp_path / "out")
+    assert sum(name.startswith("pages") for name in found) == sum("map" in name for name in found) == 1
+    for name, data in found.items():
+        assert not any(secret.encode() in data for secret in (*SECRETS, uid, *known)), name
+        assert not any(own in name for own in known)
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        ({"BurnedInAnnotation": None}, "does not say that no text"),
+        ({"BurnedInAnnotation": "YES"}, "says that text is burned"),
+        ({"RecognizableVisualFeatures": "YES"}, "a person can be recognised"),
+    ],
+)
+def test_without_identifiers_no_pixels_are_shown_that_may_name_somebody(tmp_path, told, fault):
+    dicom_file(tmp_path / "in" / "a.dcm", **told)
+    (found,) = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png", deidentify=True)
+    assert fault in found
+    assert not [name for name in everything(tmp_path / "out") if "map" in name or name.startswith("pages")]
+
+
+def test_a_header_that_says_nothing_of_text_is_shown_but_vouched_for_by_nobody(tmp_path):
+    dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation=None)
+    assert run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png") == []
+    (path,) = (tmp_path / "out" / "dicom").glob("*-map-1.dcm")
+    assert "BurnedInAnnotation" not in dcmread(path)
 
 
 def test_results_of_one_study_are_in_one_series_each(tmp_path):
@@ -155,12 +185,24 @@ def test_identifiers_that_dicom_does_not_allow_cost_one_result(tmp_path):
 
 def test_the_verdict_in_words(tmp_path):
     image_file(tmp_path / "a.png")
-    for silence, words in ((-9.0, "Likeliest"), (99.0, "NO ANSWER")):
+    for silence, words in ((-9.0, "Likeliest"), (99.0, "No answer")):
         deployed = deployment(silence=silence)
         with Reader(deployed.wanted()) as reader:
             (outcome,) = predict_files(find_files([tmp_path]), reader, deployed, by_brightness)
         text = verdict(outcome.answers[0], deployed)
-        assert text.startswith(words) and ("melan" in text) == (silence < 0)
+        assert text.startswith(words) and ("melan" in text) == ("uncalibrated score" in text) == (silence < 0)
+
+
+def test_what_cannot_be_written_costs_itself_alone(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "Erika Muster"))
+
+    dicom_file(tmp_path / "in" / "a.dcm")
+    monkeypatch.setattr(pages, "write_page", full)
+    monkeypatch.setattr(outputs, "laid_over", full)
+    unwritten = run(tmp_path / "in", tmp_path / "out", dicom=True, fhir=True, pages="png")
+    assert unwritten == ["its map could not be written", "its page could not be written"]
+    assert sum(name.startswith(("dicom", "fhir")) for name in everything(tmp_path / "out")) == 2
 
 
 def test_a_map_is_laid_over_the_image_where_it_is_high():
@@ -173,13 +215,16 @@ def test_a_map_is_laid_over_the_image_where_it_is_high():
 
 def test_results_go_into_a_folder_of_their_own(tmp_path):
     image_file(tmp_path / "in" / "a.png")
-    folder = prepare_folder(tmp_path / "new" / "out", [tmp_path / "in"])
-    assert folder.stat().st_mode & 0o077 == 0
+    (tmp_path / "empty").mkdir(mode=0o755)
+    for place in (tmp_path / "new" / "out", tmp_path / "empty"):
+        folder = prepare_folder(place, [tmp_path / "in"])
+        assert folder.stat().st_mode & 0o077 == 0
     for bad, message in (
-        (tmp_path / "in" / "out", "lies in"),
-        (tmp_path / "in" / ".." / "in" / "out", "lies in"),
+        (tmp_path / "in" / "out", "lies in input 1"),
+        (tmp_path / "in" / ".." / "in" / "out", "lies in input 1"),
         (tmp_path / "in", "not an empty folder"),
         (tmp_path / "in" / "a.png", "not an empty folder"),
     ):
-        with pytest.raises(StudyError, match=message):
+        with pytest.raises(StudyError, match=message) as refused:
             prepare_folder(bad, [tmp_path / "in"])
+        assert tmp_path.name not in str(refused.value)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import find_deployment, load
-from helpers.clinic.maps import available, overlay
-from helpers.clinic.pages import DOTS, PREVIEW, draw_page, verdict
+from helpers.clinic.maps import grad_cam, laid_over
+from helpers.clinic.pages import DOTS, PREVIEW, draw_page
 from helpers.clinic.pictures import Unreadable, decode, quiet
-from helpers.clinic.prediction import Answer, Network, answer
+from helpers.clinic.prediction import Answer, Network, answer, verdict
 from helpers.study import ROOT, StudyError
 
 LARGEST = 8 * 2**20  # bytes of an upload
@@ -33,7 +33,7 @@ class Desk:
     def __init__(self, study: str):
         deployment, file = find_deployment(study)
         self.model, self.deployment = load(deployment, file)
-        self.network, self.draw_map = Network(self.model), available()
+        self.network, self.draw_map = Network(self.model), grad_cam
 
     def respond(self, data: bytes) -> tuple[str, bytes]:
         """What is shown about an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
@@ -44,9 +44,7 @@ class Desk:
         except Unreadable as fault:
             return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
         (own,) = answer(self.deployment, self.network(shown.square[None]), [shown])
-        mapped = None
-        if self.draw_map is not None and not own.silent:
-            mapped = overlay(shown.preview, self.draw_map(self.model, shown.square[None])[0])
+        mapped = None if own.silent else laid_over(self.draw_map, self.model, [shown])[0]
         with io.BytesIO() as file:
             draw_page("upload", shown, own, self.deployment, mapped).savefig(file, dpi=DOTS, facecolor="white")
             return as_html(own, self), file.getvalue()
@@ -107,14 +105,18 @@ def serve(study: str, port: int, token: str, browser: bool) -> None:
         page = Path(folder) / "page.ipynb"
         code = nbformat.v4.new_code_cell("from helpers.clinic.app import show\n\nshow()")
         nbformat.write(nbformat.v4.new_notebook(cells=[code]), page)
+        print(f"http://{HOST}:{port}/?token={token}  (end with Ctrl-C)", flush=True)
         Voila.launch_instance([str(page)], config=Config(_settings(port, token, browser)))
 
 
 def _settings(port: int, token: str, browser: bool) -> dict:
-    """Voilà's settings: this machine alone, a token, nothing but the page, no larger message than an upload."""
+    """Voilà's settings: this machine alone, a token, nothing but the page.
+
+    A message may be larger than the largest upload: of one that is larger still, the page could not even say so.
+    """
     server = {"ip": HOST, "port": port, "port_retries": 0, "token": token, "open_browser": browser, "log_level": "WARN"}
     return {
-        "Voila": server | {"tornado_settings": {"websocket_max_message_size": LARGEST + 2**20}},
+        "Voila": server | {"tornado_settings": {"websocket_max_message_size": 4 * LARGEST}},
         "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": False},
     }
 
@@ -127,10 +129,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--token", default="", help="part of the address; drawn at random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     given = parser.parse_args(words)
-    token = given.token or secrets.token_urlsafe(16)
     try:
-        print(f"http://{HOST}:{given.port}/?token={token}  (end with Ctrl-C)", flush=True)
-        serve(given.study, given.port, token, not given.no_browser)
+        serve(given.study, given.port, given.token or secrets.token_urlsafe(16), not given.no_browser)
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,7 +2,8 @@
 
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
 tables, and where asked for pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted; 1, some
-were not, and which and why stands in failed.csv; 2, there are no results.
+were not, and which and why stands in failed.csv; 2, there are no results, or the run ended early: then the tables hold
+what was done until then, and failed.csv the files that were not reached.
 """
 
 import argparse
@@ -25,12 +26,16 @@ def main(words: list[str] | None = None) -> int:
     _silence_libraries()
     try:
         return predict(given)
-    except (StudyError, OSError) as error:
-        print(f"No results: {error}", file=sys.stderr)
-        return NO_RESULTS
     except KeyboardInterrupt:
-        print("Stopped. What is in the folder so far is not a finished run: there are no tables.", file=sys.stderr)
-        return NO_RESULTS
+        told = "it was stopped"
+    except StudyError as error:
+        told = str(error)
+    except OSError as error:  # its own text names the file
+        told = error.strerror or type(error).__name__
+    except Exception as error:
+        told = f"the program failed ({type(error).__name__})"
+    print(f"No complete results: {told.removesuffix('.')}.", file=sys.stderr)
+    return NO_RESULTS
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -48,7 +53,12 @@ def arguments() -> argparse.ArgumentParser:
     command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
     command.add_argument("--dicom", action="store_true", help="write a structured report, and maps, for DICOM files")
     command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
-    command.add_argument("--deidentify", action="store_true", help="without identifiers in DICOM and FHIR results")
+    command.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="without identifiers in DICOM and FHIR results, and with maps and pages only of DICOM files that say that "
+        "no text is burned into the image",
+    )
     command.add_argument("--no-maps", action="store_true", help="leave out where the model looked")
     command.add_argument("--names", action="store_true", help="name files in tables and messages; may name patients")
     return parser
@@ -70,41 +80,44 @@ def predict(given: argparse.Namespace) -> int:
     model, deployment = load(deployment, given.model or file, given.trust)
     outputs = Outputs(folder, deployment, given.pages, given.dicom, given.fhir, given.deidentify)
     if not given.no_maps:
-        from helpers.clinic.maps import available
+        from helpers.clinic.maps import grad_cam
 
-        outputs.draw_map, outputs.model = available(), model
-    with Reader(deployment.wanted(outputs.preview)) as reader:
-        return _run(files, reader, outputs, Network(model), given.names)
+        outputs.draw_map, outputs.model = grad_cam, model
+    network = Network(model)
+    with Reader(deployment.wanted(outputs.preview), key=outputs.key) as reader:
+        return _run(files, reader, outputs, network, given.names)
 
 
 def _run(files: list, reader, outputs, logits, named: bool) -> int:
-    """Predict and write file by file; gives the exit code."""
-    from helpers.clinic.prediction import faults, predict_files, rows, shown_name, write_tables
+    """Predict and write file by file; gives the exit code. The tables are written however it ends."""
+    from helpers.clinic.prediction import faults, not_reached, predict_files, rows, shown_name, write_tables
 
-    table, failed = [], []
-    with tqdm(total=len(files), unit="file", desc="predicting", mininterval=1) as bar:
-        for outcome in predict_files(files, reader, outputs.deployment, logits):
-            table += rows(outcome, outputs.deployment, named)
-            unwritten = [
-                {"file": outcome.arrival.found.number, "image": outcome.arrival.image, "fault": fault}
-                for fault in outputs.write(outcome)
-            ]
-            for fault in (own := faults([outcome], named) + unwritten):
-                name = f", {shown_name(outcome.arrival.found.path)}," if named else ""
-                bar.write(f"file {fault['file']}{name} of {len(files)}: {fault['fault']}", file=sys.stderr)
-            failed += own
-            bar.update()
-    write_tables(outputs.folder, outputs.deployment, table, failed)
-    print(_summary(table, failed, len(files), outputs.folder))
+    table, failed, reached = [], [], 0
+    try:
+        with tqdm(total=len(files), unit="file", desc="predicting", mininterval=1) as bar:
+            for outcome in predict_files(files, reader, outputs.deployment, logits):
+                own = faults(outcome, outputs.write(outcome), named)
+                table += rows(outcome, outputs.deployment, named)
+                failed += own
+                reached += 1
+                for fault in own:
+                    name = f", {shown_name(outcome.arrival.found.path)}," if named else ""
+                    bar.write(f"file {fault['file']}{name} of {len(files)}: {fault['fault']}", file=sys.stderr)
+                bar.update()
+    finally:
+        unread = (not_reached(found) for found in files[reached:])
+        failed += [row for outcome in unread for row in faults(outcome, named=named)]
+        write_tables(outputs.folder, outputs.deployment, table, failed)
+    print(_summary(table, failed, len(files)))
     return SOME_FAILED if failed else DONE
 
 
-def _summary(table: list[dict], failed: list[dict], files: int, folder: Path) -> str:
+def _summary(table: list[dict], failed: list[dict], files: int) -> str:
     silent, suspicious = sum(row["silent"] for row in table), sum(row["suspicious"] is True for row in table)
     lines = [
         f"{len(table):,} images of {files:,} files: {suspicious:,} suspicious, {silent:,} without an answer, "
         f"{sum(bool(row['warnings']) for row in table):,} with warnings.",
-        f"Results: {folder}",
+        "The results are in the folder that --out names.",
         DISCLAIMER,
     ]
     if failed:

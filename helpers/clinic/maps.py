@@ -1,12 +1,14 @@
 """Where in an image the model looked, as every output shows it: a number from 0 to 1 for each pixel."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
+
+from helpers.clinic.pictures import Picture
+from helpers.study import StudyError
 
 if TYPE_CHECKING:
     import keras
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
 Map = Callable[["keras.Model", np.ndarray], np.ndarray]
 COLOURS, STRENGTH = "inferno", 0.6
 CELLS = 7  # a side that the map of the network has at least, so that one sees more than a quarter of the image
-
-
-def available() -> Map | None:
-    """The map that this study draws, or None where it has none."""
-    return grad_cam if find_spec("helpers.explain") else None
 
 
 def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
@@ -35,6 +32,15 @@ def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
     maps = resized(explain(model, images, classes, CELLS), images.shape[1])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.float32(maps / np.where(highest > 0, highest, 1))
+
+
+def laid_over(draw_map: Map, model: "keras.Model", pictures: Sequence[Picture]) -> list[np.ndarray | None]:
+    """Each picture's preview with the map laid over it; None for all where the network cannot be asked for maps."""
+    try:
+        drawn = draw_map(model, np.stack([picture.square for picture in pictures]))
+    except StudyError:
+        return [None] * len(pictures)
+    return [overlay(picture.preview, cells) for picture, cells in zip(pictures, drawn, strict=True)]
 
 
 def overlay(preview: np.ndarray, cells: np.ndarray) -> np.ndarray:

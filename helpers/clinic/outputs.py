@@ -1,7 +1,10 @@
 """What a run leaves for each file beside the tables: pages, DICOM objects, FHIR bundles, under names without a name."""
 
 import json
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helpers.clinic.deployment import Deployment
-from helpers.clinic.maps import Map, overlay
+from helpers.clinic.maps import Map, laid_over
 from helpers.clinic.prediction import Outcome
 from helpers.study import StudyError, atomic_path, write_json
 
@@ -24,7 +27,8 @@ class Outputs:
     """Writes what is wanted about each outcome into a folder.
 
     pages: png, pdf or empty for none; dicom, fhir: whether to write these; deidentify: whether to drop the identifiers
-    of patients and studies from them; draw_map, model: what the maps are drawn with, or None for no maps.
+    of patients and studies from them, and to show no pixels that may name or show a person; draw_map, model: what the
+    maps are drawn with, or None for no maps. key: random bytes for names under `deidentify`, else empty.
     """
 
     folder: Path
@@ -36,7 +40,10 @@ class Outputs:
     draw_map: Map | None = None
     model: "keras.Model | None" = None
     _series: dict = field(default_factory=dict)
-    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    key: bytes = field(init=False)
+
+    def __post_init__(self):
+        self.key = secrets.token_bytes(32) if self.deidentify else b""
 
     @property
     def preview(self) -> int:
@@ -51,39 +58,49 @@ class Outputs:
         """Write everything about an outcome; returns what could not be written, and why."""
         if not outcome.answers:
             return []
-        wanted = {self._write_pages: self.pages, self._write_dicom: self.dicom, self._write_fhir: self.fhir}
-        maps = self._maps(outcome)
-        faults = []
-        for write, asked in wanted.items():
-            try:
-                if asked:
-                    write(outcome, maps)
-            except StudyError as error:
-                faults.append(str(error))
+        faults, maps = [], [None] * len(outcome.answers)
+        if self.preview and self.draw_map:
+            with _told(faults, "map"):
+                maps = self._maps(outcome)
+        if self.pages:
+            with _told(faults, "page"):
+                self._write_pages(outcome, maps)
+        if self.dicom:
+            with _told(faults, "DICOM result"):
+                self._write_dicom(outcome, maps)
+        if self.fhir:
+            with _told(faults, "FHIR bundle"):
+                self._write_fhir(outcome)
         return faults
 
     def _maps(self, outcome: Outcome) -> list[np.ndarray | None]:
         """The map of each picture, laid over it.
 
-        None where there is none, where the model gives no answer that it could be of, and where a name may stand in the
-        image.
+        None where there is none, where the model gives no answer that it could be of, and where the image must not be
+        shown again.
         """
-        pictures = outcome.arrival.pictures
-        if not self.preview or self.draw_map is None:
-            return [None] * len(pictures)
-        try:
-            drawn = self.draw_map(self.model, np.stack([picture.square for picture in pictures]))
-        except StudyError:  # not every network can be asked where it looked
-            return [None] * len(pictures)
-        shown = zip(outcome.pairs, drawn, strict=True)
-        return [None if one.marked or own.silent else overlay(one.preview, cells) for (one, own), cells in shown]
+        if self._hidden(outcome):
+            return [None] * len(outcome.answers)
+        drawn = laid_over(self.draw_map, self.model, outcome.arrival.pictures)
+        return [None if own.silent else mapped for own, mapped in zip(outcome.answers, drawn, strict=True)]
+
+    def _hidden(self, outcome: Outcome) -> str:
+        """Why the pixels of a file must not be shown again, or an empty text."""
+        place = outcome.arrival.place or {}
+        if place.get("burned_in") == "YES":
+            return "its file says that text is burned into the image"
+        if self.deidentify and place.get("burned_in") != "NO":
+            return "its file does not say that no text is burned into the image"
+        if self.deidentify and place.get("recognisable") == "YES":
+            return "its file says that a person can be recognised in the image"
+        return ""
 
     def _write_pages(self, outcome: Outcome, maps: list) -> None:
         from helpers.clinic.pages import write_page
 
+        if reason := self._hidden(outcome):
+            raise StudyError(f"no page, since {reason}")
         for (picture, own), mapped in zip(outcome.pairs, maps, strict=True):
-            if picture.marked:
-                raise StudyError("no page, since its file says that text is burned into the image")
             name = f"{outcome.arrival.image}-{picture.frame}"
             path = self.folder / "pages" / f"{name}.{self.pages}"
             write_page(path, name, picture, own, self.deployment, mapped)
@@ -102,7 +119,7 @@ class Outputs:
                 image = map_image(place, mapped, self.deployment, self._filed(place, "map"), number)
                 self._save(image, f"{outcome.arrival.image}-map-{number}")
 
-    def _write_fhir(self, outcome: Outcome, _maps: list) -> None:
+    def _write_fhir(self, outcome: Outcome) -> None:
         from helpers.clinic.fhir import bundle
 
         place = self._place(outcome)
@@ -117,7 +134,7 @@ class Outputs:
         from helpers.clinic.dicom import Place
 
         place = Place(**outcome.arrival.place)
-        return place.without_identifiers(self._key) if self.deidentify else place
+        return place.without_identifiers(self.key) if self.deidentify else place
 
     def _filed(self, place: "Place", kind: str):
         """The next number in the series of a kind of result in a study."""
@@ -138,18 +155,32 @@ class Outputs:
                 raise StudyError("its identifiers cannot be written as DICOM") from error
 
 
+@contextmanager
+def _told(faults: list[str], kind: str) -> Iterator[None]:
+    """Let a kind of result that cannot be written be a fault, and cost no other result."""
+    try:
+        yield
+    except StudyError as error:
+        faults.append(str(error))
+    except Exception:  # whose own text could name the file or the patient
+        faults.append(f"its {kind} could not be written")
+
+
 def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
     """Make the folder for the results, readable by its owner alone, and return it.
 
-    Raises StudyError if it holds something, or lies in a folder of images, where a later run would read the results.
+    A folder of somebody else's keeps its rights. Raises StudyError if it holds something, or lies in a folder of
+    images, where a later run would read the results; the text names no folder, since that may name a patient.
     """
     folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StudyError(f"{folder} is not an empty folder. Name another one by --out.")
-    for given in (Path(one).resolve() for one in inputs):
+        raise StudyError("What --out names is not an empty folder. Name another one.")
+    for number, given in enumerate((Path(one).resolve() for one in inputs), 1):
         if given.is_dir() and folder.is_relative_to(given):
-            raise StudyError(f"{folder} lies in {given}, which is read. Name another one by --out.")
+            raise StudyError(f"The folder that --out names lies in input {number}, which is read. Name another one.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if hasattr(os, "getuid") and folder.stat().st_uid == os.getuid():
+        folder.chmod(0o700)
     return folder
 
 
