@@ -29,15 +29,19 @@ SHOWN = {
 }
 
 
-def published_models(study: str) -> dict[str, dict]:
-    """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first."""
-    records = [record for record in read_records(results_folder(study)) if (record["folder"] / "model.keras").is_file()]
+def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
+    """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first.
+
+    notebook: whose records alone are read; by default those of all.
+    """
+    found = read_records(results_folder(study), notebook)
+    records = [record for record in found if (record["folder"] / "model.keras").is_file()]
     records.sort(key=lambda record: -record["validation"]["balanced_accuracy"]["value"])
     return {record["name"]: record for record in records}
 
 
-def load_model(name: str, study: str = "ham10000") -> tuple["keras.Model", dict]:
-    """A published model, e.g. `CNN`, `CNN-LSTM` or `MobileNet`, and its run record.
+def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple["keras.Model", dict]:
+    """A published model, e.g. `CNN`, `CNN-LSTM` or `MobileNet`, and its run record. notebook: as in `published_models`.
 
     The record's `temperature` divides the logarithms of the probabilities to calibrate them, see `metrics.calibrated`;
     its `threshold` is that of malignancy. Raises StudyError if there is no such model, or if its file is not the one
@@ -47,7 +51,7 @@ def load_model(name: str, study: str = "ham10000") -> tuple["keras.Model", dict]
 
     import helpers.models  # noqa: F401, its layers are part of saved models
 
-    known = published_models(study)
+    known = published_models(study, notebook)
     if name not in known:
         raise StudyError(f"{results_folder(study)}: no model {name!r}. There are {', '.join(known) or 'none'}.")
     record = known[name]

@@ -224,13 +224,14 @@ class Run:
         write_json(folder / "metrics.json", entry)
 
 
-def read_records(folder: Path) -> list[dict]:
+def read_records(folder: Path, notebook: str = "*") -> list[dict]:
     """The `metrics.json` entries below a study's results, arms as entries of their own, each with its `folder`.
 
-    Raises StudyError if there is none, or if they were not all judged on the same split.
+    notebook: whose alone are read, by default those of all. Raises StudyError if there is none, or if they were not all
+    judged on the same split.
     """
     records = []
-    for path in sorted(folder.glob("*/metrics.json")):
+    for path in sorted(folder.glob(f"{notebook}/metrics.json")):
         record = json.loads(path.read_text())
         records.append(record | {"folder": path.parent})
         records += [arm | {"folder": path.parent / "arms" / name} for name, arm in record.get("arms", {}).items()]

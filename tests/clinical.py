@@ -7,7 +7,7 @@ import numpy as np
 from conftest import picture
 from PIL import Image
 
-from helpers.clinic.deployment import FIGURES, Deployment
+from helpers.clinic.deployment import FIGURES, Deployment, write_deployment
 from helpers.clinic.dicom import DERMOSCOPIC, Place
 from helpers.clinic.example import as_bytes, dermoscopic_object
 from helpers.clinic.prediction import Answer
@@ -53,6 +53,23 @@ def by_brightness(images: np.ndarray) -> np.ndarray:
     logits = np.zeros((len(images), len(CODES)))
     logits[:, CODES.index("nv")], logits[:, CODES.index("mel")] = 10 * level, -10 * level
     return logits
+
+
+def maps_of_the_middle(_, images: np.ndarray) -> np.ndarray:
+    """Maps of a model that looks at the middle of every image."""
+    maps = np.zeros(images.shape[:3], np.float32)
+    maps[:, 12:20, 12:20] = 1
+    return maps
+
+
+def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> list[str]:
+    """Let the command line ask `logits` instead of a network; gives the words that name the deployment."""
+    deployed = deployment(silence=-9.0)
+    write_deployment(deployed, folder / "deployment.json")
+    monkeypatch.setattr("helpers.clinic.deployment.load", lambda *_: (None, deployed))
+    monkeypatch.setattr("helpers.clinic.prediction.Network", lambda _: logits)
+    monkeypatch.setattr("helpers.clinic.maps.grad_cam", maps_of_the_middle)
+    return ["--deployment", str(folder / "deployment.json")]
 
 
 def an_answer(silent: bool = False, **other) -> Answer:

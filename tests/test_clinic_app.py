@@ -11,18 +11,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pytest
-from clinical import CODES, SIDE, deployment, image_file, jpeg
+from clinical import CODES, SIDE, deployment, image_file, jpeg, maps_of_the_middle
 
 from helpers.clinic import app
 from helpers.clinic.app import HOST, LARGEST, Desk, main
 from helpers.clinic.deployment import write_deployment
 from helpers.models import mobilenet
-from helpers.study import ROOT, file_sha256
+from helpers.study import ROOT, StudyError, file_sha256
 from helpers.training import save_model
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -55,19 +56,27 @@ def desk(results, monkeypatch):
 def test_an_upload_is_answered(desk):
     text, page = desk.respond(jpeg())
     assert page.startswith(b"\x89PNG") and text.count("<tr>") == 1 + len(CODES)
-    assert "Likeliest" in text and "melanoma" in text
+    assert "Likeliest" in text and "melanoma" in text and "calibrated" in text
 
 
 def test_where_the_model_is_silent_no_table_is_shown(desk):
     desk.deployment = deployment(silence=99.0)
     text, page = desk.respond(jpeg())
-    assert "NO ANSWER" in text and "<table>" not in text and page
+    assert "No answer" in text and "<table>" not in text and page
 
 
-def test_a_map_is_laid_over_the_image(desk):
-    plain = desk.respond(jpeg())[1]
-    desk.draw_map = lambda model, images: np.ones(images.shape[:3], np.float32)
-    assert desk.respond(jpeg())[1] != plain
+def test_a_map_is_laid_over_the_image_where_there_is_one(desk):
+    """The untrained network has one; another network may not be one to ask for it, and is shown without."""
+
+    def without(*_):
+        raise StudyError("no map")
+
+    mapped = desk.respond(jpeg())[1]
+    desk.draw_map = maps_of_the_middle
+    otherwise = desk.respond(jpeg())[1]
+    desk.draw_map = without
+    text, plain = desk.respond(jpeg())
+    assert "Likeliest" in text and len({mapped, otherwise, plain}) == 3
 
 
 @pytest.mark.parametrize("data", [b"", b"<script>", jpeg()[:300], b"\xff" * (LARGEST + 1)])
@@ -81,13 +90,15 @@ def test_without_a_model_or_voila_there_is_no_page(results, monkeypatch, tmp_pat
     assert main(["--no-browser"]) == 2 and "12_prediction" in capsys.readouterr().err
     monkeypatch.setenv("RESULTS_DIR", str(results))
     monkeypatch.setitem(sys.modules, "voila.app", None)
-    assert main(["--no-browser"]) == 2 and "requirements-app.txt" in capsys.readouterr().err
+    assert main(["--no-browser"]) == 2
+    printed = capsys.readouterr()
+    assert "requirements-app.txt" in printed.err and "http" not in printed.out  # an address where nothing answers
 
 
 def test_the_page_is_for_this_machine_alone():
     settings = app._settings(8866, "secret", browser=False)
     assert settings["Voila"]["ip"] == HOST == "127.0.0.1" and settings["Voila"]["token"] == "secret"
-    assert LARGEST < settings["Voila"]["tornado_settings"]["websocket_max_message_size"] < 2 * LARGEST
+    assert settings["Voila"]["tornado_settings"]["websocket_max_message_size"] == 4 * LARGEST
 
 
 def free_port() -> int:
@@ -145,27 +156,37 @@ class Browser:
         self.ask(f"/element/{field}/value", {"text": str(path)})
 
 
-@pytest.fixture
-def browser(results, tmp_path):
-    """A browser that has the page before it; both end with the test."""
-    page, driver = free_port(), free_port()
-    environment = os.environ | {"RESULTS_DIR": str(results), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
-    words = ["-m", "helpers.clinic.app", "--port", str(page), "--token", "secret", "--no-browser"]
+@contextmanager
+def listening(port: int, *words: str, **environment: str):
+    """A process that listens at a port, for as long as it is needed."""
     options = {"start_new_session": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = []
+    process = subprocess.Popen(words, cwd=ROOT, env=os.environ | environment, **options)
     try:
-        processes.append(subprocess.Popen([sys.executable, *words], env=environment, cwd=ROOT, **options))
-        processes.append(subprocess.Popen([DRIVER, f"--port={driver}"], **options))
-        for port in (page, driver):
-            wait_for(port)
+        wait_for(port)
+        yield
+    finally:
+        ended(process)
+
+
+@pytest.fixture
+def page(results, tmp_path):
+    """The port of the page, under the token `secret`; it ends with the test."""
+    port = free_port()
+    environment = {"RESULTS_DIR": str(results), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    words = sys.executable, "-m", "helpers.clinic.app", "--port", str(port), "--token", "secret", "--no-browser"
+    with listening(port, *words, **environment):
+        yield port
+
+
+@pytest.fixture
+def browser(page):
+    """A browser that has the page before it; both end with the test."""
+    driver = free_port()
+    with listening(driver, DRIVER, f"--port={driver}"):
         own = Browser(driver)
         own.ask("/url", {"url": f"http://{HOST}:{page}/?token=secret"})
         own.wait("return document.querySelector('button.widget-upload') !== null")
-        own.page = page
         yield own
-    finally:
-        for process in processes[::-1]:
-            ended(process)
 
 
 def wait_for(port: int) -> None:
@@ -178,23 +199,56 @@ def wait_for(port: int) -> None:
     raise AssertionError("It does not start.")
 
 
+def asked_for(page: int, place: str) -> int:
+    """The status of what the page answers."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{page}{place}", timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+@pytest.mark.skipif(find_spec("voila") is None, reason="requirements-app.txt is not installed")
+def test_only_this_machine_is_answered_and_only_with_the_token(page):
+    for place in ("/", "/?token=wrong", "/voila/files/page.ipynb"):
+        assert asked_for(page, place) == 403
+    # Found but not given out: the notebook behind the page.
+    assert asked_for(page, "/voila/files/page.ipynb?token=secret") in (403, 404)
+    with socket.socket() as asked:  # the same machine at another of its addresses
+        assert asked.connect_ex(("127.0.0.2", page)) != 0
+
+
+SHOWN = "const page = document.querySelector('img.widget-image'); return page.naturalWidth > 1000 && page.height"
+# Of the page's two pictures the middle of each, and as many pixels beside it, as red, green, blue and opacity.
+MIDDLES = """
+const page = document.querySelector('img.widget-image'), canvas = document.createElement('canvas');
+[canvas.width, canvas.height] = [page.naturalWidth, page.naturalHeight];
+const context = canvas.getContext('2d');
+context.drawImage(page, 0, 0);
+return [0.1475, 0.3725].map(x => Array.from(
+  context.getImageData(x * canvas.width - 40, 0.355 * canvas.height - 40, 80, 80).data));
+"""
+
+
 @needs_browser
 def test_an_image_is_uploaded_and_answered(browser, tmp_path):
     assert "Not a medical device" in browser.run("return document.body.innerText")
     browser.upload(image_file(tmp_path / "Erika Muster.jpg", 61, 300))
     verdict = browser.wait("return document.querySelector('#verdict')?.innerText")
-    assert verdict.startswith("Likeliest") and "Malignancy" in verdict
-    shown = "const page = document.querySelector('img.widget-image'); return page.naturalWidth > 1000 && page.height"
-    assert browser.wait(shown) > 300
+    assert verdict.startswith("Likeliest") and "malignant" in verdict
+    assert browser.wait(SHOWN) > 300
+    plain, mapped = (np.reshape(middle, (-1, 4))[:, :3] for middle in browser.run(MIDDLES))
+    assert (mapped < 255).any() and np.abs(mapped - plain).mean() > 3
     keep_screenshot(browser, tmp_path)
+    (tmp_path / "large.png").write_bytes(b"\0" * (LARGEST + 2 * 2**20))
+    browser.upload(tmp_path / "large.png")
+    assert "larger than 8 MiB" in browser.wait("return document.querySelector('[role=alert]')?.innerText")
     (tmp_path / "broken.png").write_bytes(b"broken")
     browser.upload(tmp_path / "broken.png")
-    assert "cannot be read" in browser.wait("return document.querySelector('[role=alert]')?.innerText")
-    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("broken.png", "page.png")]
+    browser.wait("return document.querySelector('[role=alert]')?.innerText.includes('not a whole') || undefined")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "page.png"]
     names = {path.name for path in kept if b"\xff\xd8\xff" in path.read_bytes()}
     assert names == {"Erika Muster.jpg"}
-    with pytest.raises(urllib.error.HTTPError, match="403|404"):
-        urllib.request.urlopen(f"http://{HOST}:{browser.page}/voila/files/page.ipynb?token=secret", timeout=30)
 
 
 def keep_screenshot(browser: Browser, folder) -> None:

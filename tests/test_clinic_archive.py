@@ -7,27 +7,28 @@ import socket
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
-from clinical import by_brightness, deployment, secret_object
+from clinical import install_made_up_model, secret_object
 from conftest import picture
 
+from helpers.clinic.command import DONE, main
 from helpers.clinic.example import as_bytes
-from helpers.clinic.intake import Reader, find_files
-from helpers.clinic.outputs import Outputs
-from helpers.clinic.prediction import predict_files
 
-ORTHANC = shutil.which("Orthanc")
+ORTHANC, SENDER = shutil.which("Orthanc"), shutil.which("storescu")
+HOST = "127.0.0.1"
 PATIENCE = 60  # seconds until the archive answers
 needs_orthanc = pytest.mark.skipif(ORTHANC is None, reason="Orthanc is not installed (Debian: orthanc)")
+needs_sender = pytest.mark.skipif(SENDER is None, reason="storescu is not installed (Debian: dcmtk)")
 
 
 class Archive:
-    """Orthanc's web interface on this machine."""
+    """Orthanc on this machine: its web interface, and its port for DICOM."""
 
-    def __init__(self, port: int):
-        self.root = f"http://127.0.0.1:{port}"
+    def __init__(self, web: int, dicom: int):
+        self.root, self.dicom = f"http://{HOST}:{web}", dicom
 
     def ask(self, place: str, data: bytes | None = None):
         """What it answers: to data if there are some, decoded if it is JSON."""
@@ -35,17 +36,43 @@ class Archive:
             content = answer.read()
             return json.loads(content) if "json" in answer.headers["Content-Type"] else content
 
+    def find(self, level: str, **query: str) -> list[dict]:
+        """The studies, series or instances that it finds by what stands in them."""
+        asked = {"Level": level, "Query": query, "Expand": True}
+        return self.ask("/tools/find", json.dumps(asked).encode())
+
+    def put(self, folder: Path) -> None:
+        """Give it the objects of a folder by its web interface."""
+        for path in folder.iterdir():
+            assert self.ask("/instances", path.read_bytes())["Status"] == "Success"
+
+    def send(self, folder: Path) -> None:
+        """The same by DICOM, as README.md says."""
+        command = [SENDER, "+sd", HOST, str(self.dicom), folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+
 
 @pytest.fixture
 def archive(tmp_path):
-    """An archive that listens on this machine alone, keeps its files in a temporary folder and ends with the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """An archive that listens to this machine alone, keeps its files in a temporary folder and ends with the test."""
+    web, dicom = free_ports(2)
     settings = {
-        "HttpPort": port,
+        "HttpPort": web,
         "RemoteAccessAllowed": False,
-        "DicomServerEnabled": False,
+        "DicomPort": dicom,
+        "DicomServerEnabled": True,
+        "DicomAlwaysAllowStore": False,
+        "DicomCheckModalityHost": True,
+        "DicomModalities": {"sender": ["STORESCU", HOST, 104]},  # the name that storescu gives itself
         "StorageDirectory": str(tmp_path / "storage"),
         "IndexDirectory": str(tmp_path / "storage"),
         "Plugins": [],
@@ -55,7 +82,7 @@ def archive(tmp_path):
         [ORTHANC, tmp_path / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     try:
-        own, end = Archive(port), time.monotonic() + PATIENCE
+        own, end = Archive(web, dicom), time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
                 own.ask("/system")
@@ -72,44 +99,31 @@ def archive(tmp_path):
             process.wait()
 
 
-def maps_of_the_middle(_, images):
-    maps = np.zeros(images.shape[:3], np.float32)
-    maps[:, 12:20, 12:20] = 1
-    return maps
-
-
 @needs_orthanc
 @pytest.mark.parametrize("jpeg", [False, True])
-def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, jpeg):
+@pytest.mark.parametrize("way", ["put", pytest.param("send", marks=needs_sender)])
+def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkeypatch, jpeg, way):
+    """From the archive through the command line and back; the results are then found by the UID of the study."""
     source = secret_object(np.asarray(picture(5, 64)), jpeg=jpeg)
     sent = archive.ask("/instances", as_bytes(source))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.dcm").write_bytes(archive.ask(f"/instances/{sent['ID']}/file"))
-    deployed = deployment(silence=-9.0)
-    outputs = Outputs(tmp_path / "out", deployed, dicom=True, draw_map=maps_of_the_middle)
-    with Reader(deployed.wanted(outputs.preview)) as reader:
-        for outcome in predict_files(find_files([tmp_path / "in"]), reader, deployed, by_brightness):
-            assert outputs.write(outcome) == []
-    for path in sorted((tmp_path / "out" / "dicom").iterdir()):
-        back = archive.ask("/instances", path.read_bytes())
-        assert back["Status"] == "Success" and back["ParentStudy"] == sent["ParentStudy"]
-    assert len(archive.ask("/studies")) == len(archive.ask("/patients")) == 1
-    series = archive.ask(f"/studies/{sent['ParentStudy']}/series")
+    known = install_made_up_model(monkeypatch, tmp_path)
+    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, "--dicom"]) == DONE
+    getattr(archive, way)(tmp_path / "out" / "dicom")
+    series = archive.find("Series", StudyInstanceUID=str(source.StudyInstanceUID))
     assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["DMS", "OT", "SR"]
+    assert {one["ParentStudy"] for one in series} == {sent["ParentStudy"]}
+    assert len(archive.ask("/studies")) == len(archive.ask("/patients")) == 1
     check_report(archive, source)
-    (capture,) = found(archive, {"Modality": "OT"})
-    assert archive.ask(f"/instances/{capture}/preview")[:4] == b"\x89PNG"
-
-
-def found(archive: Archive, query: dict) -> list[str]:
-    """Instances that the archive finds by what stands in them."""
-    return archive.ask("/tools/find", json.dumps({"Level": "Instance", "Query": query}).encode())
+    (capture,) = archive.find("Instance", Modality="OT")
+    assert archive.ask(f"/instances/{capture['ID']}/preview")[:4] == b"\x89PNG"
 
 
 def check_report(archive: Archive, source) -> None:
     """The archive finds a report by the patient's number, and in it the image that it is about."""
-    (report,) = found(archive, {"PatientID": "P-17", "Modality": "SR"})
-    tags = archive.ask(f"/instances/{report}/simplified-tags")
+    (report,) = archive.find("Instance", PatientID="P-17", Modality="SR")
+    tags = archive.ask(f"/instances/{report['ID']}/simplified-tags")
     assert tags["StudyInstanceUID"] == source.StudyInstanceUID
     (evidence,) = tags["CurrentRequestedProcedureEvidenceSequence"]
     (referenced,) = evidence["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"]

@@ -10,7 +10,6 @@ import pytest
 from clinical import CODES, SECRETS, SIDE, deployment, dicom_file, image_file
 from conftest import picture
 
-from helpers.clinic import deployment as deployments
 from helpers.clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from helpers.clinic.deployment import (
     FIGURES,
@@ -22,6 +21,7 @@ from helpers.clinic.deployment import (
     write_deployment,
 )
 from helpers.clinic.intake import find_files
+from helpers.clinic.maps import grad_cam
 from helpers.clinic.prediction import Network, speeds
 from helpers.models import mobilenet
 from helpers.rejection import logits
@@ -89,6 +89,9 @@ def test_a_record_becomes_a_deployment():
     given = deployment()
     made = prepare(record, given.classes, given.profile, given.silence, given.trade)
     assert made == deployment(malignant={"sensitivity": figure, "specificity": figure})
+    edited = record | {"environment": {"commit": "0123456789abcdef+changes"}}
+    told = prepare(edited, given.classes, given.profile, given.silence, given.trade).version
+    assert told == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
         prepare(record | {"model_sha256": None}, given.classes, given.profile, given.silence, given.trade)
 
@@ -112,11 +115,8 @@ def test_the_network_gives_the_logits_of_the_study(installed):
 
 
 def test_maps_lie_between_nothing_and_one():
-    pytest.importorskip("helpers.explain")
-    from helpers.clinic.maps import available
-
     images = np.stack([np.asarray(picture(seed, 64)) for seed in range(3)])
-    maps = available()(mobilenet(64, len(CODES), 1, 0.25, "none"), images)
+    maps = grad_cam(mobilenet(64, len(CODES), 1, 0.25, "none"), images)
     assert maps.shape == (3, 64, 64) and maps.dtype == np.float32
     assert maps.min() >= 0 and all(own.max() == pytest.approx(1) or own.max() == 0 for own in maps)
 
@@ -127,7 +127,7 @@ def test_speeds_are_measured(installed, tmp_path):
     known = read_deployment(installed / "deployment.json")
     model, _ = load(known, installed / "model.keras")
     speed = speeds(find_files([tmp_path]), known, model, Network(model), rounds=1)
-    assert set(speed) == {"bare", "files"} and min(speed.values()) > 0
+    assert set(speed) == {"bare", "files", "keras"} and min(speed.values()) > 0
 
 
 def test_only_the_known_file_is_loaded(own):
@@ -196,28 +196,31 @@ def test_one_bad_file_is_told_and_the_rest_done(tmp_path, installed, capfd):
     assert "Erika Muster.txt, of 3: neither" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--model", "absent.keras"], ["--deployment", "absent"], []])
-def test_there_are_no_results_without_a_model(tmp_path, monkeypatch, words, capfd):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    write_deployment(deployment(), tmp_path / "deployment.json")
+def test_a_trusted_model_that_is_none_of_the_study_has_no_results(tmp_path, installed, capfd):
+    inputs = keras.Input((SIDE, SIDE, 3))
+    outputs = keras.layers.Dense(7, activation="softmax", name="other")(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "other.keras")
     image_file(tmp_path / "in" / "a.jpg")
-    known = ["--deployment", str(tmp_path / "deployment.json")] if "--model" in words else []
-    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, *words]) == NO_RESULTS
-    assert "No results" in capfd.readouterr().err
+    words = "--model", str(tmp_path / "other.keras"), "--trust"
+    assert predict(tmp_path / "in", tmp_path / "out", installed, *words) == NO_RESULTS
+    assert "no dense layer head_softmax" in capfd.readouterr().err
 
 
-def test_usage_errors_have_the_code_of_no_results(tmp_path):
-    with pytest.raises(SystemExit) as stopped:
-        main(["predict"])
-    assert stopped.value.code == NO_RESULTS
-    assert main(["predict", str(tmp_path / "absent"), "--out", str(tmp_path / "out")]) == NO_RESULTS
+@keras.saving.register_keras_serializable(package="tests")
+class Shapeless(keras.Model):
+    """A model that is no graph of layers, and so says nothing of its shapes."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.last = keras.layers.Dense(7)
+
+    def call(self, images):
+        return self.last(images)
 
 
-def test_an_interrupted_run_says_so(tmp_path, installed, monkeypatch, capfd):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    image_file(tmp_path / "in" / "a.jpg")
-    monkeypatch.setattr(deployments, "load", interrupt)
-    assert predict(tmp_path / "in", tmp_path / "out", installed) == NO_RESULTS
-    assert "not a finished run" in capfd.readouterr().err
+def test_a_model_without_shapes_is_refused(tmp_path):
+    model = Shapeless()
+    model(np.zeros((1, 3), np.float32))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(StudyError, match="The model takes .* wanted are"):
+        load(deployment(), tmp_path / "model.keras", trust=True)

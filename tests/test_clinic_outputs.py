@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from clinical import SECRETS, SIDE, by_brightness, deployment, dicom_file, image_file
+from clinical import SECRETS, SIDE, by_brightness, deployment, dicom_file, image_file, maps_of_the_middle
 from matplotlib.text import Text
 from pydicom import dcmread
 
@@ -19,16 +19,11 @@ from helpers.study import StudyError
 DEPLOYED = deployment(silence=-9.0)
 
 
-def centre(model, images):
-    """A map of the middle."""
-    maps = np.zeros(images.shape[:3], np.float32)
-    maps[:, 12:20, 12:20] = 1
-    return maps
-
-
 def run(source, folder, **wanted):
     """Everything that is wanted about the files of `source`; gives what could not be written."""
-    own = Outputs(folder, wanted.pop("deployed", DEPLOYED), draw_map=wanted.pop("draw_map", centre), **wanted)
+    own = Outputs(
+        folder, wanted.pop("deployed", DEPLOYED), draw_map=wanted.pop("draw_map", maps_of_the_middle), **wanted
+    )
     table, failed, unwritten = [], [], []
     with Reader(own.deployment.wanted(own.preview), key=own.key) as reader:
         for outcome in predict_files(find_files([source]), reader, own.deployment, by_brightness):

@@ -74,6 +74,8 @@ def test_a_model_is_loaded_by_its_name(study):
 def test_an_unknown_model(study):
     with pytest.raises(StudyError, match="no model 'ResNet'. There are MobileNet, CNN"):
         load_model("ResNet", "made_up")
+    with pytest.raises(StudyError, match=r"There are MobileNet\.$"):
+        load_model("CNN", "made_up", "05_mobilenet")
 
 
 def test_another_file_is_not_loaded(study):

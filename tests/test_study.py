@@ -201,6 +201,8 @@ def test_records_of_different_splits_are_not_mixed(tmp_path):
     write_example_record(tmp_path / "05_mobilenet", split=SPLIT.iloc[::-1])
     with pytest.raises(StudyError, match="2 different splits"):
         read_records(tmp_path)
+    (alone,) = read_records(tmp_path, "05_mobilenet")
+    assert alone["folder"].name == "05_mobilenet"
 
 
 def test_outside_git_there_is_no_commit(monkeypatch, tmp_path):
