@@ -221,9 +221,7 @@ def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) ->
     """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
     shown = apply_voi_lut(frame, dataset)
     low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
-    if tables := dataset.get(
-        "VOILUTSequence"
-    ):  # which pydicom prefers to a window, and whose values have bits of their own
+    if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have bits of their own
         low, bits = 0, tables[0].LUTDescriptor[2]
     grey = _eight_bits(shown, low, low + 2**bits - 1)
     return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)

@@ -91,7 +91,7 @@ class Reader:
     """Reads files of all kinds, in any thread; closed by a `with` block, which ends the decoders of DICOM.
 
     wanted: how the images are wanted; longest: seconds for one DICOM object; key: random bytes, up to 64, that what a
-    file is called by depends on, so that whoever has the file cannot tell its results; without it, the SHA-256 is used.
+    file is called by depends on, so that the file itself does not lead to its results; without it, SHA-256 is used.
     """
 
     wanted: Wanted

@@ -92,7 +92,7 @@ def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Fi
     if place.loss:
         image.LossyImageCompressionRatio = round(place.loss, 3)
     image.PatientOrientation, image.Laterality = None, None
-    if place.burned_in == "NO":  # of its own, the program cannot know
+    if place.burned_in == "NO":  # the program itself cannot know
         image.BurnedInAnnotation = "NO"
     if place.recognisable:
         image.RecognizableVisualFeatures = place.recognisable

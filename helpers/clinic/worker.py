@@ -51,7 +51,7 @@ class Decoder:
         overdue.start()
         try:
             return _asked(process, data, wanted)
-        # The pipe is broken, since the process is gone; or what came through it is no answer.
+        # The process is gone, and the pipe broken; or what came through it is no answer.
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self.close()
             fault = f"not decoded within {self.longest:g} s" if late.is_set() else "its decoder crashed"
