@@ -41,9 +41,8 @@ def results(tmp_path_factory):
     keras.utils.set_random_seed(3)
     (folder / "demo" / "05_mobilenet").mkdir(parents=True)
     model = folder / "demo" / "05_mobilenet" / "model.keras"
-    save_model(
-        cnn(SIDE, len(CODES), [8, 16], dense_units=8), model
-    )  # whose maps are not empty, though it learnt nothing
+    # Unlike those of an untrained MobileNet, its maps are not empty.
+    save_model(cnn(SIDE, len(CODES), [8, 16], dense_units=8), model)
     deployed = deployment(model_sha256=file_sha256(model), silence=-9.0)
     write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
     return folder
