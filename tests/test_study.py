@@ -250,7 +250,7 @@ ORDER += [
 ]
 
 
-CLINIC_ORDER = ["quality", "pictures", "dicom", "worker", "intake", "deployment", "prediction", "maps", "codes"]
+CLINIC_ORDER = ["quality", "pictures", "dicom", "worker", "intake", "deployment", "codes", "prediction", "maps"]
 CLINIC_ORDER += ["pages", "structured", "fhir", "outputs", "example", "command", "app"]
 CLINIC_ONLY = {"pydicom", "highdicom", "fhir", "voila", "ipywidgets"}  # packages that nothing else needs
 
