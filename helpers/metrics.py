@@ -332,10 +332,30 @@ def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, resamples: int
 
     What is NaN is left out of its column. A column without any number has NaN for all three.
     """
+    return _mean_table(columns, _drawn_means(columns, _with_once(lesions, resamples, seed)))
+
+
+def mean_differences(
+    columns: Mapping[str, np.ndarray], group: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """The mean of each column over the images in `group`, bool [n], minus that over the others; a table as of `means`.
+
+    Both means are of the same resamples, so that a lesion with images in both counts as often in one as in the other.
+    """
+    weights, group = _with_once(lesions, resamples, seed), np.asarray(group, bool)
+    inside, outside = (_drawn_means(columns, weights * own) for own in (group, ~group))
+    return _mean_table(columns, inside - outside)
+
+
+def _drawn_means(columns: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Means of columns [n] under each row of weights [b, n], without what is NaN: float64 [b, columns]."""
     values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
-    known = ~np.isnan(values)
-    weights = _with_once(lesions, resamples, seed).astype(np.float64)
-    drawn = _ratio(weights @ np.where(known, values, 0), weights @ known)
+    known, weights = ~np.isnan(values), weights.astype(np.float64)
+    return _ratio(weights @ np.where(known, values, 0), weights @ known)
+
+
+def _mean_table(columns: Iterable[str], drawn: np.ndarray) -> pd.DataFrame:
+    """Figures with their intervals from float64 [1 + resamples, columns], the first row the figures themselves."""
     figures = [_figure(column[0], column[1:]) for column in drawn.T]
     return pd.DataFrame(figures, index=list(columns), columns=["value", "low", "high"], dtype=float)
 

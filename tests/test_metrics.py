@@ -866,3 +866,19 @@ def test_means_of_columns_leave_out_what_is_not_known():
     own = table.loc["all"]
     assert own.high - own.low == pytest.approx(2 * 1.96 * error, rel=0.15)
     assert table.loc["holes"].high - table.loc["holes"].low > own.high - own.low
+
+
+def test_a_difference_of_means_has_one_set_of_resamples():
+    random = np.random.default_rng(1)
+    lesions, group = np.repeat(np.arange(80), 2), np.arange(160) % 2 == 0
+    shared = np.repeat(random.normal(size=80), 2)  # of a lesion, whose two images are in one group each
+    columns = {"shift": shared + 0.3 * group, "own": random.normal(size=160), "none": np.where(group, np.nan, 1.0)}
+    table = metrics.mean_differences(columns, group, lesions, 500)
+    assert table.loc["shift"].to_numpy() == pytest.approx([0.3] * 3)
+    own = columns["own"]
+    assert table.loc["own"].value == pytest.approx(own[group].mean() - own[~group].mean())
+    error = np.sqrt(own[group].var() / 80 + own[~group].var() / 80)
+    assert table.loc["own"].high - table.loc["own"].low == pytest.approx(2 * 1.96 * error, rel=0.2)
+    assert table.loc["none"].isna().all()
+    parts = [metrics.means({"own": own[rows]}, lesions[rows], 500) for rows in (group, ~group)]
+    assert parts[0].loc["own"].value - parts[1].loc["own"].value == pytest.approx(table.loc["own"].value)
