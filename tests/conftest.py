@@ -46,20 +46,38 @@ def under_jax() -> Callable[..., str]:
 
     Gives what was printed; a failure there is one here. Without JAX the test is skipped.
     """
-    if find_spec("jax") is None:
-        pytest.skip("JAX is not installed")
 
     def run(*words: str, **environment: str) -> str:
         # Tests run each compiled step a few times: it pays to compile it quickly, not well.
         flags = f"--xla_backend_optimization_level=0 {environment.pop('XLA_FLAGS', '')}"
-        backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-        inherited = os.environ | backend | environment
-        command = [sys.executable, *words]
-        done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return _run_in("jax", *words, JAX_PLATFORMS="cpu", XLA_FLAGS=flags, **environment)
 
+    return _if_installed("jax", run)
+
+
+@pytest.fixture
+def under_torch() -> Callable[..., str]:
+    """The same under PyTorch."""
+
+    def run(*words: str, **environment: str) -> str:
+        return _run_in("torch", *words, CUDA_VISIBLE_DEVICES="", **environment)
+
+    return _if_installed("torch", run)
+
+
+def _if_installed(package: str, run: Callable[..., str]) -> Callable[..., str]:
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     return run
+
+
+def _run_in(backend: str, *words: str, **environment: str) -> str:
+    """What Python prints under a backend of Keras, given the words of its command line; a failure there is one here."""
+    inherited = os.environ | {"KERAS_BACKEND": backend} | environment
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture
