@@ -96,10 +96,9 @@ def rulers(images: np.ndarray) -> np.ndarray:
     apart at least: those of a ruler that is fine for the size of the images are not seen.
     """
     masks = np.zeros(images.shape[:3], bool)
-    dark = images.min(axis=3).astype(np.float32)
+    dark, strip = images.min(axis=3).astype(np.float32), round(STRIP * images.shape[1])
     for turns in range(4):
         seen, covered = (np.rot90(each, turns, axes=(1, 2)) for each in (dark, masks))  # views, not copies
-        strip = round(STRIP * images.shape[1])
         covered[:, :, :strip] |= _ticked(seen[:, :, :strip])[:, None]
     return masks
 
