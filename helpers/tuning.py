@@ -271,8 +271,10 @@ def importance(study: optuna.Study, seed: int) -> pd.Series:
     """How much each hyperparameter explains of what they explain singly (functional ANOVA, Hutter et al., ICML 2014).
 
     Shares of the main effects, float [hyperparameters], summing to 1, the largest first; from the trials that were
-    trained to their end.
+    trained to their end. Empty if no two of these differ in their scores.
     """
+    if len({trial.value for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))}) < 2:
+        return pd.Series(dtype=float)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), dtype=float)
 

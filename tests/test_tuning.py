@@ -135,6 +135,11 @@ def test_the_table_and_what_mattered(tmp_path):
     assert shares.index[0] == "x" and shares["x"] > 0.8 and shares.sum() == pytest.approx(1)
 
 
+def test_of_equal_trials_no_hyperparameter_is_important(tmp_path):
+    search(tmp_path / "s", lambda trial: 0.5 + 0 * trial.suggest_float("x", 0, 1), 3, 0)
+    assert importance(open_search(tmp_path / "s"), 0).empty
+
+
 class Told(optuna.trial.FixedTrial):
     """A trial that keeps what it is told, and is to be stopped after the epochs named."""
 
