@@ -30,8 +30,12 @@ SHOWN = {
 
 
 def published_models(study: str) -> dict[str, dict]:
-    """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first."""
-    records = [record for record in read_records(results_folder(study)) if (record["folder"] / "model.keras").is_file()]
+    """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first.
+
+    A model that only answers its own notebook's question, such as one that saw its test, is none of them.
+    """
+    records = read_records(results_folder(study), compared=True)
+    records = [record for record in records if (record["folder"] / "model.keras").is_file()]
     records.sort(key=lambda record: -record["validation"]["balanced_accuracy"]["value"])
     return {record["name"]: record for record in records}
 
