@@ -218,6 +218,20 @@ def planted_duplicates(images: int = 700, seed: int = 0) -> dict[str, tuple[str,
     return pairs
 
 
+def drawn_artefacts(images: int = 700, side: int = 128, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """What lies over each picture, by its image id: opacity by name (see `_artefacts`), float64 [side, side] of 0 to 1.
+
+    So that what looks for hairs or rulers can be held against the truth. It is drawn again, without the lesions.
+    """
+    drawn = {}
+    for picture in _plan(images, seed):
+        rng = _view_stream(seed, picture)
+        _pose(side, side, rng)  # comes first in the stream
+        layers = _artefacts(side, rng)
+        drawn[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
+    return drawn
+
+
 def _settings(folder: Path) -> dict | None:
     """Settings that `folder` was drawn with; None if it is no demo folder."""
     try:
@@ -251,6 +265,11 @@ def _publish(drawn: Path, folder: Path, settings: dict) -> None:
 
 def _stream(*key: int) -> Generator:
     return Generator(PCG64(SeedSequence(key)))
+
+
+def _view_stream(seed: int, picture: Picture) -> Generator:
+    """What decides upon one view: how it lies, what lies over it, its light."""
+    return _stream(seed, picture.number, 100 + picture.view)
 
 
 # Who is in the data
@@ -673,15 +692,22 @@ DRAWING = {draw.__name__[1:]: draw for draw in _PIGMENTED + _OTHERS}
 
 def draw_view(colour: np.ndarray, edge: np.ndarray, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """One picture of a scene: RGB, uint8 [side, side, 3], and the lesion's mask, bool [side, side]."""
-    turn, zoom = rng.uniform(0, 2 * math.pi), math.exp(rng.normal(0, 0.13)) * len(edge) / (REACH * side)
-    matrix = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    centre = len(edge) / 2 * (1 + np.clip(rng.normal(0, 0.06, 2), -0.15, 0.15)) - 0.5
-    offset = centre - matrix @ np.full(2, (side - 1) / 2)
+    matrix, offset = _pose(len(edge), side, rng)
     *rgb, edge = [affine_transform(f, matrix, offset, (side, side), order=1, mode="mirror") for f in (*colour, edge)]
-    picture = _artefacts(np.stack(rgb), rng)
+    picture = np.stack(rgb)
+    for opacity, cover in _artefacts(side, rng).values():
+        picture = picture + opacity * (np.reshape(cover, (3, 1, 1)) - picture)
     picture = gaussian_filter(picture, (0, *[side / 128 * rng.uniform(0.1, 0.7)] * 2))
     picture = _light(picture, rng) + rng.normal(0, 0.008, (side, side)) + rng.normal(0, 0.004, picture.shape)
     return np.round(255 * np.clip(np.moveaxis(picture, 0, 2), 0, 1)).astype(np.uint8), edge < 1
+
+
+def _pose(size: int, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """How a view of `side` pixels lies in a scene of `size`, turned, zoomed and shifted: matrix [2, 2], offset [2]."""
+    turn, zoom = rng.uniform(0, 2 * math.pi), math.exp(rng.normal(0, 0.13)) * size / (REACH * side)
+    matrix = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    centre = size / 2 * (1 + np.clip(rng.normal(0, 0.06, 2), -0.15, 0.15)) - 0.5
+    return matrix, centre - matrix @ np.full(2, (side - 1) / 2)
 
 
 def _second_camera(picture: np.ndarray) -> np.ndarray:
@@ -701,24 +727,26 @@ def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
     return picture * slope * gain
 
 
-def _artefacts(picture: np.ndarray, rng: Generator) -> np.ndarray:
-    """Lay hairs, a ruler, gel bubbles and glints over `picture`, [3, n, n], each with a chance of its own."""
-    layers, n = [], picture.shape[1]
+def _artefacts(n: int, rng: Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What lies over a picture: hairs, a ruler, gel bubbles and glints, each with a chance of its own.
+
+    By name its opacity, float64 [n, n] of 0 to 1, and its colour, RGB of 0 to 1.
+    """
+    layers = {}
     if rng.random() < 0.35:
-        layers.append((rng.uniform(0.5, 0.95) * hairs(n, rng), np.array([0.22, 0.14, 0.11]) * rng.uniform(0.6, 2.2)))
+        opacity = rng.uniform(0.5, 0.95) * hairs(n, rng)
+        layers["hairs"] = opacity, np.array([0.22, 0.14, 0.11]) * rng.uniform(0.6, 2.2)
     if rng.random() < 0.08:
-        layers.append((0.85 * ruler(n, rng), (0.12, 0.12, 0.14)))
+        layers["ruler"] = 0.85 * ruler(n, rng), np.array([0.12, 0.12, 0.14])
     if rng.random() < 0.14:
         count = int(rng.integers(1, 7))
         rings = _spots(n, rng.uniform(-1, 1, (count, 2)), rng.uniform(0.03, 0.13, count), 1, ring=True)
-        layers.append((0.2 * rings, (0.98, 0.95, 0.95)))
+        layers["bubbles"] = 0.2 * rings, np.array([0.98, 0.95, 0.95])
     if rng.random() < 0.2:
         count = int(rng.integers(3, 16))
         glints = _spots(n, rng.normal(0, 0.5, (count, 2)), rng.uniform(0.008, 0.022, count), 1)
-        layers.append((0.6 * glints, (1.0, 0.97, 0.97)))
-    for opacity, cover in layers:
-        picture = picture + opacity * (np.reshape(cover, (3, 1, 1)) - picture)
-    return picture
+        layers["glints"] = 0.6 * glints, np.array([1.0, 0.97, 0.97])
+    return layers
 
 
 def hairs(n: int, rng: Generator) -> np.ndarray:
@@ -780,7 +808,7 @@ def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, P
     lesion = sample_lesion(dx, seed, number)
     for part, picture in pictures:
         scene = draw_scene(grown(lesion, dx, picture.months), side)
-        rgb, mask = draw_view(*scene, side, _stream(seed, number, 100 + picture.view))
+        rgb, mask = draw_view(*scene, side, _view_stream(seed, picture))
         if picture.row["dataset"] == CLINICS[1]:
             rgb = _second_camera(rgb)
         rgb = np.round(np.minimum(rgb * picture.gain, 255)).astype(np.uint8)

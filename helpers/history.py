@@ -58,7 +58,7 @@ class PatientEncoder:
     """
 
     def __init__(self, table: pd.DataFrame):
-        self.mean_age = float(table["age"].mean())
+        self.mean_age = float(table["age"].mean()) if table["age"].notna().any() else 0.0
         self.words = {name: sorted({*map(str, table[name]), UNKNOWN}) for name in ("sex", "site")}
         self.columns = ["age", "age known", *(f"{name}: {word}" for name in self.words for word in self.words[name])]
 

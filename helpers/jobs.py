@@ -26,17 +26,18 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
     parallel: `none`, one after another in this process; `processes`, so many `workers` on this machine, each with its
     share of the cores and, where there are GPUs, one of them to itself; `ray`, so many on the cluster whose address
     RAY_ADDRESS holds, or on one that is started here, with the folders of the study shared by all its machines.
-    Raises StudyError for another word, for more workers than there are GPUs, and if Ray is not installed.
+    Raises StudyError for another word, for fewer than two workers or more than there are GPUs, and without Ray.
     """
     if parallel not in PARALLEL:
         raise StudyError(f"parallel {parallel!r}: choose one of {', '.join(PARALLEL)}.")
-    if workers < 1:
-        raise StudyError(f"workers is {workers}; it has to be 1 or more.")
     if parallel == "none":
         return [function(**job) for job in jobs]
+    if workers < 2:  # joblib would run the jobs in this process, whatever it was asked for
+        raise StudyError(f"workers is {workers}: {parallel} takes 2 or more. One job at a time is `parallel: none`.")
     gpus = count_gpus()
     if parallel == "processes" and 0 < gpus < workers:
         raise StudyError(f"workers is {workers}, and there {'is one GPU' if gpus == 1 else f'are {gpus} GPUs'}.")
+    os.environ.update(SHARING)
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     named = function.__module__, function.__qualname__
     threads = max(1, (os.cpu_count() or 1) // workers)

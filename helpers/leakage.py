@@ -2,10 +2,12 @@
 
 `python -m helpers.leakage --lesions HAM10000_metadata.csv train.csv test.csv` audits a split of one's own, see
 `audit_split`; its exit code is 0 for a clean split, 1 for a leaking one and 2 for files that cannot be read as one.
+`--id-pattern "ISIC_[0-9]+"` finds the original in the names of altered copies.
 """
 
 import argparse
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.images import PixelCache
+from helpers.images import PixelCache, gather
 from helpers.splits import duplicate_groups
 from helpers.study import StudyError
 
 KINDS = ("none", "sibling", "copy")  # what another part holds of an image: nothing, its lesion, the image itself
 IMAGE_NAMES = ("image_id", "image", "isic_id", "filename", "file")  # what others call these columns
 LESION_NAMES = ("lesion_id", "lesion")
-PART_NAMES = ("part", "split", "set", "subset", "fold")
+PART_NAMES = ("part", "partition", "split", "set", "subset", "usage", "fold")
+BLOCK = 128  # images that are changed at a time
 
 
 def audit_split(lesions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -50,20 +53,19 @@ def leaks(audit: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=1 - counts["none"] / table["images"]).rename_axis(None)
 
 
-def read_audited(paths: list[Path]) -> pd.DataFrame:
+def read_audited(paths: list[Path], id_pattern: str = "") -> pd.DataFrame:
     """A split table as others keep it, image_id and part: one csv with a column of parts, or a csv for each part.
 
     A file without such a column is a part of its own, named as the file. Image names may end in .jpg or .png and have
-    folders before them. Raises StudyError for a file without a column of images.
+    folders before them. id_pattern: a regular expression for the id of the original in the name of an altered copy.
+    Raises StudyError for a file without a column of images or without rows, for names without an id, and if all is one
+    part: a split that was not understood would be found clean.
     """
-    tables = []
-    for path in map(Path, paths):
-        table = _read_csv(path)
-        images, parts = _column(table, IMAGE_NAMES), _column(table, PART_NAMES)
-        if images is None:
-            raise StudyError(f"{path}: no column of images; call it {IMAGE_NAMES[0]}. It has {', '.join(table)}.")
-        tables.append(pd.DataFrame({"image_id": _bare(table[images]), "part": table[parts] if parts else path.stem}))
-    return pd.concat(tables, ignore_index=True)
+    split = pd.concat([_read_part(Path(path), id_pattern) for path in paths], ignore_index=True)
+    if split["part"].nunique(dropna=False) < 2:
+        known = f"a column of parts ({', '.join(PART_NAMES)}) or a file for each part"
+        raise StudyError(f"{', '.join(map(str, paths))}: all of it is one part; a split needs {known}.")
+    return split
 
 
 def read_lesion_numbers(path: Path) -> pd.DataFrame:
@@ -83,7 +85,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         lesions = read_lesion_numbers(given.lesions)
         lesions = merge_duplicates(lesions, _read_csv(given.duplicates)) if given.duplicates else lesions
-        audit = audit_split(lesions, read_audited(given.split))
+        audit = audit_split(lesions, read_audited(given.split, given.id_pattern))
         leaking = audit[audit["kind"] != "none"]
         if given.list:
             leaking.to_csv(given.list, index=False)
@@ -139,19 +141,22 @@ def oversampled(split: pd.DataFrame, seed: int) -> pd.DataFrame:
 def with_copies(
     cache: PixelCache, drawn: pd.DataFrame, change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[pd.DataFrame, PixelCache]:
-    """An oversampled split whose repeated uses are images of their own, named `<image_id>#<copy>`, and their pixels.
+    """A split whose repeated uses (`copy` above 0) are images of their own, `<image_id>#<copy>`, and its pixels alone.
 
-    change: what is done to the repeated uses, uint8 [n, side, side, 3] to the same; nothing by default. The split gets
-    a column `source`, the image that each row was made of.
+    change: what is done to the repeated uses, uint8 [n, side, side, 3] to the same, at most BLOCK at a time; nothing by
+    default. The split gets a column `source`, the image that each row was made of.
     """
-    again = drawn["copy"] > 0
+    again = drawn["copy"].to_numpy() > 0
     names = drawn["image_id"].where(~again, drawn["image_id"] + "#" + drawn["copy"].astype(str))
-    extra = cache.pixels[cache.rows(drawn.loc[again, "image_id"])]
-    extra = extra if change is None else change(extra)
-    fingerprint = hashlib.sha256(cache.fingerprint.encode() + extra.tobytes()).hexdigest()
-    ids = np.concatenate([cache.image_ids, names[again].to_numpy(object)])
-    pixels = np.concatenate([cache.pixels, extra])
-    return drawn.assign(source=drawn["image_id"], image_id=names), PixelCache(pixels, ids, fingerprint)
+    pixels = gather(cache.pixels, cache.rows(drawn["image_id"]))
+    if change is not None:
+        places = np.flatnonzero(again)
+        for block in np.split(places, range(BLOCK, len(places), BLOCK)):
+            pixels[block] = change(pixels[block])
+    fingerprint = hashlib.sha256(pixels)
+    fingerprint.update("\n".join(names).encode())
+    copies = PixelCache(pixels, names.to_numpy(object), fingerprint.hexdigest())
+    return drawn.assign(source=drawn["image_id"], image_id=names), copies
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -162,6 +167,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lesions", required=True, help="csv with image_id and lesion_id, as the publishers give it")
     parser.add_argument(
         "--duplicates", help="csv of pairs image_a, image_b that show the same; 02_preprocessing has one"
+    )
+    parser.add_argument(
+        "--id-pattern", default="", help="regular expression for the id in the name of an altered copy: ISIC_[0-9]+"
     )
     parser.add_argument("--list", help="csv to write, with every image whose lesion is elsewhere too")
     return parser
@@ -204,8 +212,35 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise StudyError(f"{path}: cannot be read as csv ({error}).") from error
 
 
+def _read_part(path: Path, id_pattern: str) -> pd.DataFrame:
+    """image_id and part of one file, see `read_audited`."""
+    table = _read_csv(path)
+    images, parts = _column(table, IMAGE_NAMES), _column(table, PART_NAMES)
+    if images is None:
+        raise StudyError(f"{path}: no column of images; call it {IMAGE_NAMES[0]}. It has {', '.join(table)}.")
+    if table.empty:
+        raise StudyError(f"{path}: no images in it, only the names of columns.")
+    names = _bare(table[images])
+    names = _original(names, id_pattern) if id_pattern else names
+    return pd.DataFrame({"image_id": names, "part": table[parts] if parts else path.stem})
+
+
 def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in table), None)
+    """The column whose name, in small or capital letters, is the first of `names` that there is."""
+    own = {str(name).strip().lower(): name for name in table}
+    return next((own[name] for name in names if name in own), None)
+
+
+def _original(names: pd.Series, pattern: str) -> pd.Series:
+    """The part of each name that a regular expression matches."""
+    try:
+        found = names.map(re.compile(pattern).search)
+    except re.error as error:
+        raise StudyError(f"--id-pattern {pattern!r}: no regular expression ({error}).") from error
+    strange = names[found.isna()]
+    if len(strange):
+        raise StudyError(f"--id-pattern {pattern!r}: not in {len(strange)} names of images, {strange.iloc[0]} first.")
+    return found.map(lambda match: match.group())
 
 
 def _bare(images: pd.Series) -> pd.Series:

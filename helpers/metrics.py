@@ -24,6 +24,7 @@ from helpers.study import StudyError
 BINS = 15  # of the expected calibration error, as in Guo et al. (ICML 2017)
 FEWEST_IMAGES = 20  # that a group needs for its figures to be given
 FEWEST_LESIONS = 10  # malignant ones and benign ones, that a group needs for figures about malignancy
+FEWEST_ALIKE = 5  # lesions that others are held against
 GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
 SMALLEST = 5e-7  # probability that is told from 0 in predictions.csv, which keeps six digits
@@ -332,10 +333,30 @@ def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, resamples: int
 
     What is NaN is left out of its column. A column without any number has NaN for all three.
     """
+    return _mean_table(columns, _drawn_means(columns, _with_once(lesions, resamples, seed)))
+
+
+def mean_differences(
+    columns: Mapping[str, np.ndarray], group: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """The mean of each column over the images in `group`, bool [n], minus that over the others; a table as of `means`.
+
+    Both means are of the same resamples, so that a lesion with images in both counts as often in one as in the other.
+    """
+    weights, group = _with_once(lesions, resamples, seed), np.asarray(group, bool)
+    inside, outside = (_drawn_means(columns, weights * own) for own in (group, ~group))
+    return _mean_table(columns, inside - outside)
+
+
+def _drawn_means(columns: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Means of columns [n] under each row of weights [b, n], without what is NaN: float64 [b, columns]."""
     values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
-    known = ~np.isnan(values)
-    weights = _with_once(lesions, resamples, seed).astype(np.float64)
-    drawn = _ratio(weights @ np.where(known, values, 0), weights @ known)
+    known, weights = ~np.isnan(values), weights.astype(np.float64)
+    return _ratio(weights @ np.where(known, values, 0), weights @ known)
+
+
+def _mean_table(columns: Iterable[str], drawn: np.ndarray) -> pd.DataFrame:
+    """Figures with their intervals from float64 [1 + resamples, columns], the first row the figures themselves."""
     figures = [_figure(column[0], column[1:]) for column in drawn.T]
     return pd.DataFrame(figures, index=list(columns), columns=["value", "low", "high"], dtype=float)
 
@@ -458,6 +479,76 @@ def unpaired_difference(
     scores = [seeded([one], metric, resamples, start)[0] for one, start in ((first, seed), (second, seed + 1))]
     difference = scores[0] - scores[1]
     return _figure(difference[0], difference[1:])
+
+
+def excess(
+    first: Predictions,
+    second: Predictions,
+    kinds: tuple[np.ndarray, np.ndarray],
+    chosen: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How much oftener a network is right on images of `first` than on their like in `second`, chosen ones and others.
+
+    Alike are images of one label and one kind; kinds: of each image of the two, [n] and [m]; chosen: bool [n]. Index:
+    `chosen`, `others` and `difference`, or the one that there is; columns value, low and high (95 %, the lesions of
+    `first` and `second` resampled independently) and images. Each is a mean over labels, of those that have
+    FEWEST_ALIKE lesions in each row; images with fewer lesions like them are left out. NaN where nothing is left.
+    """
+    values = _above_expected(first, second, kinds, resamples, seed + 1)
+    compared = ~np.isnan(values[0])
+    rows = {"chosen": compared & chosen, "others": compared & ~chosen}
+    rows = {name: members for name, members in rows.items() if members.any()}
+    labels = _labels_of_all(first, rows.values())
+    weights = _with_once(first.lesions, resamples, seed)
+    drawn = {name: _mean_over_labels(values, weights, first.labels, own, labels) for name, own in rows.items()}
+    images = {name: (own & np.isin(first.labels, labels)).sum() for name, own in rows.items()}
+    if len(rows) == 2:
+        drawn["difference"] = drawn["chosen"] - drawn["others"]
+        images["difference"] = sum(images.values())
+    figures = [_figure(own[0], own[1:]) for own in drawn.values()]
+    table = pd.DataFrame(figures, list(drawn), ["value", "low", "high"], dtype=float)
+    return table.assign(images=pd.Series(images, dtype=int))
+
+
+def _above_expected(
+    first: Predictions, second: Predictions, kinds: tuple[np.ndarray, np.ndarray], resamples: int, seed: int
+) -> np.ndarray:
+    """1 or 0 for each answer of `first`, less the share right of its like in `second`: float64 [1 + resamples, n].
+
+    In row 0 that share is as it is, in each other one the lesions of `second` are drawn anew. NaN where fewer than
+    FEWEST_ALIKE lesions are alike.
+    """
+    names = np.unique(np.concatenate(kinds))
+    cells = [p.labels * len(names) + np.searchsorted(names, own) for p, own in zip((first, second), kinds, strict=True)]
+    members = np.eye(len(first.classes) * len(names))[cells[1]]
+    weights = _with_once(second.lesions, resamples, seed).astype(np.float64)
+    shares = _ratio(weights @ (members * (second.predicted == second.labels)[:, None]), weights @ members)
+    lesions = pd.Series(second.lesions).groupby(cells[1]).nunique().reindex(range(members.shape[1]), fill_value=0)
+    shares[:, lesions < FEWEST_ALIKE] = np.nan
+    return (first.predicted == first.labels) - shares[:, cells[0]]
+
+
+def _labels_of_all(predictions: Predictions, groups: Iterable[np.ndarray]) -> np.ndarray:
+    """The labels that have FEWEST_ALIKE lesions in each of the groups, bool [n]."""
+    labels = np.arange(len(predictions.classes))
+    for members in groups:
+        lesions = pd.Series(predictions.lesions[members]).groupby(predictions.labels[members]).nunique()
+        labels = np.intersect1d(labels, lesions.index[lesions >= FEWEST_ALIKE])
+    return labels
+
+
+def _mean_over_labels(
+    values: np.ndarray, weights: np.ndarray, labels: np.ndarray, members: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Weighted mean of float64 [b, n] over the members of each wanted label, then over the labels: float64 [b]."""
+    means = np.full((len(wanted), len(values)), np.nan)
+    for place, label in enumerate(wanted):
+        own = members & (labels == label)
+        drawn = weights[:, own].astype(np.float64)
+        means[place] = _ratio(np.where(drawn > 0, drawn * values[:, own], 0).sum(axis=1), drawn.sum(axis=1))
+    return means.mean(axis=0) if len(wanted) else np.full(len(values), np.nan)
 
 
 def seeded(runs: Sequence[Predictions], metric: str, resamples: int = 2000, seed: int = 0) -> np.ndarray:

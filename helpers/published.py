@@ -32,9 +32,10 @@ SHOWN = {
 def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
     """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first.
 
-    notebook: whose records alone are read; by default those of all.
+    A model that only answers its own notebook's question, such as one that saw its test, is none of them. notebook:
+    whose records alone are read; by default those of all.
     """
-    found = read_records(results_folder(study), notebook)
+    found = read_records(results_folder(study), compared=True, notebook=notebook)
     records = [record for record in found if (record["folder"] / "model.keras").is_file()]
     records.sort(key=lambda record: -record["validation"]["balanced_accuracy"]["value"])
     return {record["name"]: record for record in records}

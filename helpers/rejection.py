@@ -36,15 +36,22 @@ def sureness(values: np.ndarray) -> dict[str, np.ndarray]:
     return {"maximum probability": np.exp(values.max(axis=1) - energy), "energy": energy}
 
 
-def detection(sure: np.ndarray, unknown: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict:
-    """The chance that an image of a known class is surer than one of an unknown class, as {"value", "low", "high"}.
+def detection(
+    sure: Mapping[str, np.ndarray], unknown: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """The chance that an image of a known class is surer than one of an unknown class, by score: value, low, high.
 
-    sure: float [n]; unknown: bool [n]; lesions: [n], by which the images are resampled.
+    sure: float [n] by score; unknown: bool [n]; lesions: [n], by which the images are resampled. Of two scores there is
+    a row `<first> minus <second>` besides, on the same resamples.
     """
     known = ~np.asarray(unknown, bool)
-    whole = auc(np.ones((1, len(sure))), known, sure)[0]
-    low, high = interval(auc(bootstrap_weights(lesions, resamples, seed).astype(np.float64), known, sure))
-    return {"value": float(whole), "low": low, "high": high}
+    weights = np.vstack([np.ones(len(known)), bootstrap_weights(lesions, resamples, seed)])
+    drawn = {name: auc(weights, known, scores) for name, scores in sure.items()}
+    if len(drawn) == 2:
+        first, second = drawn
+        drawn[f"{first} minus {second}"] = drawn[first] - drawn[second]
+    rows = {name: (areas[0], *interval(areas[1:])) for name, areas in drawn.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
 def risk_coverage(

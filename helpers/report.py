@@ -55,7 +55,7 @@ def results_table() -> str:
     study = next((name for name in PUBLISHED if (ROOT / "results" / name).is_dir()), None)
     if study is None:
         return "No results are published yet."
-    records = [record for record in read_records(ROOT / "results" / study) if record.get("compared", True)]
+    records = read_records(ROOT / "results" / study, compared=True)
     records = [record for record in records if record["task"] == "diagnosis"]
     records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
     split = records[0]["split"]

@@ -224,17 +224,19 @@ class Run:
         write_json(folder / "metrics.json", entry)
 
 
-def read_records(folder: Path, notebook: str = "*") -> list[dict]:
+def read_records(folder: Path, compared: bool = False, notebook: str = "*") -> list[dict]:
     """The `metrics.json` entries below a study's results, arms as entries of their own, each with its `folder`.
 
-    notebook: whose alone are read, by default those of all. Raises StudyError if there is none, or if they were not all
-    judged on the same split.
+    compared: only those of models that stand for comparison. The others may be of an earlier split: their notebooks
+    run anew only after some of those that read the records. notebook: whose alone are read, by default those of all.
+    Raises StudyError if there is no record, or if they were not all judged on the same split.
     """
     records = []
     for path in sorted(folder.glob(f"{notebook}/metrics.json")):
         record = json.loads(path.read_text())
         records.append(record | {"folder": path.parent})
         records += [arm | {"folder": path.parent / "arms" / name} for name, arm in record.get("arms", {}).items()]
+    records = [record for record in records if not compared or record.get("compared", True)]
     if not records:
         raise StudyError(f"{folder}: no run records. Run the model notebooks of this study first.")
     splits = {record["split"]["sha256"] for record in records}

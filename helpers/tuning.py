@@ -17,18 +17,20 @@ from helpers.candidates import KINDS, network, pretrained_sha256, stages
 from helpers.jobs import run_jobs
 from helpers.splits import fold_split
 from helpers.study import Run, atomic_path, build_folder, describe_split
-from helpers.training import fit_stages
+from helpers.training import Recipe, fit_stages
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STARTUP = 5  # trials drawn at random, before the sampler goes by those that went well
-PATIENT = 2  # epochs that each trial may train before it is compared with the others
+PATIENCE = 3  # a trial may train for one part in so many of its epochs before it is compared with the others
+FIRST = "first"  # mark of the trial that a search begins with
 # What is searched: widths, units, rates and sizes of batches as multiples of what the study file says.
 MULTIPLES = (0.5, 1.0, 2.0)
 RATE = (0.25, 4.0)
-DROPOUT = (0.0, 0.6)
-STRENGTH = (0.0, 1.5)
+DROPOUT = 0.6  # at most, or what the study has
 VARIED = ("brightness", "zoom")  # augmentations whose strength is searched, beside the study's own
+UNVARIED = "as it is"  # the study's own augmentations at their own strengths, these two among them where it has them
+STRENGTHS = (UNVARIED, 0.0, 0.5, 1.0, 1.5)
 
 
 def on_fold(experiment: Experiment, fold: int) -> Experiment:
@@ -116,59 +118,101 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=states)
 
 
+def begin_search(path: Path, first: Mapping) -> None:
+    """Make the search at `path` ready for its workers, before any of them starts.
+
+    Trials that killed workers left running are given up. first: the hyperparameters that are tried first, and again if
+    that trial was given up.
+    """
+    study = open_search(path)
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+        study.tell(trial.number, state=states.FAIL)
+    alive = study.get_trials(deepcopy=False, states=(states.WAITING, states.COMPLETE, states.PRUNED))
+    if not any(FIRST in trial.user_attrs for trial in alive):
+        study.enqueue_trial(dict(first), user_attrs={FIRST: True})
+
+
 def search(
-    path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int, worker: int = 0, workers: int = 1
+    path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int, worker: int = 0, patient: int = 1
 ) -> None:
     """Add trials to the search at `path` until it has so many, or a few more with several workers.
 
-    The n-th trial of a worker draws from a random stream of its own, so that a search which was stopped proposes what
-    it would have proposed. That holds for one worker; of several, each sees what the others have finished by then.
+    patient: epochs that each trial may train before it is compared with the others. The n-th trial of a worker draws
+    from a random stream of its own, so that a search which was stopped proposes what it would have proposed. That holds
+    for one worker; of several, each sees what the others have finished by then.
     """
     study = open_search(path)
-    if workers == 1:
-        _give_up_unfinished(study)
     while (done := len(finished(study))) < trials:
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=STARTUP,
             multivariate=True,
             seed=int(np.random.SeedSequence([seed, worker, done]).generate_state(1)[0]),
         )
-        study.pruner = optuna.pruners.MedianPruner(STARTUP, PATIENT)
+        study.pruner = optuna.pruners.MedianPruner(STARTUP, patient)
         study.optimize(objective, n_trials=1)
 
 
-def run_search(notebook: str, parameters: Mapping, kind: str, worker: int, workers: int) -> None:
+def all_trials(experiment: Experiment, kind: str) -> optuna.Study:
+    """The search for a network's hyperparameters, with all its trials, the first of which is the study file itself.
+
+    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`.
+    """
+    run, p = experiment.run, experiment.run.parameters
+    path = search_storage(experiment, kind)
+    begin_search(path, as_it_is(p, kind))
+    workers = 1 if p["parallel"] == "none" else p["workers"]
+    same = {"notebook": run.notebook, "parameters": p, "kind": kind}
+    run_jobs(run_search, [same | {"worker": worker} for worker in range(workers)], p["parallel"], workers)
+    return open_search(path)
+
+
+def run_search(notebook: str, parameters: Mapping, kind: str, worker: int) -> None:
     """The trials of one worker, each trained on the training part and scored on validation; a job of its own."""
     experiment = Experiment(Run(notebook, dict(parameters)))
     path, p = search_storage(experiment, kind), experiment.run.parameters
-    if worker == 0 and not open_search(path).get_trials(deepcopy=False):
-        open_search(path).enqueue_trial(as_it_is(p, kind))
-    search(path, lambda trial: score(experiment, kind, trial), p["trials"], p["seed"], worker, workers)
+    patient = max(1, p["trial_epochs"] // PATIENCE)
+    search(path, lambda trial: score(experiment, kind, trial), p["trials"], p["seed"], worker, patient)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Tells a trial how the last stage of a training goes, epoch by epoch, and ends one that goes poorly.
+
+    best: the highest balanced accuracy on validation in that stage.
+    """
+
+    def __init__(self, trial: optuna.Trial, plan: Sequence[Recipe]):
+        super().__init__()
+        self.trial, self.stages_left, self.epochs = trial, len(plan), plan[-1].epochs
+        self.best = 0.0
+
+    def on_train_begin(self, logs=None):
+        self.stages_left -= 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.stages_left:
+            return
+        self.best = max(self.best, logs["val_balanced_accuracy"])
+        self.trial.report(self.best, epoch)
+        # After the last epoch nothing would be saved, and a trial that was trained to its end counts as such.
+        if epoch + 1 < self.epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
 
 
 def score(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
-    """The best balanced accuracy on validation of a network with the trial's hyperparameters.
+    """The best balanced accuracy on validation of a network with the trial's hyperparameters, in its last stage.
 
-    It never sees the test part. Raises optuna.TrialPruned as soon as the
-    trial does worse than the median of those before it at the same epoch.
+    It never sees the test part. Raises optuna.TrialPruned as soon as the trial does worse than the median of those
+    before it at the same epoch.
     """
     p = experiment.run.parameters
     tried = proposed(trial, p, kind)
     experiment.start_anew(p["seed"])
     model = network(kind, tried, len(experiment.codes), tried["augmentation"], p["seed"])
-    seen = []  # epochs of all stages
-
-    def watch(epoch: int, logs: Mapping) -> None:
-        seen.append(logs["val_balanced_accuracy"])
-        trial.report(max(seen), len(seen) - 1)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
-    watched = keras.callbacks.LambdaCallback(on_epoch_end=watch)
     plan = stages(kind, tried, p["trial_epochs"], p["seed"])
-    samples = experiment.samples
-    fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [watched])
-    return max(seen)
+    watch, samples = _Watch(trial, plan), experiment.samples
+    fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [watch])
+    return watch.best
 
 
 def proposed(trial: optuna.Trial | optuna.trial.FixedTrial, parameters: Mapping, kind: str) -> dict:
@@ -176,26 +220,32 @@ def proposed(trial: optuna.Trial | optuna.trial.FixedTrial, parameters: Mapping,
     p, found = parameters, {}
     if kind != "mobilenet":
         width = trial.suggest_categorical("width", MULTIPLES)
-        found["filters"] = [max(4, round(width * filters)) for filters in p["filters"]]
+        found["filters"] = [_times(filters, width, 4) for filters in p["filters"]]
     if kind == "cnn_lstm":
-        found["lstm_units"] = max(4, round(trial.suggest_categorical("units", MULTIPLES) * p["lstm_units"]))
+        found["lstm_units"] = _times(p["lstm_units"], trial.suggest_categorical("units", MULTIPLES), 4)
     # A pretrained trunk has a rate of its own; the head's, at which one stage is trained, moves along with it.
     rate = trial.suggest_float("rate", *RATE, log=True)
     names = ["learning_rate"] + (["fine_tuning_rate"] if kind == "mobilenet" else [])
-    found |= {name: float(f"{p[name] * rate:.3g}") for name in names}
-    found["batch_size"] = max(8, round(trial.suggest_categorical("batch", MULTIPLES) * p["batch_size"]))
-    found["dropout"] = round(trial.suggest_float("dropout", *DROPOUT), 3)
-    strength = trial.suggest_float("strength", *STRENGTH)
-    kept = [name for name in p["augmentation"] if name.partition(":")[0] not in VARIED]
-    found["augmentation"] = kept + ([f"{name}:{strength:.2f}" for name in VARIED] if strength else [])
+    found |= {name: p[name] if rate == 1 else float(f"{p[name] * rate:.3g}") for name in names}
+    found["batch_size"] = _times(p["batch_size"], trial.suggest_categorical("batch", MULTIPLES), 8)
+    found["dropout"] = round(trial.suggest_float("dropout", 0.0, max(DROPOUT, p["dropout"])), 3)
+    strength = trial.suggest_categorical("strength", STRENGTHS)
+    if strength != UNVARIED:
+        kept = [name for name in p["augmentation"] if name.partition(":")[0] not in VARIED]
+        found["augmentation"] = kept + ([f"{name}:{strength:.2f}" for name in VARIED] if strength else [])
     return dict(parameters) | found
 
 
 def as_it_is(parameters: Mapping, kind: str) -> dict:
-    """The trial that proposes what the study file says, as far as the search can."""
-    values = {"rate": 1.0, "batch": 1.0, "dropout": parameters["dropout"], "strength": 0.0}
+    """The trial that proposes what the study file says."""
+    values = {"rate": 1.0, "batch": 1.0, "dropout": parameters["dropout"], "strength": UNVARIED}
     values |= {"width": 1.0} if kind != "mobilenet" else {}
     return values | ({"units": 1.0} if kind == "cnn_lstm" else {})
+
+
+def _times(value: int, factor: float, least: int) -> int:
+    """A whole number times a factor, not below `least`; left as it is by a factor of 1."""
+    return value if factor == 1 else max(least, round(factor * value))
 
 
 def chosen(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
@@ -205,7 +255,10 @@ def chosen(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """One row a finished trial: trial, score, state (complete or pruned), epochs, and its hyperparameters."""
+    """One row a finished trial: trial, score, state (complete or pruned), epochs, and its hyperparameters.
+
+    epochs: of the last stage, the one that is scored.
+    """
     rows = [
         {"trial": number, "score": max(trial.intermediate_values.values(), default=np.nan)}
         | {"state": trial.state.name.lower(), "epochs": len(trial.intermediate_values), **trial.params}
@@ -218,8 +271,10 @@ def importance(study: optuna.Study, seed: int) -> pd.Series:
     """How much each hyperparameter explains of what they explain singly (functional ANOVA, Hutter et al., ICML 2014).
 
     Shares of the main effects, float [hyperparameters], summing to 1, the largest first; from the trials that were
-    trained to their end.
+    trained to their end. Empty if no two of these differ in their scores.
     """
+    if len({trial.value for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))}) < 2:
+        return pd.Series(dtype=float)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), dtype=float)
 
@@ -232,9 +287,3 @@ def write_study(path: Path, source: Mapping, chosen: Mapping) -> None:
             "# The hyperparameters that the search of 09_tuning chose, on validation.\n"
             + yaml.safe_dump(content, sort_keys=False)
         )
-
-
-def _give_up_unfinished(study: optuna.Study) -> None:
-    """Trials that a killed search left running will never end."""
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,20 +46,58 @@ def under_jax() -> Callable[..., str]:
 
     Gives what was printed; a failure there is one here. Without JAX the test is skipped.
     """
-    if find_spec("jax") is None:
-        pytest.skip("JAX is not installed")
 
     def run(*words: str, **environment: str) -> str:
         # Tests run each compiled step a few times: it pays to compile it quickly, not well.
         flags = f"--xla_backend_optimization_level=0 {environment.pop('XLA_FLAGS', '')}"
-        backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-        inherited = os.environ | backend | environment
-        command = [sys.executable, *words]
-        done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return _run_in("jax", *words, JAX_PLATFORMS="cpu", XLA_FLAGS=flags, **environment)
 
+    return _if_installed("jax", run)
+
+
+@pytest.fixture
+def under_torch() -> Callable[..., str]:
+    """The same under PyTorch."""
+
+    def run(*words: str, **environment: str) -> str:
+        return _run_in("torch", *words, CUDA_VISIBLE_DEVICES="", **environment)
+
+    return _if_installed("torch", run)
+
+
+def _if_installed(package: str, run: Callable[..., str]) -> Callable[..., str]:
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     return run
+
+
+def _run_in(backend: str, *words: str, **environment: str) -> str:
+    """What Python prints under a backend of Keras, given the words of its command line; a failure there is one here."""
+    inherited = os.environ | {"KERAS_BACKEND": backend} | environment
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a Ray cluster of two processors on this machine, in RAY_ADDRESS. Without Ray the test is skipped.
+
+    This process is no part of it until it connects, as to a cluster of other machines.
+    """
+    pytest.importorskip("ray", reason="Ray is not installed")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import the tests' modules
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    try:
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @pytest.fixture

@@ -198,6 +198,18 @@ def test_the_second_camera_is_darker_and_warmer(moderate):
     assert second.sum() < first.sum() and second[0] / second[2] > first[0] / first[2]
 
 
+def test_what_lies_over_a_picture_is_known(moderate):
+    table, images, _ = moderate
+    drawn = demo.drawn_artefacts(300, 64)
+    assert list(drawn) == list(table["image_id"])
+    shares = {name: np.mean([name in layers for layers in drawn.values()]) for name in ("hairs", "ruler", "bubbles")}
+    assert 0.28 < shares["hairs"] < 0.42 and 0.04 < shares["ruler"] < 0.13 and 0.08 < shares["bubbles"] < 0.2
+    for name in ("hairs", "ruler"):
+        covers = np.stack([layers.get(name, np.zeros((64, 64))) for layers in drawn.values()])
+        grey = images.mean(axis=3) / np.median(images.mean(axis=3), axis=(1, 2), keepdims=True)
+        assert covers.max() <= 1 and grey[covers > 0.4].mean() < 0.75 * grey[covers == 0].mean()
+
+
 def test_mask_is_the_outline_of_what_is_drawn():
     _, edge = demo.draw_scene(demo.sample_lesion("mel", 0, 0), 64)
     two_tone = np.where(edge < 1, 0.3, 0.8) * np.ones((3, 1, 1))

@@ -250,7 +250,7 @@ def test_new_weights_change_the_map_from_the_last_layer_on():
     assert np.nanmean(rank_correlation(trained, maps[1])) < 0.7
 
 
-JAX = """
+ELSEWHERE = """
 import sys, numpy as np, keras, helpers.models
 from helpers.explain import answers, class_activation, grad_cam, integrated_gradients, randomised
 folder, names = sys.argv[1], sys.argv[2:]
@@ -270,7 +270,9 @@ print(keras.config.backend())
 """
 
 
-def test_the_maps_are_the_same_under_jax(tmp_path, under_jax):
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_maps_are_the_same_under_another_backend(backend, tmp_path, request):
+    run = request.getfixturevalue(f"under_{backend}")
     names = ["cnn", "cnn_lstm"]
     for name in names:
         model = network(name)
@@ -280,4 +282,4 @@ def test_the_maps_are_the_same_under_jax(tmp_path, under_jax):
         about = {"images": images, "classes": CLASSES, "cam": grad_cam(model, images, CLASSES)}
         about["answers"] = answers(model)(images)
         np.savez(tmp_path / f"{name}.npz", **about, maps=maps, gained=gained)
-    assert under_jax("-c", JAX, str(tmp_path), *names).split() == ["jax"]
+    assert run("-c", ELSEWHERE, str(tmp_path), *names).split() == [backend]

@@ -46,6 +46,11 @@ def test_patients_as_numbers():
     assert encoder.blank()[:2].tolist() == [0, 0] and encoder.blank().sum() == 2
 
 
+def test_no_age_is_known():
+    encoder = PatientEncoder(PATIENTS.assign(age=np.nan))
+    assert encoder(PATIENTS.assign(age=np.nan))[:, :2].tolist() == [[0, 0]] * 4 and np.isfinite(encoder.blank()).all()
+
+
 def test_photographs_become_lesions_in_order():
     own = put_together()
     assert own.lesions.tolist() == ["a", "b"] and own.first.tolist() == ["i1", "i3"] and own.count.tolist() == [2, 3]

@@ -1,11 +1,11 @@
 import os
-import sys
-from importlib.util import find_spec
+import time
+from pathlib import Path
 
 import pytest
 
 from helpers import jobs
-from helpers.jobs import claim_gpu, count_gpus, run_jobs
+from helpers.jobs import SHARING, claim_gpu, count_gpus, run_jobs
 from helpers.study import StudyError
 
 
@@ -24,26 +24,40 @@ def test_one_after_another():
     assert run_jobs(squared, TASKS) == [(number**2, os.getpid()) for number in range(4)]
 
 
-def test_in_processes_in_order_and_elsewhere(monkeypatch):
-    monkeypatch.setenv("BUILD_DIR", "/somewhere")
-    found = run_jobs(squared, TASKS, "processes", 2)
-    assert [answer for answer, _ in found] == [0, 1, 4, 9]
-    assert os.getpid() not in {process for _, process in found}
-    names = [{"name": "BUILD_DIR"}, {"name": "TF_NUM_INTRAOP_THREADS"}]
-    assert run_jobs(seen, names, "processes", 1) == ["/somewhere", str(os.cpu_count())]
+def met(folder: str, number: int) -> tuple[int, int]:
+    """The number and this process, once another process has come to the same folder as well."""
+    (Path(folder) / str(os.getpid())).touch()
+    until = time.monotonic() + 120
+    while len(list(Path(folder).iterdir())) < 2:
+        assert time.monotonic() < until, "no other process came"
+        time.sleep(0.05)
+    return number, os.getpid()
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-def test_on_a_ray_cluster_of_two_workers(monkeypatch):
-    import ray
+def check_that_two_take_part(folder: Path, parallel: str) -> None:
+    """Of three jobs the first two have to run at the same time, in processes other than this one."""
+    found = run_jobs(met, [{"folder": str(folder), "number": number} for number in range(3)], parallel, 2)
+    assert [number for number, _ in found] == [0, 1, 2]
+    processes = {process for _, process in found}
+    assert len(processes) == 2 and os.getpid() not in processes
 
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": ":".join(sys.path)}})
-    try:
-        found = run_jobs(squared, TASKS, "ray", 2)
-        assert [answer for answer, _ in found] == [0, 1, 4, 9]
-        assert os.getpid() not in {process for _, process in found}
-    finally:
-        ray.shutdown()
+
+def test_two_processes_at_a_time_and_answers_in_order(tmp_path):
+    check_that_two_take_part(tmp_path, "processes")
+
+
+def test_on_a_ray_cluster_two_workers_at_a_time(tmp_path, ray_cluster):
+    check_that_two_take_part(tmp_path, "ray")
+
+
+def test_what_workers_know_of_their_surroundings(monkeypatch):
+    for name in ("BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING):
+        monkeypatch.setenv(name, "before")
+    names = ["BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING]
+    found = run_jobs(seen, [{"name": name} for name in names], "processes", 2)
+    assert found == ["before", str(max(1, os.cpu_count() // 2)), *SHARING.values()]
+    # The notebook shares the GPU as well, and keeps its own threads.
+    assert [seen(name) for name in names[1:]] == ["before", *SHARING.values()]
 
 
 def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
@@ -69,8 +83,9 @@ def test_gpus_are_counted(tmp_path, monkeypatch):
 def test_what_cannot_be():
     with pytest.raises(StudyError, match="choose one of none, processes, ray"):
         run_jobs(squared, TASKS, "dask")
-    with pytest.raises(StudyError, match="workers is 0"):
-        run_jobs(squared, TASKS, "processes", 0)
+    for parallel in ("processes", "ray"):
+        with pytest.raises(StudyError, match=f"workers is 1: {parallel} takes 2 or more"):
+            run_jobs(squared, TASKS, parallel, 1)
 
 
 def test_without_ray(monkeypatch):

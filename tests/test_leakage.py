@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import leakage
 from helpers.images import PixelCache
 from helpers.leakage import (
     audit_split,
@@ -120,13 +121,27 @@ def test_oversampling_makes_labels_equal_and_copies_of_the_rare():
 
 def test_copies_become_images_of_their_own():
     table = pd.DataFrame({"image_id": ["a", "b", "a"], "lesion_id": "l", "label": "nv", "copy": [0, 0, 1]})
-    cache = PixelCache(np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), np.array(["b", "a"], object), "first")
+    cache = PixelCache(np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3), np.array(["b", "unused", "a"], object))
     plain, same = with_copies(cache, table)
     assert plain["image_id"].tolist() == ["a", "b", "a#1"] and plain["source"].tolist() == ["a", "b", "a"]
-    assert np.array_equal(same.pixels[same.rows(["a#1", "b"])], cache.pixels[[1, 0]])
+    assert sorted(same.image_ids) == ["a", "a#1", "b"] and same.pixels.dtype == np.uint8
+    assert np.array_equal(same.pixels[same.rows(["a#1", "b"])], cache.pixels[[2, 0]])
     _, changed = with_copies(cache, table, lambda images: 255 - images)
-    assert np.array_equal(changed.pixels[changed.rows(["a#1", "a"])], [255 - cache.pixels[1], cache.pixels[1]])
-    assert len({cache.fingerprint, same.fingerprint, changed.fingerprint}) == 3
+    assert np.array_equal(changed.pixels[changed.rows(["a#1", "a"])], [255 - cache.pixels[2], cache.pixels[2]])
+    assert same.fingerprint == with_copies(cache, table)[1].fingerprint != changed.fingerprint
+
+
+def test_copies_are_changed_a_block_at_a_time(monkeypatch):
+    monkeypatch.setattr(leakage, "BLOCK", 2)
+    table = pd.DataFrame({"image_id": "a", "copy": range(6)})
+    cache, sizes = PixelCache(np.zeros((1, 2, 2, 3), np.uint8), np.array(["a"], object)), []
+
+    def change(images):
+        sizes.append(len(images))
+        return images + np.uint8(len(sizes))
+
+    _, changed = with_copies(cache, table, change)
+    assert sizes == [2, 2, 1] and changed.pixels[:, 0, 0, 0].tolist() == [0, 1, 1, 2, 2, 3]
 
 
 def test_files_as_others_keep_them(tmp_path):
@@ -134,8 +149,8 @@ def test_files_as_others_keep_them(tmp_path):
     (tmp_path / "test.csv").write_text("filename\na2.jpg\n")
     table = read_audited([tmp_path / "train.csv", tmp_path / "test.csv"])
     assert table.values.tolist() == [["a1", "train"], ["b1", "train"], ["a2", "test"]]
-    (tmp_path / "split.csv").write_text("image,set\na1,1\n")
-    assert read_audited([tmp_path / "split.csv"]).values.tolist() == [["a1", "1"]]
+    (tmp_path / "split.csv").write_text("image,set\na1,1\na2,2\n")
+    assert read_audited([tmp_path / "split.csv"]).values.tolist() == [["a1", "1"], ["a2", "2"]]
     (tmp_path / "metadata.csv").write_text("image,lesion_id,sex\na1,a,male\nd1,,male\n")
     assert read_lesion_numbers(tmp_path / "metadata.csv")["lesion_id"].isna().tolist() == [False, True]
     (tmp_path / "metadata.tab").write_text("lesion_id\timage_id\na\ta1\n")
@@ -168,6 +183,35 @@ def test_the_command_line(tmp_path, capsys):
     assert "nowhere.csv" in capsys.readouterr().err
     (tmp_path / "pairs.csv").write_text("image_a,image_b\na1,b1\n")
     assert main([*lesions, paths["clean"], "--duplicates", str(tmp_path / "pairs.csv")]) == 1
+
+
+@pytest.mark.parametrize("name", ["Split", "partition", "usage", " PART "])
+def test_a_column_of_parts_by_another_name_is_found(tmp_path, name):
+    (tmp_path / "split.csv").write_text(f"Image_ID,{name}\na1,train\na2,test\n")
+    assert read_audited([tmp_path / "split.csv"]).values.tolist() == [["a1", "train"], ["a2", "test"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("image_id,role\na1,x\na2,y\n", "all of it is one"), ("image_id,part\n", "no images in it")]
+)
+def test_what_is_not_understood_as_a_split_is_not_called_clean_or_leaking(tmp_path, capsys, text, fault):
+    LESIONS.to_csv(tmp_path / "metadata.csv", index=False)
+    (tmp_path / "split.csv").write_text(text)
+    assert main(["--lesions", str(tmp_path / "metadata.csv"), str(tmp_path / "split.csv")]) == 2
+    told = capsys.readouterr()
+    assert fault in told.err and "Clean" not in told.out
+
+
+def test_altered_copies_are_found_by_the_id_in_their_names(tmp_path, capsys):
+    LESIONS.to_csv(tmp_path / "metadata.csv", index=False)
+    (tmp_path / "train.csv").write_text("file\naug_0_a1.jpg\nb1.jpg\n")
+    (tmp_path / "test.csv").write_text("file\na1.jpg\n")
+    words = ["--lesions", *(str(tmp_path / f"{name}.csv") for name in ("metadata", "train", "test"))]
+    assert main(words) == 2 and "aug_0_a1 first" in capsys.readouterr().err
+    assert main([*words, "--id-pattern", "[a-d][0-9]"]) == 1
+    assert "test: 1 images; 1 are in another part themselves" in capsys.readouterr().out
+    assert main([*words, "--id-pattern", "a[0-9]"]) == 2 and "not in 1 names of images, b1" in capsys.readouterr().err
+    assert main([*words, "--id-pattern", "["]) == 2 and "no regular expression" in capsys.readouterr().err
 
 
 def test_the_module_runs():

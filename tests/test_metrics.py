@@ -866,3 +866,74 @@ def test_means_of_columns_leave_out_what_is_not_known():
     own = table.loc["all"]
     assert own.high - own.low == pytest.approx(2 * 1.96 * error, rel=0.15)
     assert table.loc["holes"].high - table.loc["holes"].low > own.high - own.low
+
+
+def test_a_difference_of_means_has_one_set_of_resamples():
+    random = np.random.default_rng(1)
+    lesions, group = np.repeat(np.arange(80), 2), np.arange(160) % 2 == 0
+    shared = np.repeat(random.normal(size=80), 2)  # of a lesion, whose two images are in one group each
+    columns = {"shift": shared + 0.3 * group, "own": random.normal(size=160), "none": np.where(group, np.nan, 1.0)}
+    table = metrics.mean_differences(columns, group, lesions, 500)
+    assert table.loc["shift"].to_numpy() == pytest.approx([0.3] * 3)
+    own = columns["own"]
+    assert table.loc["own"].value == pytest.approx(own[group].mean() - own[~group].mean())
+    error = np.sqrt(own[group].var() / 80 + own[~group].var() / 80)
+    assert table.loc["own"].high - table.loc["own"].low == pytest.approx(2 * 1.96 * error, rel=0.2)
+    assert table.loc["none"].isna().all()
+    parts = [metrics.means({"own": own[rows]}, lesions[rows], 500) for rows in (group, ~group)]
+    assert parts[0].loc["own"].value - parts[1].loc["own"].value == pytest.approx(table.loc["own"].value)
+
+
+def answers_of_kinds(rows):
+    """Predictions from rows (label, kind, right answers, wrong answers), each image its own lesion, and the kinds."""
+    table = []
+    for label, kind, right, wrong in rows:
+        table += [(label, kind, True)] * right + [(label, kind, False)] * wrong
+    labels, kinds, right = map(np.array, zip(*table, strict=True))
+    return make(labels, np.eye(2)[np.where(right, labels, 1 - labels)]), kinds
+
+
+def test_what_only_follows_kind_and_label_is_no_excess():
+    # Images of kind 1 are easier, in both sets alike, and the chosen ones are of that kind.
+    first, kinds = answers_of_kinds([(0, 1, 18, 2), (0, 0, 10, 10), (1, 1, 9, 1), (1, 0, 5, 5)])
+    second, others = answers_of_kinds([(0, 1, 9, 1), (0, 0, 6, 6), (1, 1, 27, 3), (1, 0, 8, 8)])
+    table = metrics.excess(first, second, (kinds, others), kinds == 1, 300)
+    assert np.allclose(table["value"], 0) and (table["low"] < 0).all() and (table["high"] > 0).all()
+    assert table["images"].to_dict() == {"chosen": 30, "others": 30, "difference": 60}
+
+
+def test_excess_is_a_mean_over_labels():
+    # Of label 0 the chosen are right in 1.0, their like in 0.5; of label 1 in 0.5 and 0.25. Others do as their like.
+    first, kinds = answers_of_kinds([(0, 1, 40, 0), (0, 0, 10, 10), (1, 1, 5, 5), (1, 0, 4, 6)])
+    second, others = answers_of_kinds([(0, 1, 5, 5), (0, 0, 8, 8), (1, 1, 5, 15), (1, 0, 4, 6)])
+    table = metrics.excess(first, second, (kinds, others), kinds == 1, 300)
+    assert np.allclose(table["value"], [0.375, 0, 0.375]) and list(table.index) == ["chosen", "others", "difference"]
+    assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
+
+
+def test_too_few_are_not_held_against_each_other():
+    # Of label 1 the second set has four lesions of kind 1 only, so label 1 has no chosen images and is left out.
+    first, kinds = answers_of_kinds([(0, 1, 10, 0), (0, 0, 5, 5), (1, 1, 10, 0), (1, 0, 5, 5)])
+    second, others = answers_of_kinds([(0, 1, 5, 5), (0, 0, 5, 5), (1, 1, 2, 2), (1, 0, 5, 5)])
+    table = metrics.excess(first, second, (kinds, others), kinds == 1, 50)
+    assert table["images"].to_dict() == {"chosen": 10, "others": 10, "difference": 20}
+    assert table.loc["difference", "value"] == pytest.approx(0.5)
+    only = metrics.excess(first, second, (kinds, others), np.zeros(len(kinds), bool), 50)
+    assert list(only.index) == ["others"]
+    nothing = metrics.excess(first, second, (kinds, np.full(len(others), 2)), kinds == 1, 50)
+    assert nothing.empty and list(nothing.columns) == ["value", "low", "high", "images"]
+
+
+def test_the_interval_of_an_excess_covers_the_true_one():
+    covered = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        chances = {(0, 1): 0.9, (0, 0): 0.6, (1, 1): 0.7, (1, 0): 0.4}
+        sets = []
+        for leak, count in ((0.1, 60), (0.0, 80)):
+            counts = {key: random.binomial(count, chance + leak * key[1]) for key, chance in chances.items()}
+            sets += answers_of_kinds([(*key, own, count - own) for key, own in counts.items()])
+        first, kinds, second, others = sets
+        found = metrics.excess(first, second, (kinds, others), kinds == 1, 200, seed).loc["difference"]
+        covered += found.low <= 0.1 <= found.high
+    assert covered >= 53

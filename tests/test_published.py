@@ -71,6 +71,15 @@ def test_a_model_is_loaded_by_its_name(study):
     assert answers.shape == (2, 7) and np.allclose(answers.sum(axis=1), 1)
 
 
+def test_a_model_that_is_not_compared_is_not_published(study):
+    file, path = study / "03_cnn_baseline" / "model.keras", study / "08_leakage"
+    path.mkdir()
+    shutil.copy(file, path)
+    write_json(path / "metrics.json", record("leaking", 0.9, "08_leakage") | {"compared": False})
+    assert list(published_models("made_up")) == ["MobileNet", "CNN"]
+    assert "leaking" not in write_card("made_up").read_text()
+
+
 def test_an_unknown_model(study):
     with pytest.raises(StudyError, match="no model 'ResNet'. There are MobileNet, CNN"):
         load_model("ResNet", "made_up")

@@ -45,13 +45,20 @@ def test_two_scores_of_sureness():
 
 def test_unknown_images_that_are_less_sure_are_found():
     sure = np.concatenate([np.linspace(0.6, 1, 100), np.linspace(0, 0.5, 100)])
-    unknown = np.arange(200) >= 100
-    assert detection(sure, unknown, NAMES, 50) == {"value": 1.0, "low": 1.0, "high": 1.0}
-    blind = detection(np.ones(200), unknown, NAMES, 200)
-    assert blind["value"] == 0.5
-    random = np.random.default_rng(0).random(200)
-    found = detection(random, unknown, NAMES, 200)
-    assert found["low"] < 0.5 < found["high"]
+    unknown, random = np.arange(200) >= 100, np.random.default_rng(0).random(200)
+    assert detection({"knowing": sure}, unknown, NAMES, 50).values.tolist() == [[1.0, 1.0, 1.0]]
+    assert detection({"blind": np.ones(200)}, unknown, NAMES, 50).loc["blind", "value"] == 0.5
+    found = detection({"knowing": sure, "random": random}, unknown, NAMES, 200)
+    assert found.loc["random", "low"] < 0.5 < found.loc["random", "high"]
+    difference = found.loc["knowing minus random"]
+    assert difference.value == pytest.approx(1 - found.loc["random", "value"]) and difference.low > 0.3
+
+
+def test_two_scores_are_held_against_each_other_on_the_same_resamples():
+    random = np.random.default_rng(0)
+    sure, unknown = random.random(200), np.arange(200) >= 100
+    same = detection({"one": sure, "twice": 2 * sure}, unknown, NAMES, 100).loc["one minus twice"]
+    assert same.tolist() == [0, 0, 0]
 
 
 def test_risk_falls_with_coverage_if_the_score_knows_the_errors():

@@ -161,10 +161,10 @@ SPLIT = pd.DataFrame(
 )
 
 
-def write_example_record(folder, arm="", split=SPLIT, arms=None):
+def write_example_record(folder, arm="", split=SPLIT, arms=None, **about):
     run = object.__new__(Run)
     run.notebook, run.study, run.parameters, run.folder = folder.name, "demo", {"seed": 0}, folder
-    entry = run.entry(arm or "model", "diagnosis", split, {"test": {}}, None) | {"arms": arms or {}}
+    entry = run.entry(arm or "model", "diagnosis", split, {"test": {}}, None) | {"arms": arms or {}} | about
     run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), arm)
     return entry
 
@@ -201,8 +201,17 @@ def test_records_of_different_splits_are_not_mixed(tmp_path):
     write_example_record(tmp_path / "05_mobilenet", split=SPLIT.iloc[::-1])
     with pytest.raises(StudyError, match="2 different splits"):
         read_records(tmp_path)
-    (alone,) = read_records(tmp_path, "05_mobilenet")
+    (alone,) = read_records(tmp_path, notebook="05_mobilenet")
     assert alone["folder"].name == "05_mobilenet"
+
+
+def test_a_stale_record_of_what_is_not_compared_does_not_stand_in_the_way(tmp_path):
+    write_example_record(tmp_path / "03_cnn_baseline")
+    earlier = write_example_record(tmp_path / "08_leakage", "by_image", SPLIT.iloc[::-1], compared=False)
+    write_example_record(tmp_path / "08_leakage", "", SPLIT.iloc[::-1], {"by_image": earlier}, compared=False)
+    assert [record["notebook"] for record in read_records(tmp_path, compared=True)] == ["03_cnn_baseline"]
+    with pytest.raises(StudyError, match="2 different splits"):
+        read_records(tmp_path)
 
 
 def test_outside_git_there_is_no_commit(monkeypatch, tmp_path):

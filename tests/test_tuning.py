@@ -1,7 +1,7 @@
-import os
-import sys
-from importlib.util import find_spec
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import optuna
@@ -11,18 +11,24 @@ from tiny import CODES, make_run, make_study, use_folders
 
 from helpers import tuning
 from helpers.arms import Experiment
+from helpers.candidates import KINDS
 from helpers.jobs import run_jobs
-from helpers.study import load_study
+from helpers.study import ROOT, declared_parameters, load_study
 from helpers.tuning import (
+    UNVARIED,
     all_arms,
+    all_trials,
     as_it_is,
+    begin_search,
     chosen,
     finished,
     fold_arm,
     importance,
     open_search,
     proposed,
+    score,
     search,
+    search_storage,
     trials_table,
     version_arm,
     write_study,
@@ -39,6 +45,8 @@ STUDY = {
     "dropout": 0.3,
     "augmentation": ["symmetries", "zoom"],
 }
+VALUES = {"width": 2.0, "units": 0.5, "rate": 2.0, "batch": 2.0, "dropout": 0.1, "strength": 0.5}
+TINY_NETWORK = {"filters": [4, 8], "dense_units": 4, "batch_size": 8}
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -63,9 +71,15 @@ def test_the_same_seed_makes_the_same_proposals_and_another_others(tmp_path):
     assert len(found(tmp_path / "a")) == 12
 
 
-def test_a_stopped_search_goes_on_as_if_it_had_not(tmp_path):
+START = {"x": 5.0, "idle": 0.5}
+
+
+@pytest.mark.parametrize("before", [0, 4])
+def test_a_stopped_search_goes_on_as_if_it_had_not(tmp_path, before):
+    for name in ("whole", "stopped"):
+        begin_search(tmp_path / name, START)
     search(tmp_path / "whole", objective, 10, 0)
-    search(tmp_path / "stopped", objective, 4, 0)
+    search(tmp_path / "stopped", objective, before, 0)
 
     def killed(trial):
         trial.suggest_float("x", -10, 10)
@@ -73,14 +87,40 @@ def test_a_stopped_search_goes_on_as_if_it_had_not(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "stopped", killed, 10, 0)
+    begin_search(tmp_path / "stopped", START)
     search(tmp_path / "stopped", objective, 10, 0)
     assert found(tmp_path / "stopped") == found(tmp_path / "whole")
+    assert found(tmp_path / "whole")[0] == 5.0
 
 
-def test_two_workers_share_a_search(tmp_path):
-    search(tmp_path / "shared", objective, 5, 0, worker=0, workers=2)
-    search(tmp_path / "shared", objective, 8, 0, worker=1, workers=2)
-    assert len(found(tmp_path / "shared")) == 8
+def test_the_first_trial_is_tried_again_if_its_worker_was_killed_while_another_went_on(tmp_path):
+    begin_search(tmp_path / "s", START)
+    taken = open_search(tmp_path / "s").ask()
+    assert taken.suggest_float("x", -10, 10) == 5.0
+    search(tmp_path / "s", objective, 2, 0, worker=1)
+    assert 5.0 not in found(tmp_path / "s")
+    begin_search(tmp_path / "s", START)
+    search(tmp_path / "s", objective, 4, 0)
+    assert found(tmp_path / "s").count(5.0) == 1
+    begin_search(tmp_path / "s", START)
+    search(tmp_path / "s", objective, 6, 0)
+    assert found(tmp_path / "s").count(5.0) == 1 and len(found(tmp_path / "s")) == 6
+
+
+def test_two_workers_at_once_share_a_search(tmp_path):
+    begin_search(tmp_path / "shared", START)
+    together = Barrier(2, timeout=60)
+
+    def slow(trial):
+        if trial.number < 2:
+            together.wait()
+        time.sleep(0.01)
+        return objective(trial)
+
+    with ThreadPoolExecutor(2) as pool:
+        workers = [pool.submit(search, tmp_path / "shared", slow, 8, 0, worker) for worker in range(2)]
+        assert [worker.result() for worker in workers] == [None, None]
+    assert len(found(tmp_path / "shared")) in (8, 9) and found(tmp_path / "shared").count(5.0) == 1
 
 
 def test_the_table_and_what_mattered(tmp_path):
@@ -95,7 +135,97 @@ def test_the_table_and_what_mattered(tmp_path):
     assert shares.index[0] == "x" and shares["x"] > 0.8 and shares.sum() == pytest.approx(1)
 
 
-VALUES = {"width": 2.0, "units": 0.5, "rate": 2.0, "batch": 2.0, "dropout": 0.1, "strength": 0.5}
+def test_of_equal_trials_no_hyperparameter_is_important(tmp_path):
+    search(tmp_path / "s", lambda trial: 0.5 + 0 * trial.suggest_float("x", 0, 1), 3, 0)
+    assert importance(open_search(tmp_path / "s"), 0).empty
+
+
+class Told(optuna.trial.FixedTrial):
+    """A trial that keeps what it is told, and is to be stopped after the epochs named."""
+
+    def __init__(self, values: dict, stop_after: tuple[int, ...] = ()):
+        super().__init__(values)
+        self.told, self.stop_after = [], stop_after
+
+    def report(self, value, step):
+        self.told.append(value)
+
+    def should_prune(self):
+        return len(self.told) in self.stop_after
+
+
+class Untouchable:
+    """Samples of which nothing may be asked."""
+
+    def __getattribute__(self, name):
+        raise AssertionError(f"the test part was asked for {name}")
+
+    def __len__(self):
+        raise AssertionError("the test part was counted")
+
+
+@pytest.fixture
+def scored(tmp_path, monkeypatch):
+    """A function that gives the score of a trial whose epochs, stage by stage, go as it is told; nothing is trained."""
+    experiment = Experiment(make_study(tmp_path, monkeypatch, "09_tuning", trial_epochs=3, head_epochs=2))
+    experiment.samples["test"] = Untouchable()
+    monkeypatch.setattr(tuning, "network", lambda *_: None)
+
+    def scored(kind: str, trial: Told, *values: list[float]) -> float:
+        def trained(model, train, validation, plan, label, callbacks):
+            assert [stage.epochs for stage in plan] == [len(own) for own in values]
+            assert train is experiment.samples["train"] and validation is experiment.samples["validation"]
+            for own in values:
+                callbacks[0].on_train_begin()
+                for epoch, value in enumerate(own):
+                    callbacks[0].on_epoch_end(epoch, {"val_balanced_accuracy": value})
+
+        monkeypatch.setattr(tuning, "fit_stages", trained)
+        return score(experiment, kind, trial)
+
+    return scored
+
+
+def test_the_score_is_the_best_epoch_of_the_last_stage(scored):
+    trial = Told(VALUES)
+    assert scored("cnn", trial, [0.2, 0.5, 0.4]) == 0.5 and trial.told == [0.2, 0.5, 0.5]
+    trial = Told(VALUES)
+    assert scored("mobilenet", trial, [0.9, 0.8], [0.1, 0.3, 0.2]) == 0.3 and trial.told == [0.1, 0.3, 0.3]
+
+
+def test_a_trial_is_stopped_before_its_last_epoch_or_not_at_all(scored):
+    trial = Told(VALUES, stop_after=(2,))
+    with pytest.raises(optuna.TrialPruned):
+        scored("cnn", trial, [0.2, 0.5, 0.4])
+    assert trial.told == [0.2, 0.5]
+    assert scored("cnn", Told(VALUES, stop_after=(3,)), [0.2, 0.5, 0.4]) == 0.5
+
+
+def test_a_search_is_known_by_what_its_trials_depend_on(tmp_path, monkeypatch):
+    make_study(tmp_path, monkeypatch, "09_tuning")
+
+    def stored(kind="cnn", **given):
+        return search_storage(Experiment(make_run("09_tuning", **given)), kind)
+
+    assert stored() == stored(trials=50, workers=4, parallel="ray", tuned_epochs=9, resamples=30)
+    others = [stored("mobilenet"), stored(learning_rate=1e-3), stored(trial_epochs=7), stored(seed=1)]
+    assert len({stored(), *others}) == 5
+    assert stored().is_relative_to(tmp_path)
+
+
+def test_a_search_never_sees_the_test_part(tmp_path, monkeypatch):
+    given = {"trials": 3, "trial_epochs": 2} | TINY_NETWORK
+    experiment = Experiment(make_study(tmp_path, monkeypatch, "09_tuning", **given))
+
+    class Blind(Experiment):
+        def __init__(self, run):
+            super().__init__(run)
+            self.samples["test"] = Untouchable()
+
+    monkeypatch.setattr(tuning, "Experiment", Blind)
+    table = trials_table(all_trials(experiment, "cnn"))
+    assert len(table) == 3 and table["score"].between(0, 1).all() and table.loc[0, "strength"] == UNVARIED
+    assert len(trials_table(all_trials(experiment, "cnn"))) == 3  # it is finished already
 
 
 def test_a_proposal_changes_what_is_searched_and_nothing_else():
@@ -119,24 +249,31 @@ def test_only_what_a_network_has_is_searched(kind, kept):
     assert tried["learning_rate"] == 2e-3
 
 
-@pytest.mark.parametrize("kind", ["cnn", "cnn_lstm", "mobilenet"])
-def test_the_search_begins_with_what_the_study_says(kind):
-    study = STUDY | {"augmentation": ["symmetries"]}
-    assert proposed(optuna.trial.FixedTrial(as_it_is(study, kind)), study, kind) == study
+@pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_search_begins_with_what_the_study_says(kind, study):
+    parameters = declared_parameters(ROOT / "notebooks" / "09_tuning.ipynb") | load_study(study)
+    assert proposed(optuna.trial.FixedTrial(as_it_is(parameters, kind)), parameters, kind) == parameters
+
+
+@pytest.mark.parametrize("odd", [{"dropout": 0.7}, {"batch_size": 4, "filters": [2, 3]}, {"learning_rate": 1.2345e-3}])
+def test_also_where_the_study_says_something_unusual(odd, recwarn):
+    parameters = STUDY | odd | {"augmentation": ["brightness:0.3"]}
+    assert proposed(optuna.trial.FixedTrial(as_it_is(parameters, "cnn")), parameters, "cnn") == parameters
+    assert not recwarn.list
 
 
 def test_what_was_found_is_a_study_file(tmp_path):
     study = optuna.create_study(direction="maximize")
-    study.enqueue_trial({"width": 1.0, "units": 1.0, "rate": 1.0, "batch": 2.0, "dropout": 0.5, "strength": 1.2})
+    study.enqueue_trial({"width": 1.0, "units": 1.0, "rate": 1.0, "batch": 2.0, "dropout": 0.5, "strength": 1.5})
     study.optimize(lambda trial: float(len(proposed(trial, STUDY, "cnn_lstm"))), n_trials=1)
     best = chosen(study, STUDY, "cnn_lstm")
-    assert best == {"batch_size": 64, "dropout": 0.5, "augmentation": ["symmetries", "brightness:1.20", "zoom:1.20"]}
+    assert best == {"batch_size": 64, "dropout": 0.5, "augmentation": ["symmetries", "brightness:1.50", "zoom:1.50"]}
     write_study(tmp_path / "mine_tuned.yaml", STUDY, best)
     assert load_study(tmp_path / "mine_tuned.yaml") == STUDY | best | {"study": "mine_tuned"}
     assert yaml.safe_load((tmp_path / "mine_tuned.yaml").read_text())["learning_rate"] == 1e-3
 
 
-TINY_NETWORK = {"filters": [4, 8], "dense_units": 4, "batch_size": 8}
 FOLDS = [{"kind": "cnn", "fold": fold, "epochs": 2} for fold in (0, 1, 2)]
 
 
@@ -148,21 +285,23 @@ def fold_answers(folder: str, job: dict) -> np.ndarray:
     return arm.predictions[CODES].to_numpy()
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-def test_folds_on_a_ray_cluster_of_two_workers_give_the_numbers_of_folds_without(tmp_path, monkeypatch):
-    import ray
-
-    for name in ("here", "there"):
-        make_study(tmp_path / name, monkeypatch, "09_tuning", **TINY_NETWORK)
-    jobs = {name: [{"folder": str(tmp_path / name), "job": job} for job in FOLDS] for name in ("here", "there")}
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}})
-    try:
-        there = run_jobs(fold_answers, jobs["there"], "ray", 2)
-    finally:
-        ray.shutdown()
-    here = run_jobs(fold_answers, jobs["here"])
+def check_that_folds_come_out_the_same(folder: Path, parallel: str) -> None:
+    """Three folds side by side by two workers against the same one after another."""
+    jobs = {name: [{"folder": str(folder / name), "job": job} for job in FOLDS] for name in ("here", "there")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in jobs:
+            make_study(folder / name, patch, "09_tuning", **TINY_NETWORK)
+    here, there = run_jobs(fold_answers, jobs["here"]), run_jobs(fold_answers, jobs["there"], parallel, 2)
     assert all(np.allclose(*pair, atol=1e-6) for pair in zip(here, there, strict=True))
     assert len({answers.tobytes() for answers in here}) == len(FOLDS)
+
+
+def test_folds_in_two_processes_give_the_numbers_of_folds_in_one(tmp_path):
+    check_that_folds_come_out_the_same(tmp_path, "processes")
+
+
+def test_folds_on_a_ray_cluster_give_the_numbers_of_folds_here(tmp_path, ray_cluster):
+    check_that_folds_come_out_the_same(tmp_path, "ray")
 
 
 def test_arms_that_were_trained_elsewhere_are_read_back(tmp_path, monkeypatch, capsys):
