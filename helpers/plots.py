@@ -155,7 +155,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     for column, part, style in curves:
         name = f"{part}, balanced" if "balanced" in column else part
         right.plot(history["epoch"], history[column], style, color=PART_COLOURS[part], label=name)
-    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as weighted, validation: cross-entropy in nats)")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as optimised, validation: cross-entropy in nats)")
     right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
