@@ -62,8 +62,9 @@ data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
 	  $(PY) -c "from helpers.datasets import originals; print('Demo data:', originals('demo'))")
 
-# The demo's networks are so small that each keeps one core busy: two notebooks run at a time, once data and split are there.
-JOBS ?= $(if $(filter demo,$(DATASET)),2,1)
+# The demo's networks are so small that each keeps one core busy, and not all the time: three notebooks run at a time,
+# once data and split are there.
+JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 STAMPS := $(NOTEBOOKS:%=$(BUILD)/%.done)
 all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
 	+@$(MAKE) --no-print-directory $(filter %/01_eda.done %/02_preprocessing.done,$(STAMPS))
@@ -115,8 +116,8 @@ test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks aga
 	$(PY) -m pytest tests -n 2 --cov --cov-report=term --cov-fail-under=90 --durations=5
 	@rm -rf build/test && mkdir -p build/test
 	+@$(MAKE) -s build/test/01_eda.tested build/test/02_preprocessing.tested
-	@echo "The notebooks that train, two at a time: this takes some minutes ..."
-	+@$(MAKE) -s -k -j 2 $(NOTEBOOKS:%=build/test/%.tested)
+	@echo "The notebooks that train, three at a time: this takes some minutes ..."
+	+@$(MAKE) -s -k -j 3 $(NOTEBOOKS:%=build/test/%.tested)
 	@echo "All tests passed."
 
 # A demo notebook against its reference; what it prints is shown when it is done.
