@@ -272,7 +272,8 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
 
     floor: a value to hold them against, drawn as a dotted line, and what it is called.
     """
-    figure, axes = plt.subplots(figsize=(7, 0.38 * len(table) + 1.2))
+    width = max(7, 3.6 + 0.1 * max(map(len, table.index)))  # inches: long names leave room for the axis
+    figure, axes = plt.subplots(figsize=(width, 0.38 * len(table) + 1.2))
     places = np.arange(len(table))
     errors = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
     axes.errorbar(table["value"], places, xerr=errors, fmt="o", color="#0072B2", capsize=3)
