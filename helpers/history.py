@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from helpers.compiled import BATCH_FOR_PREDICTION
 from helpers.study import set_seed
 from helpers.training import Validation, class_weights
 
@@ -153,6 +152,7 @@ def fit_lesions(
     train: Histories,
     validation: Histories,
     epochs: int,
+    batch_size: int,
     learning_rate: float,
     seed: int,
     label: str,
@@ -173,7 +173,7 @@ def fit_lesions(
         [train.images, train.patient],
         np.eye(classes, dtype=np.float32)[train.labels],
         sample_weight=class_weights(train.labels, classes)[train.labels],
-        batch_size=min(64, len(train)),
+        batch_size=min(batch_size, len(train)),
         epochs=epochs,
         callbacks=[judge],
         verbose=0,
@@ -185,7 +185,8 @@ def fit_lesions(
 
 def predict_lesions(network: keras.Model, lesions: Histories) -> np.ndarray:
     """Probabilities float32 [n, classes]."""
-    return network.predict([lesions.images, lesions.patient], batch_size=BATCH_FOR_PREDICTION, verbose=0)
+    # All in one batch, vectors being small: for as few, most of what `predict` does takes longer than the network.
+    return network.predict_on_batch([lesions.images, lesions.patient])
 
 
 def mean_over_photographs(network: keras.Model, lesions: Histories) -> np.ndarray:

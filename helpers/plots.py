@@ -175,7 +175,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     for column, part, style in curves:
         name = f"{part}, balanced" if "balanced" in column else part
         right.plot(history["epoch"], history[column], style, color=PART_COLOURS[part], label=name)
-    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as weighted, validation: cross-entropy in nats)")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as optimised, validation: cross-entropy in nats)")
     right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
@@ -320,7 +320,8 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
 
     floor: a value to hold them against, drawn as a dotted line, and what it is called.
     """
-    figure, axes = plt.subplots(figsize=(7, 0.38 * len(table) + 1.2))
+    width = max(7, 3.6 + 0.1 * max(map(len, table.index)))  # inches: long names leave room for the axis
+    figure, axes = plt.subplots(figsize=(width, 0.38 * len(table) + 1.2))
     places = np.arange(len(table))
     errors = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
     axes.errorbar(table["value"], places, xerr=errors, fmt="o", color="#0072B2", capsize=3)

@@ -4,6 +4,7 @@ import ast
 import difflib
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -183,6 +184,8 @@ class Run:
         check_parameters(self.parameters, declared, notebook)
         self.study = self.parameters["study"]
         self.folder = results_folder(self.study) / notebook
+        # TensorFlow warns of a function that is traced anew; a notebook that asks several networks does so by design.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     def figure(self, figure, name: str) -> None:
         """Save a matplotlib figure as figures/<name>.png, 150 dots an inch, on white."""

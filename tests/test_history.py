@@ -138,7 +138,7 @@ def test_it_learns_what_only_the_order_tells():
     accuracy = {}
     for name, seen in {"in order": own, "shuffled": own.shuffled(1)}.items():
         network = lesion_network(seen, 2, ["sequence"], 16, 0.0, 0)
-        history = fit_lesions(network, seen, seen, 20, 1e-2, 0, name)
+        history = fit_lesions(network, seen, seen, 20, 64, 1e-2, 0, name)
         assert list(history["epoch"]) == list(range(1, 21))
         accuracy[name] = (predict_lesions(network, seen).argmax(axis=1) == seen.labels).mean()
     assert accuracy["in order"] > 0.95 and accuracy["shuffled"] < 0.75
