@@ -44,8 +44,10 @@ def test_it_says_what_the_model_says():
     assert melanoma["status"] == "preliminary" and melanoma["valueQuantity"]["value"] == 40.0
     assert melanoma["component"][0]["valueCodeableConcept"]["coding"][0]["system"] == "http://snomed.info/sct"
     (prediction,) = risk["prediction"]
-    assert prediction["probabilityDecimal"] == 0.6 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
-    assert "share from 0 to 1" in prediction["rationale"] and "before calibration" in prediction["rationale"]
+    probability = prediction["probabilityRange"]
+    assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
+    assert float(probability["low"]["value"]) == 60 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
+    assert "before calibration" in prediction["rationale"]
     assert prediction["outcome"]["coding"] == [MALIGNANT.coding()] and "pre-malignant" in MALIGNANT.meaning
     assert any("pre-malignant" in note["text"] for note in risk["note"])
     assert device["property"][0]["valueCode"][0]["text"] == "ab" * 32

@@ -139,8 +139,7 @@ def _study(place: Place, frame: int, patient: dict) -> dict:
 def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: str) -> dict:
     """The calibrated probability of one class, in percent, or that there is none."""
     one = deployment.classes[k]
-    percent = {"unit": "%", "system": codes.SYSTEMS["UCUM"], "code": "%"}
-    value = {"valueQuantity": {"value": round(100 * float(own.calibrated[k]), DIGITS), **percent}}
+    value = {"valueQuantity": _percent(float(own.calibrated[k]))}
     return {
         "resourceType": "Observation",
         "status": "preliminary",
@@ -154,13 +153,18 @@ def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: 
     }
 
 
+def _percent(share: float) -> dict:
+    return {"value": round(100 * share, DIGITS), "unit": "%", "system": codes.SYSTEMS["UCUM"], "code": "%"}
+
+
 def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[dict], now: str) -> dict:
     outcome = {"outcome": _coded(codes.MALIGNANT)}
     if not own.silent:
         outcome |= {
-            "probabilityDecimal": round(own.calibrated_malignancy, DIGITS),
+            # With its unit: a bare decimal is read as a share by some and as a percentage by others.
+            "probabilityRange": dict.fromkeys(("low", "high"), _percent(own.calibrated_malignancy)),
             "qualitativeRisk": _coded(level(own.suspicious)),
-            "rationale": "The probability is a share from 0 to 1, and calibrated. " + deployment.limit(),
+            "rationale": "The probability is calibrated. " + deployment.limit(),
         }
     return {
         "resourceType": "RiskAssessment",

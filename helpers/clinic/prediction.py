@@ -23,9 +23,9 @@ from helpers.study import StudyError, write_csv, write_json
 if TYPE_CHECKING:  # tables and pages need no backend
     import keras
 
-BATCH, BATCH_SHOWN = 128, 16  # images at a time; fewer where each is also kept to be shown
+# Images at a time; fewer where each is also kept to be shown. No others: each further size is compiled anew.
+BATCH, BATCH_SHOWN = 128, 16
 AHEAD = 2  # batches that are read while one is predicted
-SIZES = (BATCH_SHOWN, BATCH)  # of batches as the network sees them: each further one is compiled anew
 DIGITS = 6
 
 Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to float64 [n, classes]
@@ -89,11 +89,15 @@ class Network:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Logits float64 [n, classes] of images uint8 [n, side, side, 3]."""
-        blocks = [self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+        blocks, start = [], 0
+        while start < len(images):
+            # The rest goes in small batches: filled up to a large one, most of that would be predicted for nothing.
+            size = BATCH if len(images) - start > BATCH - BATCH_SHOWN else BATCH_SHOWN
+            blocks.append(self._batch(images[start : start + size], size))
+            start += size
         return np.concatenate(blocks)
 
-    def _batch(self, images: np.ndarray) -> np.ndarray:
-        size = next(size for size in SIZES if size >= len(images))
+    def _batch(self, images: np.ndarray, size: int) -> np.ndarray:
         # Not `predict`: for a batch at a time, most of what it does takes longer than the network.
         seen = self._trunk.predict_on_batch(np.resize(images, (size, *images.shape[1:])))[: len(images)]
         return np.float64(seen) @ self._kernel + self._bias
