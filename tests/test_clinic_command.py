@@ -1,14 +1,45 @@
 """The command line with a made-up model: what it says, what it leaves when something fails, and which code it gives."""
 
 import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from clinical import SECRETS, by_brightness, deployment, dicom_file, image_file, install_made_up_model
 
-from helpers.clinic import prediction
+from helpers.clinic import command, prediction
 from helpers.clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from helpers.clinic.deployment import write_deployment
+from helpers.clinic.worker import Decoder
+from helpers.study import ROOT
+
+# The command line in a process of its own, with a made-up model that takes a tenth of a second for each image.
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import pytest
+from clinical import by_brightness, install_made_up_model
+from helpers.clinic import command, prediction
+
+def logits(images):
+    time.sleep(0.1)
+    return by_brightness(images)
+
+folder, saved_every = Path(sys.argv[1]), float(sys.argv[2])
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(prediction, "BATCH", 1)
+    patch.setattr(command, "SAVED_EVERY", saved_every)
+    known = install_made_up_model(patch, folder, logits)
+    sys.exit(command.main(["predict", str(folder / "in"), "--out", str(folder / "out"), "--fhir", *known]))
+"""
+MANY = 200
 
 
 @pytest.fixture
@@ -99,6 +130,83 @@ def test_whatever_fails_there_is_a_code_and_what_was_done(tmp_path, monkeypatch,
         assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["file"]) == [1, 2]
         failed = pd.read_csv(tmp_path / "out" / "failed.csv")
         assert list(failed["file"]) == [3, 4, 5] and set(failed["fault"]) == {"the run ended before this file"}
+
+
+@contextmanager
+def running(folder: Path, saved_every: float):
+    """The program on MANY files; it ends with the block."""
+    original = image_file(folder / "in" / "0.jpg")
+    for number in range(1, MANY):
+        os.link(original, folder / "in" / f"{number}.jpg")
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    words = [sys.executable, "-c", PROGRAM, str(folder), str(saved_every)]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ | path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(process: subprocess.Popen, there) -> None:
+    """Wait for what a running process leaves."""
+    while not there():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals are sent as POSIX has them")
+def test_a_run_that_is_told_to_terminate_keeps_what_it_has(tmp_path):
+    """Each file is answered, or told not to have been reached."""
+    with running(tmp_path, saved_every=999) as process:
+        until(process, lambda: len(list((tmp_path / "out").glob("fhir/*.json"))) > 2)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == NO_RESULTS and "it was stopped" in told
+    tables = (pd.read_csv(tmp_path / "out" / name) for name in ("predictions.csv", "failed.csv"))
+    answered, failed = (list(table["file"]) for table in tables)
+    assert 0 < len(answered) < MANY and answered + failed == list(range(1, MANY + 1))
+
+
+def test_a_run_that_is_killed_has_saved_its_tables(tmp_path):
+    with running(tmp_path, saved_every=0) as process:
+        until(process, (tmp_path / "out" / "predictions.json").exists)
+        process.kill()
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    answered, failed = ([row["file"] for row in content[name]] for name in ("predictions", "failed"))
+    assert 0 < len(answered) < MANY and answered + failed == list(range(1, MANY + 1))
+
+
+def test_tables_that_were_saved_on_the_way_leave_no_failures(tmp_path, known, monkeypatch):
+    saved, write = [], command.Tables.write
+
+    def watched(tables):
+        write(tables)
+        saved.append((tmp_path / "out" / "failed.csv").exists())
+
+    monkeypatch.setattr(command, "SAVED_EVERY", 0)
+    monkeypatch.setattr(command.Tables, "write", watched)
+    for number in range(3):
+        image_file(tmp_path / "in" / f"{number}.jpg", number)
+    assert predict(tmp_path / "in", tmp_path / "out", *known) == DONE
+    assert saved[0] and not saved[-1] and len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
+
+
+def test_names_and_no_identifiers_do_not_go_together(patient, tmp_path, known, capfd):
+    assert predict(patient, tmp_path / "out", *known, "--names", "--deidentify") == NO_RESULTS
+    assert "either --names or --deidentify" in capfd.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
+    """Objects are still being read when a result cannot be written: their decoders end before the run does."""
+    started = []
+    start = Decoder._start
+    monkeypatch.setattr(Decoder, "_start", lambda own: started.append(start(own)) or started[-1])
+    monkeypatch.setattr(prediction, "BATCH", 1)
+    monkeypatch.setattr("helpers.clinic.outputs.Outputs.write", lambda *_: 1 / 0)
+    for number in range(9):
+        dicom_file(tmp_path / "in" / f"{number}.dcm", number)
+    assert predict(tmp_path / "in", tmp_path / "out", *install_made_up_model(monkeypatch, tmp_path)) == NO_RESULTS
+    assert started and all(process.poll() is not None for process in started)
 
 
 def test_a_folder_that_is_not_gone_into_is_a_failure(tmp_path, known, capfd):

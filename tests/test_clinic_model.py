@@ -20,9 +20,8 @@ from helpers.clinic.deployment import (
     read_deployment,
     write_deployment,
 )
-from helpers.clinic.intake import find_files
 from helpers.clinic.maps import grad_cam
-from helpers.clinic.prediction import Network, speeds
+from helpers.clinic.prediction import Network
 from helpers.models import mobilenet
 from helpers.rejection import logits
 from helpers.study import StudyError, file_sha256
@@ -119,15 +118,6 @@ def test_maps_lie_between_nothing_and_one():
     maps = grad_cam(mobilenet(64, len(CODES), 1, 0.25, "none"), images)
     assert maps.shape == (3, 64, 64) and maps.dtype == np.float32
     assert maps.min() >= 0 and all(own.max() == pytest.approx(1) or own.max() == 0 for own in maps)
-
-
-def test_speeds_are_measured(installed, tmp_path):
-    for seed in range(3):
-        image_file(tmp_path / f"{seed}.jpg", seed)
-    known = read_deployment(installed / "deployment.json")
-    model, _ = load(known, installed / "model.keras")
-    speed = speeds(find_files([tmp_path]), known, model, Network(model), rounds=1)
-    assert set(speed) == {"bare", "files", "keras"} and min(speed.values()) > 0
 
 
 def test_only_the_known_file_is_loaded(own):

@@ -2,6 +2,9 @@
 
 import json
 import os
+import threading
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ from scipy.special import softmax
 from helpers.clinic import prediction
 from helpers.clinic.intake import Found, Reader, find_files
 from helpers.clinic.pictures import from_array
-from helpers.clinic.prediction import answer, faults, predict_files, rows, write_tables
+from helpers.clinic.prediction import answer, faults, predict_files, rows, speeds, write_tables
 from helpers.study import StudyError
 
 DEPLOYED = deployment()
@@ -116,6 +119,94 @@ def test_ten_thousand_files(tmp_path):
             failed += bool(outcome.arrival.fault)
     assert (answered, failed) == (7_500, 2_500)
     assert max(sizes) <= prediction.BATCH and len(sizes) < 110
+
+
+def test_answers_of_a_batch_are_those_of_each_alone():
+    """Silent and not, suspicious and not, and pictures of which the file says that text is burned in."""
+    logits = np.random.default_rng(0).normal(0, 3, (40, len(CODES)))
+    shown = [
+        replace(from_array(np.asarray(picture(seed, 24 + seed % 2 * 24)), DEPLOYED.wanted()), marked=seed % 3 == 0)
+        for seed in range(40)
+    ]
+    together = answer(DEPLOYED, logits, shown)
+    for own, row, one in zip(together, logits, shown, strict=True):
+        (alone,) = answer(DEPLOYED, row[None], [one])
+        assert (own.probabilities == alone.probabilities).all() and (own.calibrated == alone.calibrated).all()
+        assert vars(own) | {"probabilities": 0, "calibrated": 0} == vars(alone) | {"probabilities": 0, "calibrated": 0}
+    assert {own.suspicious for own in together} == {None, True, False} and len({own.warnings for own in together}) > 3
+
+
+def test_the_network_is_asked_one_batch_ahead(tmp_path, monkeypatch):
+    """While the answers of one batch are written, the next one is predicted, and no further one."""
+    for number in range(6):
+        image_file(tmp_path / f"{number}.png", number)
+    monkeypatch.setattr(prediction, "BATCH", 1)
+    begun, callers = [threading.Event() for _ in range(6)], set()
+
+    def model(images):
+        callers.add(threading.get_ident())
+        next(one for one in begun if not one.is_set()).set()
+        return by_brightness(images)
+
+    with (
+        Reader(DEPLOYED.wanted()) as reader,
+        closing(predict_files(find_files([tmp_path]), reader, DEPLOYED, model)) as outcomes,
+    ):
+        for number, _ in enumerate(outcomes):
+            assert begun[min(number + 1, 5)].wait(10) and not any(one.is_set() for one in begun[number + 2 :])
+    assert len(callers) == 1 and threading.get_ident() not in callers
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StudyError])
+def test_what_the_network_raises_comes_where_its_answers_would(tmp_path, monkeypatch, error):
+    for number in range(6):
+        image_file(tmp_path / f"{number}.png", number)
+    monkeypatch.setattr(prediction, "BATCH", 1)
+    count = iter(range(6))
+
+    def model(images):
+        if next(count) == 3:
+            raise error("no answer")
+        return by_brightness(images)
+
+    outcomes, threads = [], threading.active_count()
+    with Reader(DEPLOYED.wanted()) as reader, pytest.raises(error, match="no answer"):
+        for outcome in predict_files(find_files([tmp_path]), reader, DEPLOYED, model):
+            outcomes.append(outcome.arrival.found.number)
+    assert outcomes == [1, 2, 3] and threading.active_count() == threads
+
+
+def test_the_first_batch_is_small(tmp_path, monkeypatch):
+    original = image_file(tmp_path / "000.png", 1, 24)
+    for number in range(1, 60):
+        os.link(original, tmp_path / f"{number:03}.png")
+    monkeypatch.setattr(prediction, "BATCH", 32)
+    sizes = []
+    predicted(tmp_path, lambda images: (sizes.append(len(images)), by_brightness(images))[1])
+    assert sizes == [prediction.BATCH_SHOWN, 32, 12]
+
+
+def test_speeds_compare_the_same_images_turn_by_turn(tmp_path, monkeypatch):
+    """Seconds by a made-up clock: 1, 2 and 4 for the ways of the first turn, and as given for the others."""
+    for number in range(20):
+        image_file(tmp_path / f"{number}.png", number, 24)
+    asked = []
+
+    class Model:
+        def predict(self, images, batch, verbose):
+            asked.append(("keras", len(images)))
+
+    def network(images):
+        asked.append(("network", len(images)))
+        return by_brightness(images)
+
+    taken = iter([9, 9, 9, 1, 2, 4, 2, 8, 4, 1, 1, 4])
+    clock = (moment for seconds in taken for moment in (0, seconds))
+    monkeypatch.setattr(prediction.time, "perf_counter", lambda: next(clock))
+    found = speeds(find_files([tmp_path]), DEPLOYED, Model(), network, rounds=3)
+    turn = [("network", 20), ("network", 16), ("network", 4), ("keras", 20)]
+    assert asked == turn * 4
+    assert found == {"bare": 20, "files": 10, "keras": 5, "least share": 0.25, "share": 0.5, "largest share": 1.0}
 
 
 def test_tables(tmp_path):

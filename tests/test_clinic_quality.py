@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clinical import PROFILE, SIDE
 from conftest import picture
-from PIL import ImageFilter
+from PIL import Image, ImageFilter
 
 from helpers.clinic.quality import LIKE, MEASURES, learn_profile, measures
 from helpers.study import StudyError
@@ -22,6 +22,28 @@ def test_sharpness_of_a_checkerboard_in_closed_form():
     board = (np.indices((32, 32)).sum(axis=0) % 2 * 20 + 100).astype(np.uint8)
     found = measures(np.repeat(board[..., None], 3, axis=2))
     assert found[MEASURES.index("log sharpness")] == pytest.approx(np.log1p(80.0**2))
+
+
+@pytest.mark.parametrize("side", [7, 16, 33, 64, 112, 128])
+def test_measures_by_their_plain_definition(side):
+    square = np.random.default_rng(side).integers(0, 256, (side, side, 3)).astype(np.uint8)
+    square[: side // 2] = np.asarray(picture(side, side))[: side // 2]
+    image = Image.fromarray(square)
+    small = np.asarray(image.reduce(max(1, side // 16)), np.float64)
+    rim = max(1, len(small) // 8)
+    centre, border = small[2 * rim : -2 * rim, 2 * rim : -2 * rim], np.concatenate([small[:rim], small[-rim:]])
+    grey = np.asarray(image.convert("L"), np.float64)
+    laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    deviations = np.log1p(small.std(axis=(0, 1)))
+    plain = [*small.mean(axis=(0, 1)), *deviations, centre.mean() - border.mean(), np.log1p(laplacian.var())]
+    assert np.allclose(measures(square), plain, rtol=0, atol=1e-6)
+
+
+def test_doubts_of_many_images_are_those_of_each():
+    squares = [np.asarray(picture(seed, SIDE).filter(ImageFilter.GaussianBlur(seed % 5))) for seed in range(20)]
+    measured, sizes = np.array([measures(one) for one in squares]), [(20 + seed, 40) for seed in range(20)]
+    each = [PROFILE.warnings(own, *size, SIDE) for own, size in zip(measured, sizes, strict=True)]
+    assert PROFILE.doubts(measured, sizes, SIDE) == each and len(set(each)) > 3
 
 
 def test_a_bright_spot_in_the_middle():

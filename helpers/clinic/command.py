@@ -3,21 +3,34 @@
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
 tables, and where asked for pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted; 1, some
 were not, and which and why stands in failed.csv; 2, there are no results, or the run ended early: then the tables hold
-what was done until then, and failed.csv the files that were not reached.
+what was done until then, and failed.csv the files that were not reached. So do they, up to the last minute, after an
+end that no program can see coming.
 """
 
 import argparse
 import logging
 import os
+import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from helpers.clinic import DISCLAIMER
 from helpers.study import StudyError
 
+if TYPE_CHECKING:  # who only asks for help need not wait for what they load
+    from helpers.clinic.intake import Found, Reader
+    from helpers.clinic.outputs import Outputs
+    from helpers.clinic.prediction import Logits, Outcome
+
 DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
+SAVED_EVERY = 60.0  # seconds from one writing of the tables to the next
 
 
 def main(words: list[str] | None = None) -> int:
@@ -25,7 +38,8 @@ def main(words: list[str] | None = None) -> int:
     given = arguments().parse_args(words)
     _silence_libraries()
     try:
-        return predict(given)
+        with _ended_alike():
+            return predict(given)
     except KeyboardInterrupt:
         told = "it was stopped"
     except StudyError as error:
@@ -71,6 +85,8 @@ def predict(given: argparse.Namespace) -> int:
     from helpers.clinic.outputs import Outputs, prepare_folder
     from helpers.clinic.prediction import Network
 
+    if given.names and given.deidentify:
+        raise StudyError("Names of files may name patients: choose either --names or --deidentify.")
     files = find_files(given.input)
     if given.deployment:
         deployment, file = read_deployment(given.deployment), given.deployment.with_name("model.keras")
@@ -85,34 +101,78 @@ def predict(given: argparse.Namespace) -> int:
         outputs.draw_map, outputs.model = grad_cam, model
     network = Network(model)
     with Reader(deployment.wanted(outputs.preview), key=outputs.key) as reader:
-        return _run(files, reader, outputs, network, given.names)
+        return _run(Tables(files, outputs, given.names), reader, network)
 
 
-def _run(files: list, reader, outputs, logits, named: bool) -> int:
+@dataclass
+class Tables:
+    """What a run has to tell of its files so far.
+
+    files: all that it is to predict; outputs: where to and for which deployment; named: with the names of files;
+    table, failed: rows as of `prediction.rows` and `prediction.faults`; reached: of how many files.
+    """
+
+    files: "list[Found]"
+    outputs: "Outputs"
+    named: bool
+    table: list[dict] = field(default_factory=list)
+    failed: list[dict] = field(default_factory=list)
+    reached: int = 0
+    _due: float = field(default_factory=lambda: time.monotonic() + SAVED_EVERY)
+
+    def add(self, outcome: "Outcome", unwritten: list[str]) -> list[dict]:
+        """Take up the next file; returns the rows of its faults. unwritten: as of `prediction.faults`."""
+        from helpers.clinic.prediction import faults, rows
+
+        own = faults(outcome, unwritten, self.named)
+        self.table += rows(outcome, self.outputs.deployment, self.named)
+        self.failed += own
+        self.reached += 1
+        return own
+
+    def write(self) -> None:
+        """Write them as if the run ended here: the files that are still to come failed."""
+        from helpers.clinic.prediction import faults, not_reached, write_tables
+
+        unread = [row for found in self.files[self.reached :] for row in faults(not_reached(found), named=self.named)]
+        write_tables(self.outputs.folder, self.outputs.deployment, self.table, self.failed + unread)
+
+    def save(self) -> None:
+        """Write them if that is due: not more often than SAVED_EVERY, and in a twentieth of the time at most."""
+        if (started := time.monotonic()) >= self._due:
+            self.write()
+            ended = time.monotonic()
+            self._due = ended + max(SAVED_EVERY, 19 * (ended - started))
+
+
+def _run(tables: Tables, reader: "Reader", logits: "Logits") -> int:
     """Predict and write file by file; gives the exit code. The tables are written however it ends."""
-    from helpers.clinic.prediction import faults, not_reached, predict_files, rows, shown_name, write_tables
+    from helpers.clinic.prediction import predict_files
 
-    table, failed, reached = [], [], 0
+    files, outputs = tables.files, tables.outputs
     try:
-        with tqdm(total=len(files), unit="file", desc="predicting", mininterval=1) as bar:
-            for outcome in predict_files(files, reader, outputs.deployment, logits):
-                own = faults(outcome, outputs.write(outcome), named)
-                table += rows(outcome, outputs.deployment, named)
-                failed += own
-                reached += 1
-                for fault in own:
-                    name = f", {shown_name(outcome.arrival.found.path)}," if named else ""
-                    bar.write(f"file {fault['file']}{name} of {len(files)}: {fault['fault']}", file=sys.stderr)
+        with (
+            tqdm(total=len(files), unit="file", desc="predicting", mininterval=1) as bar,
+            closing(predict_files(files, reader, outputs.deployment, logits)) as outcomes,
+        ):
+            for outcome in outcomes:
+                for fault in tables.add(outcome, outputs.write(outcome)):
+                    bar.write(_message(fault, len(files)), file=sys.stderr)
                 bar.update()
+                tables.save()
     finally:
-        unread = (not_reached(found) for found in files[reached:])
-        failed += [row for outcome in unread for row in faults(outcome, named=named)]
-        write_tables(outputs.folder, outputs.deployment, table, failed)
-    print(_summary(table, failed, len(files)))
-    return SOME_FAILED if failed else DONE
+        tables.write()
+    print(_summary(tables))
+    return SOME_FAILED if tables.failed else DONE
 
 
-def _summary(table: list[dict], failed: list[dict], files: int) -> str:
+def _message(fault: dict, files: int) -> str:
+    name = f", {fault['name']}," if "name" in fault else ""
+    return f"file {fault['file']}{name} of {files}: {fault['fault']}"
+
+
+def _summary(tables: Tables) -> str:
+    table, files = tables.table, len(tables.files)
     silent, suspicious = sum(row["silent"] for row in table), sum(row["suspicious"] is True for row in table)
     lines = [
         f"{len(table):,} images of {files:,} files: {suspicious:,} suspicious, {silent:,} without an answer, "
@@ -120,10 +180,25 @@ def _summary(table: list[dict], failed: list[dict], files: int) -> str:
         "The results are in the folder that --out names.",
         DISCLAIMER,
     ]
-    if failed:
-        count = len({row["file"] for row in failed})
+    if tables.failed:
+        count = len({row["file"] for row in tables.failed})
         lines.insert(1, f"{count:,} files failed, wholly or in part; failed.csv says why.")
     return "\n".join(lines)
+
+
+@contextmanager
+def _ended_alike() -> Iterator[None]:
+    """Let a run that is told to terminate, as by a container or a queue, end as by Ctrl-C: with its tables written."""
+
+    def stop(*_) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut off the writing
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _silence_libraries() -> None:

@@ -1,24 +1,30 @@
 """Files as they arrive: which there are, who they are without a name, and their images, read ahead by threads."""
 
 import hashlib
+import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 
-from helpers.clinic.pictures import Picture, Unreadable, Wanted, decode
-from helpers.clinic.worker import LONGEST, Decoder
+from helpers.clinic.pictures import Budget, Picture, Unreadable, Wanted, decode
+from helpers.clinic.worker import LONGEST, THREADS, Decoder
 from helpers.study import StudyError
 
 LARGEST = 512 * 2**20  # bytes of one file
 NAME_DIGITS = 16  # of the digest of a file's bytes, which it is called by: names of files may be patients'
 JPEG, PNG, DICOM = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"DICM"
+HEAD = 132  # bytes that tell which of them a file is
+# A pipe is opened without waiting for what comes through it; on Windows, bytes are read as they are.
+OPENED = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 IGNORED = {"DICOMDIR"}  # beside files whose names begin with a dot: a list of files, not an image
+_bytes_held = Budget(LARGEST)  # of all files that are being read
 
 
 @dataclass(frozen=True)
@@ -66,24 +72,57 @@ def find_files(inputs: Iterable[Path]) -> list[Found]:
 
 
 def read_ahead(
-    files: Sequence[Found], read: Callable[[Found], Arrival], ahead: int, threads: int | None = None
+    files: Iterable[Found], read: Callable[[Found], Arrival], ahead: int, threads: int = THREADS
 ) -> Iterator[Arrival]:
     """What `read` gives for each file, in their order; while one is used, up to `ahead` more are read by threads.
 
-    Threads serve because Pillow lets go of the interpreter's lock while it decodes.
+    Once `ahead` pictures wait to be used, no thread begins another file, since a file may have many. Threads serve
+    because Pillow lets go of the interpreter's lock while it decodes.
     """
-    waiting, rest = deque(), iter(files)
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    queue, waiting = _Queue(read, ahead), deque()
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for one in rest:
-                waiting.append(pool.submit(read, one))
+            for place, one in enumerate(files):
+                waiting.append(pool.submit(queue.read, place, one))
                 if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
+                    yield queue.taken(waiting.popleft().result())
             while waiting:
-                yield waiting.popleft().result()
+                yield queue.taken(waiting.popleft().result())
         finally:
             for future in waiting:
                 future.cancel()
+            queue.end()
+
+
+class _Queue:
+    """Reads files until `most` pictures wait to be used; what waits is counted, not kept."""
+
+    def __init__(self, read: Callable[[Found], Arrival], most: int):
+        self._read, self._most, self._changed = read, most, threading.Condition()
+        self._waiting, self._next = 0, 0
+
+    def read(self, place: int, found: Found) -> Arrival:
+        """Read the file of this place as soon as that is allowed; that of the one to be used next always is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting < self._most or place <= self._next)
+        arrival = self._read(found)
+        with self._changed:
+            self._waiting += len(arrival.pictures)
+        return arrival
+
+    def taken(self, arrival: Arrival) -> Arrival:
+        """The arrival, which waits no longer."""
+        with self._changed:
+            self._waiting -= len(arrival.pictures)
+            self._next += 1
+            self._changed.notify_all()
+        return arrival
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._next = math.inf
+            self._changed.notify_all()
 
 
 @dataclass
@@ -113,9 +152,12 @@ class Reader:
             return Arrival(found, fault=found.fault)
         image = ""
         try:
-            data = _bytes(found.path)
-            image = self._called(data)
-            place, pictures = self._pictures(data)
+            with _opened(found.path) as file:
+                kind, size = _kind(file), os.fstat(file.fileno()).st_size
+                with _bytes_held.hold(size):
+                    data = file.read(size)
+                    image = self._called(data)
+                    place, pictures = self._pictures(kind, data)
             return Arrival(found, image, tuple(pictures), place)
         except Unreadable as error:
             return Arrival(found, image, fault=str(error))
@@ -128,12 +170,10 @@ class Reader:
             return hashlib.blake2b(data, key=self.key, digest_size=NAME_DIGITS // 2).hexdigest()
         return hashlib.sha256(data).hexdigest()[:NAME_DIGITS]
 
-    def _pictures(self, data: bytes) -> tuple[dict | None, list[Picture]]:
-        if data.startswith((JPEG, PNG)):
-            return None, [decode(data, self.wanted)]
-        if data[128:132] == DICOM:
+    def _pictures(self, kind: bytes, data: bytes) -> tuple[dict | None, list[Picture]]:
+        if kind == DICOM:
             return self._decoder().read(data, self.wanted)
-        raise Unreadable("neither JPEG, PNG nor DICOM" if data else "the file is empty")
+        return None, [decode(data, self.wanted)]
 
     def _decoder(self) -> Decoder:
         """The decoder of this thread."""
@@ -162,15 +202,30 @@ def _fault(path: Path, root: Path | None = None) -> str:
         status = path.stat()
     except (OSError, RuntimeError):  # a link to nowhere, or to itself
         return "the file cannot be opened"
+    return _fault_of(status)
+
+
+def _fault_of(status: os.stat_result) -> str:
     if not S_ISREG(status.st_mode):
         return "not a file"
     return f"larger than {LARGEST // 2**20} MiB" if status.st_size > LARGEST else ""
 
 
-def _bytes(path: Path) -> bytes:
-    """The bytes of a file, which may have grown since it was found. Raises Unreadable and OSError."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LARGEST:
-            raise Unreadable(f"larger than {LARGEST // 2**20} MiB")
-        return file.read(size)
+def _opened(path: Path) -> BinaryIO:
+    """A file, which may have changed since it was found. Raises Unreadable for what is none now, and OSError."""
+    descriptor = os.open(path, OPENED)
+    status = os.fstat(descriptor)
+    if S_ISREG(status.st_mode) and status.st_size <= LARGEST:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise Unreadable(_fault_of(status))
+
+
+def _kind(file: BinaryIO) -> bytes:
+    """JPEG, PNG or DICOM, by the first bytes. Raises Unreadable for another file, before it is read as a whole."""
+    head = file.read(HEAD)
+    file.seek(0)
+    for kind, own in ((JPEG, head), (PNG, head), (DICOM, head[128:])):
+        if own.startswith(kind):
+            return kind
+    raise Unreadable("neither JPEG, PNG nor DICOM" if head else "the file is empty")

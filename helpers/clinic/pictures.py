@@ -8,7 +8,8 @@ import io
 import re
 import threading
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,40 @@ from helpers.study import StudyError
 
 # Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.
 MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # and the pixels of all passes together
-LARGE = 20_000_000  # pixels; such files are decoded one at a time, so that they do not fill the memory together
+TOGETHER = 40_000_000  # pixels that are decoded at a time; of larger images, one at a time and nothing beside it
 MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # of a JPEG; the others have no length, or stand inside of data
 PASS, END = b"\xda", b"\xd9"
-_large = threading.Lock()
 
 
 class Unreadable(StudyError):
     """A file that gives no image. The text names neither the file nor anything in it."""
+
+
+class Budget:
+    """What threads hold together of something, such as memory, up to `most`; who wants more than that holds it alone.
+
+    Who asks for more than is left waits.
+    """
+
+    def __init__(self, most: int):
+        self.most, self._held, self._changed = most, 0, threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Hold this much for as long as the `with` block takes."""
+        share = min(amount, self.most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + share <= self.most)
+            self._held += share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= share
+                self._changed.notify_all()
+
+
+_pixels = Budget(TOGETHER)
 
 
 @dataclass(frozen=True)
@@ -70,11 +97,12 @@ def quiet() -> None:
 def decode(data: bytes, wanted: Wanted) -> Picture:
     """The image in a JPEG or PNG file. Raises Unreadable."""
     try:
-        width, height = _checked_size(data)
-        with _large if width * height > LARGE else nullcontext():
-            square = _square(data, wanted.side)
-            # Decoded anew: the size that a JPEG is decoded at must not depend on what is shown.
-            preview = _square(data, wanted.preview) if wanted.preview else None
+        with _opened(data) as image:
+            size = _checked_size(image, data)
+            with _pixels.hold(size[0] * size[1]):
+                square = np.asarray(centre_square(image, wanted.side, "RGB"))
+                # Decoded anew: the size that a JPEG is decoded at must not depend on what is shown.
+                preview = _square(data, wanted.preview) if wanted.preview else None
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
@@ -83,7 +111,7 @@ def decode(data: bytes, wanted: Wanted) -> Picture:
         raise Unreadable("not a whole JPEG or PNG") from error
     except Exception as error:  # whatever a decoder does with such bytes concerns this one file
         raise Unreadable("broken or cut off: it cannot be read to its end") from error
-    return picture(square, wanted, (width, height), preview)
+    return picture(square, wanted, size, preview)
 
 
 def from_array(pixels: np.ndarray, wanted: Wanted, frame: int = 1, marked: bool = False) -> Picture:
@@ -121,15 +149,14 @@ def passes(data: bytes) -> int:
     return count
 
 
-def _checked_size(data: bytes) -> tuple[int, int]:
+def _checked_size(image: Image.Image, data: bytes) -> tuple[int, int]:
     """Width and height by the header. Raises Unreadable for what would take too long or too much memory to decode."""
-    with _opened(data) as image:
-        pixels, often = image.width * image.height, 1 if image.format == "PNG" else passes(data)
-        if pixels > MOST_PIXELS:
-            raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
-        if often > MOST_PASSES or often * pixels > MOST_WORK:
-            raise Unreadable("a JPEG of so many passes over its pixels as no camera writes")
-        return image.size
+    pixels, often = image.width * image.height, 1 if image.format == "PNG" else passes(data)
+    if pixels > MOST_PIXELS:
+        raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
+    if often > MOST_PASSES or often * pixels > MOST_WORK:
+        raise Unreadable("a JPEG of so many passes over its pixels as no camera writes")
+    return image.size
 
 
 def _square(data: bytes, side: int) -> np.ndarray:

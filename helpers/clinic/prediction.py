@@ -1,10 +1,13 @@
 """What a model says of new images: probabilities, malignancy at the operating point, or that it had better not answer.
 
-Files come in and answers go out in one stream, so that a folder of any size takes the memory of a few batches.
+Files come in and answers go out in one stream, so that a folder of any size takes the memory of a few batches. While
+one batch is read and another answered and written, the network is busy with the one between them.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +30,7 @@ if TYPE_CHECKING:  # tables and pages need no backend
 BATCH, BATCH_SHOWN = 128, 16
 AHEAD = 2  # batches that are read while one is predicted
 DIGITS = 6
+MARKED = "its file says that text is burned into the image"
 
 Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to float64 [n, classes]
 
@@ -108,21 +112,29 @@ def answer(deployment: Deployment, logits: np.ndarray, pictures: Sequence[Pictur
     if not np.isfinite(logits).all():
         raise StudyError(f"{deployment.name}: its answers are no finite numbers, so its file is not what it should be.")
     malignant = np.array([one.malignant for one in deployment.classes])
-    energies, probabilities = logsumexp(logits, axis=1), softmax(logits, axis=1)
-    answers = []
-    for own, row, energy, picture in zip(logits, probabilities, energies, pictures, strict=True):
-        score, silent = float(row[malignant].sum()), bool(energy < deployment.silence)
-        suspicious = None if silent else score >= deployment.threshold
-        calibrated = softmax(own / deployment.temperature)
-        sums, told = (score, float(calibrated[malignant].sum())), warnings(deployment, picture)
-        answers.append(Answer(row, calibrated, *sums, float(energy), silent, suspicious, told))
-    return answers
+    probabilities, calibrated = softmax(logits, axis=1), softmax(logits / deployment.temperature, axis=1)
+    scores, energies = probabilities[:, malignant].sum(axis=1), logsumexp(logits, axis=1)
+    silent, reached = energies < deployment.silence, scores >= deployment.threshold
+    columns = (
+        probabilities,
+        calibrated,
+        scores.tolist(),
+        calibrated[:, malignant].sum(axis=1).tolist(),
+        energies.tolist(),
+        silent.tolist(),
+        np.where(silent, None, reached).tolist(),
+        warnings(deployment, pictures),
+    )
+    return [Answer(*own) for own in zip(*columns, strict=True)]
 
 
-def warnings(deployment: Deployment, picture: Picture) -> tuple[str, ...]:
-    """What is doubtful about a picture, in words."""
-    own = deployment.profile.warnings(picture.measures, picture.width, picture.height, deployment.side)
-    return (*own, "its file says that text is burned into the image") if picture.marked else own
+def warnings(deployment: Deployment, pictures: Sequence[Picture]) -> list[tuple[str, ...]]:
+    """What is doubtful about each picture, in words."""
+    if not pictures:
+        return []
+    measured, sizes = [own.measures for own in pictures], [(own.width, own.height) for own in pictures]
+    doubts = deployment.profile.doubts(np.array(measured), sizes, deployment.side)
+    return [(*own, MARKED) if shown.marked else own for own, shown in zip(doubts, pictures, strict=True)]
 
 
 def verdict(own: Answer, deployment: Deployment) -> str:
@@ -138,26 +150,53 @@ def verdict(own: Answer, deployment: Deployment) -> str:
 
 
 def predict_files(files: Sequence[Found], reader: Reader, deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
-    """What becomes of each file, in their order. Raises StudyError for a model whose answers are no numbers."""
+    """What becomes of each file, in their order. Raises StudyError for a model whose answers are no numbers.
+
+    logits: called by one thread, which is never the caller's. Whoever leaves before the end should close the iterator,
+    which ends the threads.
+    """
     size = BATCH_SHOWN if reader.wanted.preview else BATCH
-    arrivals = read_ahead(files, reader, AHEAD * size)
-    for batch in _batches(arrivals, size):
-        pictures = [picture for arrival in batch for picture in arrival.pictures]
-        told = answer(deployment, logits(np.stack([p.square for p in pictures])), pictures) if pictures else []
-        answers = iter(told)
-        for arrival in batch:
-            yield Outcome(arrival, tuple(next(answers) for _ in arrival.pictures))
+    with (
+        closing(read_ahead(files, reader, AHEAD * size)) as arrivals,
+        closing(_asked_ahead(_batches(arrivals, size), logits)) as asked,
+    ):
+        for batch, given in asked:
+            pictures = [picture for arrival in batch for picture in arrival.pictures]
+            answers = iter(answer(deployment, given, pictures) if pictures else [])
+            for arrival in batch:
+                yield Outcome(arrival, tuple(next(answers) for _ in arrival.pictures))
+
+
+def _asked_ahead(batches: Iterable[list[Arrival]], logits: Logits) -> Iterator[tuple[list[Arrival], np.ndarray | None]]:
+    """Each batch with the logits of its pictures, None where it has none; meanwhile the next one is being asked."""
+    former = None
+    pool = ThreadPoolExecutor(1)
+    try:
+        for batch in batches:
+            squares = [picture.square for arrival in batch for picture in arrival.pictures]
+            asked = pool.submit(logits, np.stack(squares)) if squares else None
+            if former:
+                yield _with_result(*former)
+            former = batch, asked
+        if former:
+            yield _with_result(*former)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _with_result(batch: list[Arrival], asked: Future | None) -> tuple[list[Arrival], np.ndarray | None]:
+    return batch, None if asked is None else asked.result()
 
 
 def _batches(arrivals: Iterable[Arrival], size: int) -> Iterator[list[Arrival]]:
-    """Files with `size` pictures together, or a few more, and the rest."""
-    batch, count = [], 0
+    """Files with `size` pictures together, or a few more, and the rest; the first ones come soon, with BATCH_SHOWN."""
+    batch, count, wanted = [], 0, min(size, BATCH_SHOWN)
     for arrival in arrivals:
         batch.append(arrival)
         count += max(1, len(arrival.pictures))
-        if count >= size:
+        if count >= wanted:
             yield batch
-            batch, count = [], 0
+            batch, count, wanted = [], 0, size
     if batch:
         yield batch
 
@@ -211,29 +250,32 @@ def not_reached(found: Found) -> Outcome:
 def speeds(
     files: Sequence[Found], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
 ) -> dict[str, float]:
-    """Images a second: `bare`, of the network asked about images in memory, and `files`, from files to its answers.
+    """Images a second, the median of `rounds` turns, and how the first two compare within a turn.
 
-    network: of this model. `keras` is what Keras' own `predict` reaches with the model on the images in memory. All are
-    measured in turn, `rounds` times, and the medians given, so that a busy moment counts for each.
+    `bare`: of the network asked about images in memory; `files`: from files to its answers; `keras`: of Keras' own
+    `predict` with the model, in memory. Each turn measures all three, one after the other, with the same images.
+    `least share`, `share` and `largest share`: least, median and largest of the turns' files / bare. network: of model.
     """
-    taken = {"bare": [], "files": [], "keras": []}
     with Reader(deployment.wanted()) as reader:
         read = [picture.square for arrival in read_ahead(files, reader, AHEAD) for picture in arrival.pictures]
         images = np.stack(read)
-        filled = np.resize(images, (-(-len(images) // BATCH) * BATCH, *images.shape[1:]))  # whole batches
         ways = {
-            "bare": lambda: network(filled),
+            "bare": lambda: network(images),
             "files": lambda: list(predict_files(files, reader, deployment, network)),
-            "keras": lambda: model.predict(filled, BATCH, verbose=0),
+            "keras": lambda: model.predict(images, BATCH, verbose=0),
         }
-        for turn in range(rounds + 1):
-            for name, way in ways.items():
-                started = time.perf_counter()
-                way()
-                if turn:  # the first time, they are compiled
-                    taken[name].append(time.perf_counter() - started)
-    counts = {"bare": len(filled), "files": len(images), "keras": len(filled)}
-    return {name: counts[name] / float(np.median(seconds)) for name, seconds in taken.items()}
+        turns = [{name: _seconds(way) for name, way in ways.items()} for _ in range(rounds + 1)]
+    taken = pd.DataFrame(turns[1:])  # the first time, they are compiled
+    share = taken["bare"] / taken["files"]
+    named = {"least share": share.min(), "share": share.median(), "largest share": share.max()}
+    return {name: float(value) for name, value in ((len(images) / taken.median()).to_dict() | named).items()}
+
+
+def _seconds(way: Callable[[], object]) -> float:
+    """How long a way takes."""
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
 
 
 def shown_name(path: Path) -> str:
@@ -257,6 +299,8 @@ def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed
     write_csv(folder / "predictions.csv", pd.DataFrame(table, columns=None if table else columns(deployment)))
     if failed:
         write_csv(folder / "failed.csv", pd.DataFrame(failed))
+    else:  # nor does that of an earlier state of the run remain
+        (folder / "failed.csv").unlink(missing_ok=True)
     about = {
         "disclaimer": DISCLAIMER,
         "model": {name: getattr(deployment, name) for name in ("name", "study", "version", "model_sha256")},

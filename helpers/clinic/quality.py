@@ -5,6 +5,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from PIL import Image
@@ -18,6 +20,8 @@ MEASURES = (
     "centre less border",
     "log sharpness",
 )
+SMALL = "too small: {0} x {1} px, and the model looks at {2} x {2}"
+BLURRED, UNLIKE = "blurred, or without structure", "unlike a dermatoscopic image in colour or contrast"
 LIKE = 0.99  # share of the validation images that count as dermatoscopic, and as sharp
 
 
@@ -36,38 +40,62 @@ class Profile:
 
     def distance(self, measured: np.ndarray) -> np.ndarray:
         """Mahalanobis distance of float [..., m] from the images of the study, float64 [...]."""
-        return np.linalg.norm((measured - np.array(self.mean)) @ np.array(self.whitening).T, axis=-1)
+        mean, whitening = self._arrays
+        return np.linalg.norm((measured - mean) @ whitening.T, axis=-1)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and whitening as they are counted with."""
+        return np.array(self.mean), np.array(self.whitening)
+
+    def doubts(self, measured: np.ndarray, sizes: Sequence[tuple[int, int]], side: int) -> list[tuple[str, ...]]:
+        """What is doubtful about each of n images, of which a model looks at side x side pixels.
+
+        measured: their MEASURES, float [n, m]; sizes: their width and height in pixels.
+        """
+        blurred = measured[:, MEASURES.index("log sharpness")] < self.blurred
+        unlike = self.distance(measured) > self.farthest
+        held = zip((min(size) < side for size in sizes), blurred, unlike, strict=True)
+        told = ((SMALL.format(*size, side), BLURRED, UNLIKE) for size in sizes)
+        return [tuple(compress(*own)) for own in zip(told, held, strict=True)]
 
     def warnings(self, measured: np.ndarray, width: int, height: int, side: int) -> tuple[str, ...]:
-        """What is doubtful about an image of width x height pixels of which a model looks at side x side."""
-        found = {
-            f"too small: {width} x {height} px, and the model looks at {side} x {side}": min(width, height) < side,
-            "blurred, or without structure": measured[MEASURES.index("log sharpness")] < self.blurred,
-            "unlike a dermatoscopic image in colour or contrast": self.distance(measured) > self.farthest,
-        }
-        return tuple(warning for warning, holds in found.items() if holds)
+        """The same about one image of width x height pixels; measured: its MEASURES, float [m]."""
+        return self.doubts(measured[None], [(width, height)], side)[0]
 
 
 def measures(square: np.ndarray) -> np.ndarray:
     """MEASURES of an image uint8 [side, side, 3], float64 [m], in units of 0 to 255 or their natural logarithm.
 
-    Colours are measured on a copy of about CELLS x CELLS pixels, so that neither hairs nor noise count; sharpness is
-    the variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of the grey image.
+    Colours are measured on a copy of about CELLS x CELLS pixels, so that neither hairs nor noise count; the border is
+    that at the top and at the bottom; sharpness is the variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of
+    the grey image.
     """
     image = Image.fromarray(square)
     small = np.asarray(image.reduce(max(1, square.shape[0] // CELLS)), np.float64)
-    rim = max(1, len(small) // 8)
-    centre, border = small[2 * rim : -2 * rim, 2 * rim : -2 * rim], np.concatenate([small[:rim], small[-rim:]])
-    grey = np.asarray(image.convert("L"), np.float32)
-    laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    return np.array(
-        [
-            *small.mean(axis=(0, 1)),
-            *np.log1p(small.std(axis=(0, 1))),
-            (centre.mean() if centre.size else small.mean()) - border.mean(),
-            np.log1p(np.float64(laplacian.var())),
-        ]
-    )
+    cells, rim = small.reshape(-1, 3), max(1, len(small) // 8)
+    mean = cells.sum(axis=0) / len(cells)
+    variance = np.square(cells - mean).sum(axis=0) / len(cells)
+    centre = small[2 * rim : -2 * rim, 2 * rim : -2 * rim]
+    inside = centre.sum() / centre.size if centre.size else mean.sum() / 3
+    border = (small[:rim].sum() + small[-rim:].sum()) / (2 * rim * small[0].size)
+    sharp = _variance(_laplacian(np.asarray(image.convert("L"))))
+    return np.array([*mean, *np.log1p(np.sqrt(variance)), inside - border, np.log1p(sharp)])
+
+
+def _laplacian(grey: np.ndarray) -> np.ndarray:
+    """The Laplacian inside of uint8 [side, side], float64 [(side - 2)**2]."""
+    # In 16 bits, which hold it, since four times as many numbers are taken together as in 64.
+    wide = grey.astype(np.int16)
+    found = 4 * wide[1:-1, 1:-1]
+    for neighbour in (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]):
+        found -= neighbour
+    return found.ravel().astype(np.float64)
+
+
+def _variance(values: np.ndarray) -> float:
+    """The variance of float64 [n] that are whole numbers, of which the sums are exact."""
+    return np.dot(values, values) / len(values) - (values.sum() / len(values)) ** 2
 
 
 def learn_profile(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> Profile:

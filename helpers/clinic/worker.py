@@ -19,7 +19,8 @@ from helpers.clinic.pictures import Picture, Unreadable, Wanted, quiet
 from helpers.study import ROOT
 
 LONGEST = 30.0  # seconds for one object
-MEMORY = 4 * 2**30  # bytes of address space
+THREADS = min(8, os.cpu_count() or 1)  # that read files, each with a decoder of its own
+LEAST_MEMORY, MOST_MEMORY = 2**30, 4 * 2**30  # bytes of address space of one decoder
 COMMAND = [sys.executable, "-m", "helpers.clinic.worker"]
 FRAME = ("width", "height", "frame", "marked", "measures")
 
@@ -41,7 +42,10 @@ class Decoder:
 
     def read(self, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
         """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
-        process, late = self._start(), threading.Event()
+        try:
+            process, late = self._start(), threading.Event()
+        except OSError as error:
+            raise Unreadable("no decoder could be started for it") from error
 
         def end() -> None:
             late.set()
@@ -123,11 +127,19 @@ def _answer(data: bytes, wanted: Wanted) -> tuple[dict, list[np.ndarray]]:
     return {"place": asdict(place), "frames": about}, arrays
 
 
-def _limit_memory() -> None:
+def _limit() -> None:
+    """Bound the memory of this process, and let it leave no core behind: that would hold the object, on a disk."""
     with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the limit of time remains
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (_memory(), _memory()))
+
+
+def _memory() -> int:
+    """Bytes of address space for a decoder: all of them together leave half of the machine's memory to others."""
+    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // THREADS
+    return min(max(share, LEAST_MEMORY), MOST_MEMORY)
 
 
 def main() -> None:
@@ -138,7 +150,7 @@ def main() -> None:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         quiet()
-        _limit_memory()
+        _limit()
         while line := sys.stdin.buffer.readline():
             request = json.loads(line)
             data = sys.stdin.buffer.read(request.pop("bytes"))
