@@ -1,6 +1,8 @@
 """A made-up deployment and a made-up model, for tests of the clinic that need no network."""
 
 import io
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,18 @@ PROFILE = learn_profile(
     [np.asarray(picture(seed, SIDE)) for seed in range(60)], [np.asarray(picture(seed, SIDE)) for seed in range(60, 99)]
 )
 PLACE = Place(
-    DERMOSCOPIC, "1.2.3.4", "1.2.3", "1.2", "P-17", "Muster^Erika", "19640812", "F", "20240229", "101112", "S"
+    DERMOSCOPIC,
+    "1.2.3.4",
+    "1.2.3",
+    "1.2",
+    "P-17",
+    "Muster^Erika",
+    "19640812",
+    "F",
+    "20240301",
+    "101112",
+    "S",
+    acquired="20240229",
 )
 SECRETS = ("Muster", "Erika", "P-17", "19640812", "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
 
@@ -85,6 +98,15 @@ def an_answer(silent: bool = False, **other) -> Answer:
         "suspicious": None if silent else True,
     }
     return Answer(**values | other)
+
+
+def free_ports(count: int = 1) -> list[int]:
+    """Ports of this machine at which nobody listens."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def image_file(path: Path, seed: int = 0, side: int = 48, **options) -> Path:

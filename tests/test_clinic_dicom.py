@@ -287,3 +287,20 @@ def test_an_object_without_pixels_is_refused():
 def test_a_truncated_object_is_refused(length):
     with pytest.raises(Unreadable):
         read_object(as_bytes(secret_object(PIXELS))[:length], WANTED)
+
+
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ({}, "20240104"),
+        ({"AcquisitionDateTime": None}, "20240103"),
+        ({"AcquisitionDateTime": "2024", "AcquisitionDate": "20240230"}, "20240102"),
+        ({"AcquisitionDateTime": None, "AcquisitionDate": "", "ContentDate": "yesterday"}, "20240101"),
+        (dict.fromkeys(("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate"), ""), ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_day_of_an_image_is_that_of_the_first_attribute_that_tells_one(told, day):
+    days = {"StudyDate": "20240101", "ContentDate": "20240102", "AcquisitionDate": "20240103"}
+    days["AcquisitionDateTime"] = "20240104235959.5+0100"
+    assert place_of(dermoscopic_object(PIXELS, **days | told)).acquired == day

@@ -1,5 +1,6 @@
 """Results in FHIR: valid R4, with every reference resolved, and silent where the model is."""
 
+import datetime
 import json
 from dataclasses import replace
 
@@ -7,8 +8,9 @@ import pytest
 from clinical import CODES, PLACE, SECRETS, an_answer, deployment
 
 from helpers.clinic import fhir
-from helpers.clinic.codes import MALIGNANT
+from helpers.clinic.codes import MALIGNANT, SYSTEMS, concept
 from helpers.clinic.fhir import bundle, references
+from helpers.datasets import HAM10000
 from helpers.study import StudyError
 
 
@@ -38,11 +40,9 @@ def test_it_says_what_the_model_says():
     (report,), (risk,), (device,) = found["DiagnosticReport"], found["RiskAssessment"], found["Device"]
     assert report["status"] == risk["status"] == "preliminary"
     assert report["identifier"][0]["value"] == "0123-2" and "Not a medical device" in report["conclusion"]
-    assert report["conclusionCode"][0]["coding"][0]["code"] == "93655004"
     assert len(found["Observation"]) == len(report["result"]) == len(CODES)
     melanoma = found["Observation"][CODES.index("mel")]
     assert melanoma["status"] == "preliminary" and melanoma["valueQuantity"]["value"] == 40.0
-    assert melanoma["component"][0]["valueCodeableConcept"]["coding"][0]["system"] == "http://snomed.info/sct"
     (prediction,) = risk["prediction"]
     probability = prediction["probabilityRange"]
     assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
@@ -80,7 +80,41 @@ def test_where_the_model_is_silent_no_number_is_told():
     found = by_type(bundle("0", 1, an_answer(silent=True), deployment()))
     assert all("valueQuantity" not in one and "dataAbsentReason" in one for one in found["Observation"])
     (prediction,) = found["RiskAssessment"][0]["prediction"]
-    assert set(prediction) == {"outcome"} and "conclusionCode" not in found["DiagnosticReport"][0]
+    assert set(prediction) == {"outcome"}
+    assert {one["dataAbsentReason"]["coding"][0]["code"] for one in found["Observation"]} == {"unknown"}
+
+
+def coded(content) -> set[tuple[str, str]]:
+    """Every code in a resource or a bundle, with its system."""
+    if isinstance(content, list):
+        return set().union(*map(coded, content))
+    if not isinstance(content, dict):
+        return set()
+    own = {(content["system"], content["code"])} if {"system", "code"} <= set(content) else set()
+    return own.union(*map(coded, content.values()))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_no_diagnosis_is_coded_that_was_not_made(silent):
+    """Neither by SNOMED CT nor by an own code; what there is of SNOMED CT is the kind of imaging."""
+    found = coded(bundle("0", 1, an_answer(silent), deployment(), PLACE))
+    diagnoses = {(SYSTEMS[own.scheme], own.value) for own in map(concept, HAM10000)}
+    assert not found & diagnoses
+    assert {code for system, code in found if system == SYSTEMS["SCT"]} == {"446078004"}
+
+
+def observed_times(place) -> set[str | None]:
+    found = by_type(bundle("0", 1, an_answer(), deployment(), place))
+    return {one.get("effectiveDateTime") for one in found["Observation"] + found["DiagnosticReport"]}
+
+
+def test_what_is_observed_is_of_the_day_of_the_image():
+    """The day that it was taken, not the one of its study, of the run, or of a time zone that nobody told."""
+    assert observed_times(PLACE) == {"2024-02-29"}
+    for place in (None, replace(PLACE, acquired=""), PLACE.without_identifiers(b"key")):
+        assert observed_times(place) == {None}
+    issued = {one["issued"][:4] for one in by_type(bundle("0", 1, an_answer(), deployment(), PLACE))["Observation"]}
+    assert issued == {str(datetime.datetime.now(datetime.UTC).year)}
 
 
 def test_of_the_patient_only_the_number_of_the_study_is_told():

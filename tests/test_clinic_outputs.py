@@ -112,8 +112,8 @@ def test_deidentified_results_carry_none(tmp_path, source):
 )
 def test_without_identifiers_no_pixels_are_shown_that_may_name_somebody(tmp_path, told, fault):
     dicom_file(tmp_path / "in" / "a.dcm", **told)
-    (found,) = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png", deidentify=True)
-    assert fault in found
+    page, mapped = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png", deidentify=True)
+    assert fault in page and page.startswith("no page") and fault in mapped and mapped.startswith("no map")
     assert not [name for name in everything(tmp_path / "out") if "map" in name or name.startswith("pages")]
 
 
@@ -139,7 +139,7 @@ def test_results_of_one_study_are_in_one_series_each(tmp_path):
 def test_text_in_the_pixels_is_not_shown_again(tmp_path):
     dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation="YES")
     unwritten = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png")
-    assert len(unwritten) == 1 and "burned into the image" in unwritten[0]
+    assert len(unwritten) == 2 and all("burned into the image" in fault for fault in unwritten)
     assert [name for name in everything(tmp_path / "out") if name.startswith(("pages", "dicom/"))] == [
         next(name for name in everything(tmp_path / "out") if name.endswith("report.dcm"))
     ]
@@ -168,14 +168,26 @@ def test_a_network_that_has_no_map(tmp_path):
     assert run(tmp_path / "in", tmp_path / "out", pages="png", draw_map=without) == []
 
 
-def test_identifiers_that_dicom_does_not_allow_cost_one_result(tmp_path):
-    path = dicom_file(tmp_path / "in" / "a.dcm")
-    data = path.read_bytes()
-    assert data.count(b"19640812") == 1
-    path.write_bytes(data.replace(b"19640812", b"1964-812"))
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PatientBirthDate", "1964-812"), ("PatientID", "P" * 70), ("PatientName", "Muster" * 12)],
+)
+def test_identifiers_that_dicom_does_not_allow_cost_one_result(tmp_path, keyword, value):
+    dicom_file(tmp_path / "in" / "a.dcm", **{keyword: value})
     (fault,) = run(tmp_path / "in", tmp_path / "out", dicom=True, draw_map=None)
-    assert "identifiers" in fault and "1964" not in fault
+    assert "identifiers" in fault and value not in fault
     assert not list(tmp_path.glob("out/dicom/*"))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_map_that_must_not_be_shown_is_told_like_a_page(tmp_path, silent):
+    """Where the model is silent there would be none in any case."""
+    dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation="YES")
+    deployed = deployment(silence=99.0 if silent else -9.0)
+    told = run(tmp_path / "in", tmp_path / "out", dicom=True, deployed=deployed)
+    assert told == ([] if silent else ["no map, since its file says that text is burned into the image"])
+    assert [path.name.split("-", 1)[1] for path in (tmp_path / "out" / "dicom").iterdir()] == ["report.dcm"]
 
 
 def test_the_verdict_in_words(tmp_path):

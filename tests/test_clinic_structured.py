@@ -1,13 +1,13 @@
 """Results in DICOM: valid, in the study of the image, and with nothing of the patient that filing does not need."""
 
-import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from clinical import CODES, PLACE, SECRETS, SIDE, an_answer, deployment, secret_object
 from conftest import picture
-from pydicom import dcmread
+from pydicom import config, dcmread
 
 from helpers.clinic.codes import SNOMED, SYSTEMS, concept
 from helpers.clinic.dicom import place_of, read_object
@@ -19,9 +19,7 @@ from helpers.study import StudyError
 
 PIXELS = np.asarray(picture(5, 48))
 FILED = Filed("1.2.99", 3)
-needs_dciodvfy = pytest.mark.skipif(
-    shutil.which("dciodvfy") is None, reason="dciodvfy is not installed (Debian: dicom3tools)"
-)
+needs_dciodvfy = pytest.mark.needs("dciodvfy")  # Debian: dicom3tools
 
 
 def errors(image, folder) -> list[str]:
@@ -90,6 +88,7 @@ def test_a_report_says_what_the_model_says():
     malignancy, *classes = map(said, groups(document))
     assert malignancy["Calibrated probability of the malignant classes"] == [60.0] and len(classes) == len(CODES)
     assert malignancy["Malignancy score at the operating point"][0][0].CodeValue == "reached"
+    assert malignancy["How the findings of a class are to be read"][0][0].CodeValue == "possible"
     melanoma = classes[CODES.index("mel")]
     assert melanoma["Certainty of Finding"] == [40.0]
     assert (melanoma["Finding"][0][0].CodeValue, melanoma["Finding"][0][0].CodingSchemeDesignator) == (
@@ -155,7 +154,8 @@ def test_without_identifiers_there_is_none():
     made = report(place, [an_answer()], deployment(), FILED), map_image(place, PIXELS, deployment(), FILED)
     uids = [source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID]
     for one in made:
-        assert one.PatientIdentityRemoved == "YES"
+        assert one.PatientIdentityRemoved == "YES" and one.LongitudinalTemporalInformationModified == "REMOVED"
+        assert "not taken over" in one.DeidentificationMethod and "DeidentificationMethodCodeSequence" not in one
         assert not any(secret.encode() in as_bytes(one) for secret in (*SECRETS, *uids))
     assert made[0].StudyInstanceUID == made[1].StudyInstanceUID
 
@@ -189,10 +189,34 @@ def test_a_result_that_comes_back_is_not_predicted():
             read_object(as_bytes(one), Wanted(SIDE))
 
 
-def test_a_place_that_cannot_be_written():
-    place = type(PLACE)(**vars(PLACE) | {"birth_date": "yesterday"})
-    with pytest.raises(StudyError, match="identifiers"):
-        as_bytes(report(place, [an_answer()], deployment(), FILED))
+LONG = {"patient_id": "7" * 70, "patient_name": "M" * 70, "birth_date": "yesterday"}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_place_that_cannot_be_written(name):
+    place = replace(PLACE, **{name: LONG[name]})
+    for make in (
+        lambda: report(place, [an_answer()], deployment(), FILED),
+        lambda: map_image(place, PIXELS, deployment(), FILED),
+    ):
+        with pytest.raises(StudyError, match="identifiers") as refused:
+            make()
+        assert LONG[name] not in str(refused.value)
+    assert config.settings.writing_validation_mode == config.WARN
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword", "value"),
+    [
+        ("study_time", "StudyTime", "99"),
+        ("study_id", "StudyID", "7" * 17),
+        ("accession_number", "AccessionNumber", "A" * 17),
+    ],
+)
+def test_what_filing_does_not_need_is_left_out_if_it_is_not_allowed(name, keyword, value):
+    place = replace(PLACE, **{name: value})
+    for made in (report(place, [an_answer()], deployment(), FILED), map_image(place, PIXELS, deployment(), FILED)):
+        assert made[keyword].value in ("", None) and made.PatientID == "P-17"
 
 
 def verhoeff(number: str) -> bool:

@@ -3,11 +3,13 @@
 `worker` calls this in a process of its own, so that a decoder that crashes or hangs costs one file.
 """
 
+import datetime
 import hashlib
 import io
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +39,7 @@ SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 WITH_LOSS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 MOST_FRAMES = 64
+DAY = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 LONGEST_UID = 64
 
@@ -45,10 +48,11 @@ LONGEST_UID = 64
 class Place:
     """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
 
-    Texts as in DICOM, empty where the object has none. loss: the ratio of lossy compression that its pixels went
-    through, 1 where it is not told, 0 for none; burned_in, recognisable: whether the object says that text stands in
-    its pixels and that a person can be recognised in them, YES, NO or empty; anonymous: whether the identifiers are
-    made up.
+    Texts as in DICOM, empty where the object has none. acquired: the day that the image was taken, as year, month and
+    day in eight digits, or failing that the day of its content or of its study; loss: the ratio of lossy compression
+    that its pixels went through, 1 where it is not told, 0 for none; burned_in, recognisable: whether the object says
+    that text stands in its pixels and that a person can be recognised in them, YES, NO or empty; anonymous: whether the
+    identifiers are made up.
     """
 
     sop_class: str
@@ -63,6 +67,7 @@ class Place:
     study_time: str = ""
     study_id: str = ""
     accession_number: str = ""
+    acquired: str = ""
     modality: str = ""
     burned_in: str = ""
     recognisable: str = ""
@@ -95,6 +100,7 @@ NAMED = {  # attributes of DICOM behind the identifiers of a place
     "study_id": "StudyID",
     "accession_number": "AccessionNumber",
 }
+DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first that is there counts
 PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 
 
@@ -132,7 +138,7 @@ def place_of(dataset: Dataset) -> Place:
         found = {name: _text(dataset, keyword) for name, keyword in NAMED.items()}
         modality, maker = _text(dataset, "Modality"), str(dataset.get("Manufacturer", "")).strip()
         burned_in, recognisable = (_yes_or_no(dataset, keyword) for keyword in PIXELS_SHOW)
-        loss = _loss(dataset)
+        loss, acquired = _loss(dataset), _acquired(dataset)
     except Unreadable:
         raise
     except Exception as error:
@@ -146,7 +152,8 @@ def place_of(dataset: Dataset) -> Place:
     uids = [found[name] for name in ("sop_instance", "series", "study")]
     if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
         raise Unreadable("its UIDs are missing or not valid")
-    return Place(**found, modality=modality, burned_in=burned_in, recognisable=recognisable, loss=loss)
+    about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "loss": loss}
+    return Place(**found, **about, acquired=acquired)
 
 
 def check_header(dataset: Dataset) -> None:
@@ -199,6 +206,15 @@ def _yes_or_no(dataset: Dataset, keyword: str) -> str:
     """YES, NO, or an empty text for anything else."""
     value = str(dataset.get(keyword, "")).strip()
     return value if value in ("YES", "NO") else ""
+
+
+def _acquired(dataset: Dataset) -> str:
+    """The day that an image was taken, eight digits, or an empty text where no attribute tells a day."""
+    for keyword in DAYS:
+        with suppress(Exception):  # an image without a day is an image all the same
+            told = DAY.match(str(dataset.get(keyword)).strip())
+            return datetime.date(*map(int, told.groups())).isoformat().replace("-", "")
+    return ""
 
 
 def _renamed(uid: str, key: bytes) -> str:

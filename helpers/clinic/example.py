@@ -18,17 +18,10 @@ def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> 
 
     jpeg: compressed by JPEG Baseline, as cameras do; attributes: more of its header, by keyword, or other values.
     """
-    now = datetime.datetime.now()
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 192"
     image.SOPClassUID, image.SOPInstanceUID = DERMOSCOPIC, generate_uid(prefix=None)
-    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
-    image.PatientName, image.PatientID = "Example^Nobody", "EXAMPLE-1"
-    image.PatientBirthDate, image.PatientSex = "19700101", "O"
-    image.StudyDate = image.SeriesDate = image.ContentDate = image.AcquisitionDate = f"{now:%Y%m%d}"
-    image.StudyTime = image.SeriesTime = image.ContentTime = image.AcquisitionTime = f"{now:%H%M%S}"
-    image.AcquisitionDateTime = f"{now:%Y%m%d%H%M%S}"
-    image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "A1", ""
+    _add_study(image)
     image.Modality, image.SeriesNumber, image.InstanceNumber = "DMS", 1, 1
     image.Manufacturer, image.ManufacturerModelName = "Example maker", "Example camera"
     image.DeviceSerialNumber, image.SoftwareVersions = "0", "0"
@@ -52,6 +45,18 @@ def as_bytes(image: Dataset) -> bytes:
     with io.BytesIO() as file:
         image.save_as(file, enforce_file_format=True)
         return file.getvalue()
+
+
+def _add_study(image: Dataset) -> None:
+    """A patient, and a study of now."""
+    now = datetime.datetime.now()
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
+    image.PatientName, image.PatientID = "Example^Nobody", "EXAMPLE-1"
+    image.PatientBirthDate, image.PatientSex = "19700101", "O"
+    image.StudyDate = image.SeriesDate = image.ContentDate = image.AcquisitionDate = f"{now:%Y%m%d}"
+    image.StudyTime = image.SeriesTime = image.ContentTime = image.AcquisitionTime = f"{now:%H%M%S}"
+    image.AcquisitionDateTime = f"{now:%Y%m%d%H%M%S}"
+    image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "A1", ""
 
 
 def _add_pixels(image: Dataset, pixels: np.ndarray, jpeg: bool) -> None:

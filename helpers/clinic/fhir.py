@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from helpers.clinic import DISCLAIMER, MAKER, codes
-from helpers.clinic.codes import Concept, concept, level, probability_of
+from helpers.clinic.codes import Concept, level, probability_of
 from helpers.clinic.deployment import Deployment
 from helpers.clinic.dicom import DERMOSCOPIC, Place
 from helpers.clinic.prediction import Answer, verdict
@@ -16,8 +16,8 @@ UID_SYSTEM, URI_SYSTEM = "urn:dicom:uid", "urn:ietf:rfc:3986"
 CATEGORY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
 ABSENT = {
     "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
-    "code": "not-performed",
-    "display": "Not Performed",
+    "code": "unknown",
+    "display": "Unknown",
 }
 CATEGORY_OF_OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
 DIGITS = 4
@@ -27,19 +27,24 @@ def bundle(image: str, frame: int, own: Answer, deployment: Deployment, place: P
     """A bundle about one picture, ready to be written as JSON: every reference in it resolves in it.
 
     image, frame: of the table; place: of an image from DICOM, whose patient and study are then identified. Where the
-    model is silent, the observations have no value and the risk no probability. Raises StudyError if what was built is
-    not valid R4 (checked with the models of fhir.resources, R4B).
+    model is silent, the observations have no value and the risk no probability. No diagnosis is coded in any case,
+    since the model makes none: an observation names a class by what its probability is of. It is of the day that the
+    image was taken, where that is known. Raises StudyError if what was built is not valid R4 (checked with the models
+    of fhir.resources, R4B).
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     names = iter(lambda: f"urn:uuid:{uuid.uuid4()}", None)
     entries = {"patient": (next(names), _patient(place)), "device": (next(names), _device(deployment))}
     if place is not None and not place.anonymous:
         entries["study"] = (next(names), _study(place, frame, _to(entries["patient"])))
-    about = {"subject": _to(entries["patient"]), **_device_and_image(entries)}
-    observations = [(next(names), _observation(own, k, deployment, about, now)) for k in range(len(deployment.classes))]
+    about = {"subject": _to(entries["patient"]), **_times(place, now)}
+    seen = about | _device_and_image(entries)
+    observations = [(next(names), _observation(own, k, deployment, seen)) for k in range(len(deployment.classes))]
     results = [_to(entry) for entry in observations]
     risk = next(names), _risk(own, deployment, entries, results, now)
-    report = next(names), _report(f"{image}-{frame}", own, deployment, entries, place, results, now)
+    code = codes.DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else codes.IMAGING
+    filed = {"code": _coded(code, text="Classification of a skin lesion"), **about, **_imaging(entries)}
+    report = next(names), _report(f"{image}-{frame}", own, deployment, filed | {"result": results})
     everything = [report, risk, *observations, *entries.values()]
     content = {
         "resourceType": "Bundle",
@@ -78,6 +83,16 @@ def _valid(content: dict) -> dict:
 
 def _to(entry: tuple[str, dict]) -> dict:
     return {"reference": entry[0]}
+
+
+def _times(place: Place | None, now: str) -> dict:
+    """When it was said, and of when that is: the day of the image, or nothing where that is not known."""
+    day = place.acquired if place else ""
+    return {"issued": now} | ({"effectiveDateTime": f"{day[:4]}-{day[4:6]}-{day[6:]}"} if day else {})
+
+
+def _imaging(entries: Mapping[str, tuple]) -> dict:
+    return {"imagingStudy": [_to(entries["study"])]} if "study" in entries else {}
 
 
 def _device_and_image(entries: Mapping[str, tuple]) -> dict:
@@ -136,7 +151,7 @@ def _study(place: Place, frame: int, patient: dict) -> dict:
     }
 
 
-def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: str) -> dict:
+def _observation(own: Answer, k: int, deployment: Deployment, about: dict) -> dict:
     """The calibrated probability of one class, in percent, or that there is none."""
     one = deployment.classes[k]
     value = {"valueQuantity": _percent(float(own.calibrated[k]))}
@@ -146,10 +161,7 @@ def _observation(own: Answer, k: int, deployment: Deployment, about: dict, now: 
         "category": [{"coding": [{"system": CATEGORY_OF_OBSERVATION, "code": "imaging", "display": "Imaging"}]}],
         "code": _coded(probability_of(one), codes.CERTAINTY),
         **about,
-        "effectiveDateTime": now,
-        "issued": now,
         **({"dataAbsentReason": {"coding": [ABSENT], "text": codes.SILENT.meaning}} if own.silent else value),
-        "component": [{"code": _coded(codes.FINDING), "valueCodeableConcept": _coded(concept(one))}],
     }
 
 
@@ -178,28 +190,16 @@ def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[d
     }
 
 
-def _report(
-    image: str, own: Answer, deployment: Deployment, entries: Mapping, place: Place | None, results: list, now: str
-) -> dict:
-    dermoscopic = place is None or place.sop_class == DERMOSCOPIC
+def _report(image: str, own: Answer, deployment: Deployment, filed: dict) -> dict:
     # A device cannot be the performer of a report in R4: the observations and the risk name it.
-    report = {
+    return {
         "resourceType": "DiagnosticReport",
         "identifier": [{"system": codes.OWN_SYSTEM, "value": image}],
         "status": "preliminary",
         "category": [{"coding": [CATEGORY]}],
-        "code": _coded(codes.DERMOSCOPY if dermoscopic else codes.IMAGING, text="Classification of a skin lesion"),
-        "subject": _to(entries["patient"]),
-        "effectiveDateTime": now,
-        "issued": now,
-        "result": results,
         "conclusion": " ".join([verdict(own, deployment), *_doubts(own, deployment), DISCLAIMER]),
+        **filed,
     }
-    if "study" in entries:
-        report["imagingStudy"] = [_to(entries["study"])]
-    if not own.silent:
-        report["conclusionCode"] = [_coded(concept(deployment.classes[int(own.calibrated.argmax())]))]
-    return report
 
 
 def _doubts(own: Answer, deployment: Deployment) -> list[str]:

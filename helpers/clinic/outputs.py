@@ -106,7 +106,10 @@ class Outputs:
             write_page(path, name, picture, own, self.deployment, mapped)
 
     def _write_dicom(self, outcome: Outcome, maps: list) -> None:
-        """The report of an object from DICOM and its maps; other files have no study to be filed in."""
+        """The report of an object from DICOM and its maps; other files have no study to be filed in.
+
+        Raises StudyError, once the report is written, for a map that there would be if it could be shown.
+        """
         place = self._place(outcome)
         if place is None:
             return
@@ -118,6 +121,9 @@ class Outputs:
             if mapped is not None:
                 image = map_image(place, mapped, self.deployment, self._filed(place, "map"), number)
                 self._save(image, f"{outcome.arrival.image}-map-{number}")
+        reason = self._hidden(outcome)
+        if reason and self.draw_map and not all(own.silent for own in outcome.answers):
+            raise StudyError(f"no map, since {reason}")
 
     def _write_fhir(self, outcome: Outcome) -> None:
         from helpers.clinic.fhir import bundle
@@ -148,11 +154,10 @@ class Outputs:
 
     def _save(self, result, name: str) -> None:
         """Write a DICOM object, atomically. Raises StudyError for identifiers that DICOM does not allow."""
-        with atomic_path(self.folder / "dicom" / f"{name}.dcm") as temporary:
-            try:
-                result.save_as(temporary, enforce_file_format=True)
-            except (ValueError, TypeError, AttributeError, UnicodeError) as error:
-                raise StudyError("its identifiers cannot be written as DICOM") from error
+        from helpers.clinic.structured import written_as_allowed
+
+        with atomic_path(self.folder / "dicom" / f"{name}.dcm") as temporary, written_as_allowed():
+            result.save_as(temporary, enforce_file_format=True)
 
 
 @contextmanager

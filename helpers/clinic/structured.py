@@ -5,16 +5,20 @@ Of the image's own header, only what is in `dicom.Place` is taken over.
 
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom import config
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.valuerep import validate_value
 
 from helpers.clinic import MAKER, codes
 from helpers.clinic.codes import Concept, concept, level
@@ -31,7 +35,8 @@ KEYWORDS = {
     "software_versions": "SoftwareVersions",
     "device_serial_number": "DeviceSerialNumber",
 }
-METHOD = "113100", "DCM", "Basic Application Confidentiality Profile"
+OPTIONAL = ("study_time", "study_id", "accession_number")  # of a place; a result is filed without them as well
+METHOD = "Identifiers of patient and study not taken over"
 
 
 class Filed(NamedTuple):
@@ -46,8 +51,8 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
 
     Each frame has a group for malignancy, with the calibrated probability and whether the score before calibration
     reaches the operating point, and one for each class with the calibrated probability as the certainty of that
-    finding, in percent; where the model is silent, only that it is. The report is preliminary and not verified.
-    Raises StudyError if the place cannot be written as DICOM.
+    finding, in percent, which the first one says is but possible; where the model is silent, only that it is. The
+    report is preliminary and not verified. Raises StudyError if the place cannot be written as DICOM.
     """
     groups = [group for number, own in enumerate(answers, 1) for group in _groups(place, own, deployment, number)]
     content = sr.MeasurementReport(
@@ -55,7 +60,7 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
         procedure_reported=_code(codes.DERMOSCOPY if place.sop_class == DERMOSCOPIC else codes.IMAGING),
         imaging_measurements=groups,
     )
-    try:
+    with written_as_allowed():
         document = sr.ComprehensiveSR(
             evidence=[identifiers(place)],
             content=content[0],
@@ -69,82 +74,99 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
             coding_schemes=[CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER, uid=codes.OWN_OID)],
             **_equipment(deployment),
         )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise StudyError("its identifiers cannot be written into a report") from error
-    return _marked(document, place)
+        return _marked(document, place)
 
 
 def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Filed, frame: int = 1) -> Dataset:
     """A map laid over its image, uint8 [rows, columns, 3], as a Secondary Capture that names the image it is of.
 
-    frame: of that image, from 1.
+    frame: of that image, from 1. Raises StudyError if the place cannot be written as DICOM.
     """
-    image = identifiers(place)
-    image.update(_pixels(shown))
     now = datetime.datetime.now()
-    image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
-    image.SeriesInstanceUID, image.SeriesNumber = filed.series, MAPS
-    image.SeriesDescription, image.InstanceNumber = f"Map. {NOTE}", filed.number
-    image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
-    image.ContentDate, image.ContentTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
-    image.DerivationDescription = "Where the model looked, laid over the image"
-    image.LossyImageCompression = "01" if place.loss else "00"
-    if place.loss:
-        image.LossyImageCompressionRatio = round(place.loss, 3)
-    image.PatientOrientation, image.Laterality = None, None
-    if place.burned_in == "NO":  # the program itself cannot know
-        image.BurnedInAnnotation = "NO"
-    if place.recognisable:
-        image.RecognizableVisualFeatures = place.recognisable
-    image.SourceImageSequence = [_reference(place, frame)]
-    for name, value in _equipment(deployment).items():
-        setattr(image, KEYWORDS[name], value)
-    image.file_meta = FileMetaDataset()
-    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
-    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return _marked(image, place)
+    with written_as_allowed():
+        image = identifiers(place)
+        image.update(_pixels(shown))
+        image.update(_history(place, frame))
+        image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
+        image.SeriesInstanceUID, image.SeriesNumber = filed.series, MAPS
+        image.SeriesDescription, image.InstanceNumber = f"Map. {NOTE}", filed.number
+        image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
+        image.ContentDate, image.ContentTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
+        image.PatientOrientation, image.Laterality = None, None
+        for name, value in _equipment(deployment).items():
+            setattr(image, KEYWORDS[name], value)
+        image.file_meta = FileMetaDataset()
+        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return _marked(image, place)
+
+
+@contextmanager
+def written_as_allowed() -> Iterator[None]:
+    """Raise StudyError for what DICOM does not allow, of which pydicom only warns unless it is told otherwise."""
+    former = config.settings.writing_validation_mode
+    config.settings.writing_validation_mode = config.RAISE
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, UnicodeError) as error:
+        raise StudyError("its identifiers cannot be written as DICOM") from error
+    finally:
+        config.settings.writing_validation_mode = former
 
 
 def identifiers(place: Place) -> Dataset:
-    """The identifiers of a place as attributes, in Unicode; what DICOM asks for and the place lacks is empty."""
+    """The identifiers of a place as attributes, in Unicode; what DICOM asks for and the place lacks is empty.
+
+    So is what DICOM does not allow of OPTIONAL.
+    """
     found = Dataset()
     found.SpecificCharacterSet = "ISO_IR 192"
     for name, keyword in NAMED.items():
-        setattr(found, keyword, getattr(place, name))
+        value = getattr(place, name)
+        setattr(found, keyword, "" if name in OPTIONAL and not _allowed(keyword, value) else value)
     if place.sex not in ("M", "F", "O"):
         found.PatientSex = ""
     found.ReferringPhysicianName = ""
     return found
 
 
+def _allowed(keyword: str, value: str) -> bool:
+    try:
+        validate_value(dictionary_VR(keyword), value, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
 def _groups(place: Place, own: Answer, deployment: Deployment, number: int) -> list:
+    """The groups of a frame, by its number from 1."""
+    frames = [number] if place.frames > 1 else None
     group = partial(
         sr.MeasurementsAndQualitativeEvaluations,
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=generate_uid(prefix=None), identifier=f"Lesion in frame {number}"
+        ),
         algorithm_id=_algorithm(deployment),
-        source_images=[
-            sr.SourceImageForMeasurementGroup(
-                place.sop_class, place.sop_instance, [number] if place.frames > 1 else None
-            )
-        ],
+        source_images=[sr.SourceImageForMeasurementGroup(place.sop_class, place.sop_instance, frames)],
     )
-    tracked = sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier=f"Lesion in frame {number}")
-    finding = {"tracking_identifier": tracked, "finding_type": _code(codes.SKIN_LESION)}
-    said = [sr.QualitativeEvaluation(_code(codes.ANSWERED), _code(codes.SILENT if own.silent else codes.ANSWERS))]
+    lesion = partial(group, finding_type=_code(codes.SKIN_LESION))
     if own.silent:
-        return [group(**finding, qualitative_evaluations=said)]
-    said.append(sr.QualitativeEvaluation(_code(codes.OPERATING_POINT), _code(level(own.suspicious))))
-    measured = [_percent(codes.MALIGNANCY, own.calibrated_malignancy)]
-    malignancy = group(**finding, measurements=measured, qualitative_evaluations=said)
+        return [lesion(qualitative_evaluations=[_said(codes.ANSWERED, codes.SILENT)])]
+    said = [(codes.ANSWERED, codes.ANSWERS), (codes.OPERATING_POINT, level(own.suspicious))]
+    malignancy = lesion(
+        measurements=[_percent(codes.MALIGNANCY, own.calibrated_malignancy)],
+        qualitative_evaluations=[_said(*one) for one in (*said, (codes.READING, codes.POSSIBLE))],
+    )
     classes = zip(deployment.classes, own.calibrated, strict=True)
     return [malignancy] + [
-        group(
-            tracking_identifier=tracked,
-            finding_type=_code(concept(one)),
-            measurements=[_percent(codes.CERTAINTY, probability)],
-        )
-        for one, probability in classes
+        group(finding_type=_code(concept(one)), measurements=[_percent(codes.CERTAINTY, share)])
+        for one, share in classes
     ]
+
+
+def _said(name: Concept, value: Concept) -> sr.QualitativeEvaluation:
+    return sr.QualitativeEvaluation(_code(name), _code(value))
 
 
 def _percent(name: Concept, share: float) -> sr.Measurement:
@@ -189,6 +211,21 @@ def _code(own: Concept) -> Code:
     return Code(own.value, own.scheme, own.meaning)
 
 
+def _history(place: Place, frame: int) -> Dataset:
+    """What a map is made of, and what is known of its pixels."""
+    image = Dataset()
+    image.DerivationDescription = "Where the model looked, laid over the image"
+    image.LossyImageCompression = "01" if place.loss else "00"
+    if place.loss:
+        image.LossyImageCompressionRatio = round(place.loss, 3)
+    if place.burned_in == "NO":  # the program itself cannot know
+        image.BurnedInAnnotation = "NO"
+    if place.recognisable:
+        image.RecognizableVisualFeatures = place.recognisable
+    image.SourceImageSequence = [_reference(place, frame)]
+    return image
+
+
 def _reference(place: Place, frame: int) -> Dataset:
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = place.sop_class, place.sop_instance
@@ -212,12 +249,13 @@ def _pixels(shown: np.ndarray) -> Dataset:
 
 
 def _marked(result: Dataset, place: Place) -> Dataset:
-    """The result, saying so where its identifiers are not the patient's."""
+    """The result, saying so where its identifiers are not the patient's.
+
+    In words: it is not what the code of a confidentiality profile (PS3.15, E) would claim.
+    """
     if place.anonymous:
-        result.PatientIdentityRemoved = "YES"
-        method = Dataset()
-        method.CodeValue, method.CodingSchemeDesignator, method.CodeMeaning = METHOD
-        result.DeidentificationMethodCodeSequence = [method]
+        result.PatientIdentityRemoved, result.DeidentificationMethod = "YES", METHOD
+        result.LongitudinalTemporalInformationModified = "REMOVED"
     return result
 
 
