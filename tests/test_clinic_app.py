@@ -12,15 +12,14 @@ import sys
 import time
 import urllib.request
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from clinical import CODES, SIDE, deployment, image_file, jpeg, maps_of_the_middle
+from clinical import CODES, SIDE, deployment, free_ports, image_file, jpeg, maps_of_the_middle
 
-from helpers.clinic import app
-from helpers.clinic.app import HOST, LARGEST, Desk, main
+from helpers.clinic.app import HOST, LARGEST, Desk, answer_upload, main
 from helpers.clinic.deployment import write_deployment
 from helpers.models import cnn
 from helpers.study import ROOT, StudyError, file_sha256
@@ -28,10 +27,8 @@ from helpers.training import save_model
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 240  # seconds for the page to start its kernel and load the model
-needs_browser = pytest.mark.skipif(
-    not (BROWSER and DRIVER and find_spec("voila") and find_spec("ipywidgets")),
-    reason="Chromium, its driver (Debian: chromium-driver) or requirements-app.txt is not installed",
-)
+# Debian: chromium and chromium-driver; requirements-app.txt.
+needs_browser = pytest.mark.needs("chromium", "chromedriver", "voila", "ipywidgets")
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +93,35 @@ def test_without_a_model_or_voila_there_is_no_page(results, monkeypatch, tmp_pat
     assert "requirements-app.txt" in printed.err and "http" not in printed.out  # an address where nothing answers
 
 
-def test_the_page_is_for_this_machine_alone():
-    settings = app._settings(8866, "secret", browser=False)
-    assert settings["Voila"]["ip"] == HOST == "127.0.0.1" and settings["Voila"]["token"] == "secret"
-    assert settings["Voila"]["tornado_settings"]["websocket_max_message_size"] == 4 * LARGEST
+def widgets():
+    """What an answer is shown in, with the answer to a former image."""
+    page = SimpleNamespace(value=b"\x89PNG", layout=SimpleNamespace(display="block"))
+    return SimpleNamespace(value="verdict of image 1"), page
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return free.getsockname()[1]
+def test_no_former_answer_is_shown_while_the_next_is_made():
+    told, page = widgets()
+
+    class Asked:
+        def respond(self, data):
+            assert "verdict" not in told.value and not page.value and page.layout.display == "none"
+            return f"verdict of image {data}", b"\x89PNG"
+
+    answer_upload(Asked(), 2, told, page)
+    assert told.value == "verdict of image 2" and page.value and page.layout.display == "block"
+
+
+@pytest.mark.parametrize("error", [StudyError("P-17"), MemoryError(), RuntimeError("P-17")])
+def test_no_former_answer_stands_where_the_next_fails(error):
+    told, page = widgets()
+
+    class Failing:
+        def respond(self, data):
+            raise error
+
+    answer_upload(Failing(), b"2", told, page)
+    assert "no answer" in told.value and "verdict" not in told.value and "P-17" not in told.value
+    assert not page.value and page.layout.display == "none"
 
 
 def ended(process: subprocess.Popen) -> None:
@@ -172,7 +188,7 @@ def listening(port: int, *words: str, **environment: str):
 @pytest.fixture
 def page(results, tmp_path):
     """The port of the page, under the token `secret`; it ends with the test."""
-    port = free_port()
+    (port,) = free_ports()
     environment = {"RESULTS_DIR": str(results), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     words = sys.executable, "-m", "helpers.clinic.app", "--port", str(port), "--token", "secret", "--no-browser"
     with listening(port, *words, **environment):
@@ -182,7 +198,7 @@ def page(results, tmp_path):
 @pytest.fixture
 def browser(page):
     """A browser that has the page before it; both end with the test."""
-    driver = free_port()
+    (driver,) = free_ports()
     with listening(driver, DRIVER, f"--port={driver}"):
         own = Browser(driver)
         own.ask("/url", {"url": f"http://{HOST}:{page}/?token=secret"})
@@ -208,7 +224,7 @@ def asked_for(page: int, place: str) -> tuple[int, str]:
         return answer.status, answer.getheader("Location", "")
 
 
-@pytest.mark.skipif(find_spec("voila") is None, reason="requirements-app.txt is not installed")
+@pytest.mark.needs("voila", "ipywidgets")
 def test_only_this_machine_is_answered_and_only_with_the_token(page):
     for place in ("/", "/?token=wrong", "/api/kernels"):
         status, sent_to = asked_for(page, place)

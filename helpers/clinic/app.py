@@ -12,6 +12,7 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import find_deployment, load
@@ -21,6 +22,11 @@ from helpers.clinic.pictures import Unreadable, decode, quiet
 from helpers.clinic.prediction import Answer, Network, answer, verdict
 from helpers.study import ROOT, StudyError
 
+if TYPE_CHECKING:
+    import ipywidgets as widgets
+
+WORKING = '<p role="status">The model looks at the image …</p>'
+NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
 LARGEST = 8 * 2**20  # bytes of an upload
 STUDY = "CLINIC_STUDY"  # environment variable that tells the page which study's model it shows
 HOST, PORT = "127.0.0.1", 8866
@@ -72,18 +78,27 @@ def show() -> None:
     upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", description="Choose an image", layout={"width": "200px"})
     told, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
 
-    def answer_upload(change: dict) -> None:
+    def uploaded(change: dict) -> None:
         if not change["new"]:
             return
         data = bytes(change["new"][0]["content"])
         upload.value = ()  # the file is not kept
-        told.value, page.value = desk.respond(data)
-        page.layout.display = "block" if page.value else "none"
+        answer_upload(desk, data, told, page)
 
-    upload.observe(answer_upload, "value")
+    upload.observe(uploaded, "value")
     heading = f"<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>"
     limits = f"<p>JPEG or PNG, up to {LARGEST // 2**20} MiB. The file stays in memory and is not kept.</p>"
     display(widgets.VBox([widgets.HTML(heading + limits), upload, told, page]))
+
+
+def answer_upload(desk: Desk, data: bytes, told: "widgets.HTML", page: "widgets.Image") -> None:
+    """Show what the desk says of an upload; until then, and if it fails, nothing of what stood there before."""
+    told.value, page.value, page.layout.display = WORKING, b"", "none"
+    try:
+        told.value, page.value = desk.respond(data)
+    except Exception:  # its own text could name what is in the file
+        told.value = NO_ANSWER
+    page.layout.display = "block" if page.value else "none"
 
 
 def serve(study: str, port: int, token: str, browser: bool) -> None:
