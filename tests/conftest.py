@@ -1,6 +1,7 @@
 """Tiny made-up data in the publishers' layouts, and the real images where HAM10000_DIR names them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,14 @@ ROWS = [
     ("HAM_0000003", "ISIC_0000004", "df", "consensus", None, "unknown", "unknown"),
 ]
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs programs or packages which are not installed; fail it where CLINIC_TOOLS is `all`."""
+    needed = [name for mark in item.iter_markers("needs") for name in mark.args]
+    if missing := [name for name in needed if not (shutil.which(name) or find_spec(name))]:
+        end = pytest.fail if os.environ.get("CLINIC_TOOLS") == "all" else pytest.skip
+        end(f"not installed: {', '.join(missing)}")
 
 
 def picture(seed: int, side: int = 40) -> Image.Image:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clinical import install_made_up_model, secret_object
+from clinical import free_ports, install_made_up_model, secret_object
 from conftest import picture
 
 from helpers.clinic.command import DONE, main
@@ -20,8 +19,7 @@ from helpers.clinic.example import as_bytes
 ORTHANC, SENDER = shutil.which("Orthanc"), shutil.which("storescu")
 HOST = "127.0.0.1"
 PATIENCE = 60  # seconds until the archive answers
-needs_orthanc = pytest.mark.skipif(ORTHANC is None, reason="Orthanc is not installed (Debian: orthanc)")
-needs_sender = pytest.mark.skipif(SENDER is None, reason="storescu is not installed (Debian: dcmtk)")
+needs_orthanc, needs_sender = (pytest.mark.needs(name) for name in ("Orthanc", "storescu"))  # Debian: orthanc, dcmtk
 
 
 class Archive:
@@ -51,14 +49,6 @@ class Archive:
         command = [SENDER, "+sd", HOST, str(self.dicom), folder]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture
@@ -103,17 +93,21 @@ def archive(tmp_path):
 @pytest.mark.parametrize("jpeg", [False, True])
 @pytest.mark.parametrize("way", ["put", pytest.param("send", marks=needs_sender)])
 def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkeypatch, jpeg, way):
-    """From the archive through the command line and back; the results are then found by the UID of the study."""
+    """Into the archive, through the command line and back; the results are then found by the UID of the study."""
     source = secret_object(np.asarray(picture(5, 64)), jpeg=jpeg)
-    sent = archive.ask("/instances", as_bytes(source))
-    (tmp_path / "in").mkdir()
+    for name in ("camera", "in"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "camera" / "a.dcm").write_bytes(as_bytes(source))
+    getattr(archive, way)(tmp_path / "camera")
+    (sent,) = archive.find("Instance", SOPInstanceUID=str(source.SOPInstanceUID))
+    (study,) = archive.ask("/studies")
     (tmp_path / "in" / "a.dcm").write_bytes(archive.ask(f"/instances/{sent['ID']}/file"))
     known = install_made_up_model(monkeypatch, tmp_path)
     assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, "--dicom"]) == DONE
     getattr(archive, way)(tmp_path / "out" / "dicom")
     series = archive.find("Series", StudyInstanceUID=str(source.StudyInstanceUID))
     assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["DMS", "OT", "SR"]
-    assert {one["ParentStudy"] for one in series} == {sent["ParentStudy"]}
+    assert {one["ParentStudy"] for one in series} == {study}
     assert len(archive.ask("/studies")) == len(archive.ask("/patients")) == 1
     check_report(archive, source)
     (capture,) = archive.find("Instance", Modality="OT")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from clinical import SECRETS, by_brightness, deployment, dicom_file, image_file, install_made_up_model
+from clinical import SECRETS, by_brightness, deployment, dicom_file, image_file, install_made_up_model, jpeg
 
 from helpers.clinic import command, prediction
 from helpers.clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
@@ -135,9 +135,9 @@ def test_whatever_fails_there_is_a_code_and_what_was_done(tmp_path, monkeypatch,
 @contextmanager
 def running(folder: Path, saved_every: float):
     """The program on MANY files; it ends with the block."""
-    original = image_file(folder / "in" / "0.jpg")
-    for number in range(1, MANY):
-        os.link(original, folder / "in" / f"{number}.jpg")
+    (folder / "in").mkdir()
+    for number in range(MANY):  # each with a name of its own for its results
+        (folder / "in" / f"{number:03}.jpg").write_bytes(jpeg() + bytes([number]))
     path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     words = [sys.executable, "-c", PROGRAM, str(folder), str(saved_every)]
     with subprocess.Popen(words, cwd=ROOT, env=os.environ | path, stderr=subprocess.PIPE, text=True) as process:
