@@ -237,7 +237,7 @@ def test_a_deflated_bomb_costs_one_file(monkeypatch):
     assert len(bomb) < 5_000_000
     code = "from helpers.clinic import worker; worker._memory = lambda: 2**30; worker.main()"
     monkeypatch.setattr(worker, "COMMAND", [sys.executable, "-c", code])
-    with Decoder() as decoder:
+    with Decoder(longest=300) as decoder:
         with pytest.raises(Unreadable, match="not a whole DICOM file|crashed"):
             decoder.read(bomb, WANTED)
         assert len(decoder.read(OBJECT, WANTED)[1]) == 1

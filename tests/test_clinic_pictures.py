@@ -3,6 +3,7 @@
 import io
 import struct
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from conftest import picture
 from PIL import Image
 
 from helpers.clinic import pictures
-from helpers.clinic.pictures import MOST_PASSES, Unreadable, Wanted, decode, from_array, passes
+from helpers.clinic.pictures import MOST_PASSES, Budget, Unreadable, Wanted, decode, from_array, passes
 from helpers.images import read_square, shades_of_gray
 
 
@@ -124,7 +125,7 @@ def test_a_large_png_is_read_whatever_its_bytes_look_like():
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch):
-    """Four files that really hold 25 million pixels each, in as many threads."""
+    """Four files that really hold 25 million pixels each, in as many threads: two are more than may be held."""
     own, inside, most, lock = pictures.centre_square, [0], [0], threading.Lock()
 
     def watched(*arguments):
@@ -142,6 +143,34 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(lambda _: decode(data, Wanted(32, preview=40)), range(4)))
     assert most == [1] and all((one.square == (200, 150, 120)).all() for one in read)
+
+
+@pytest.mark.parametrize(("amounts", "together"), [([5, 5, 5], 2), ([6, 6], 1), ([99, 1], 1), ([1] * 8, 8)])
+def test_a_budget_of_ten_is_held_by_as_many_as_fit(amounts, together):
+    """Each holds its amount until as many as fit do, and a moment longer, in which one too many would be noticed."""
+    budget, inside, most, full = Budget(10), [], [0], threading.Event()
+
+    def hold(amount: int) -> None:
+        with budget.hold(amount):
+            inside.append(amount)
+            most[0] = max(most[0], len(inside))
+            if len(inside) >= together:
+                full.set()
+            full.wait(10)
+            time.sleep(0.02)
+            inside.remove(amount)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(hold, amounts))
+    assert most == [together]
+
+
+def test_an_image_is_opened_once_to_be_checked_and_decoded(monkeypatch):
+    """And once more for the copy to be shown, which must not change the pixels for the model."""
+    opened, own = [], pictures._opened
+    monkeypatch.setattr(pictures, "_opened", lambda data: opened.append(1) or own(data))
+    plain, shown = decode(jpeg(side=300), Wanted(32)), decode(jpeg(side=300), Wanted(32, preview=64))
+    assert len(opened) == 3 and (plain.square == shown.square).all()
 
 
 def test_an_image_hidden_behind_another_form_is_refused():

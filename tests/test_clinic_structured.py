@@ -202,12 +202,13 @@ def test_a_place_that_cannot_be_written(name):
         with pytest.raises(StudyError, match="identifiers") as refused:
             make()
         assert LONG[name] not in str(refused.value)
-    assert config.settings.writing_validation_mode == config.WARN
+    assert config.settings.reading_validation_mode == config.WARN
 
 
 @pytest.mark.parametrize(
     ("name", "keyword", "value"),
     [
+        ("sex", "PatientSex", "female"),
         ("study_time", "StudyTime", "99"),
         ("study_id", "StudyID", "7" * 17),
         ("accession_number", "AccessionNumber", "A" * 17),

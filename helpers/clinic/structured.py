@@ -35,7 +35,7 @@ KEYWORDS = {
     "software_versions": "SoftwareVersions",
     "device_serial_number": "DeviceSerialNumber",
 }
-OPTIONAL = ("study_time", "study_id", "accession_number")  # of a place; a result is filed without them as well
+OPTIONAL = ("sex", "study_time", "study_id", "accession_number")  # of a place; a result is filed without them as well
 METHOD = "Identifiers of patient and study not taken over"
 
 
@@ -105,14 +105,12 @@ def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Fi
 @contextmanager
 def written_as_allowed() -> Iterator[None]:
     """Raise StudyError for what DICOM does not allow, of which pydicom only warns unless it is told otherwise."""
-    former = config.settings.writing_validation_mode
-    config.settings.writing_validation_mode = config.RAISE
     try:
-        yield
+        # An element is checked when it is made, and pydicom counts that as reading.
+        with config.strict_reading():
+            yield
     except (ValueError, TypeError, AttributeError, UnicodeError) as error:
         raise StudyError("its identifiers cannot be written as DICOM") from error
-    finally:
-        config.settings.writing_validation_mode = former
 
 
 def identifiers(place: Place) -> Dataset:
