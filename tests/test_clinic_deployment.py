@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from clinical import FIGURE, SIDE, an_answer, deployment
-from conftest import picture
+from clinical import FIGURE, SIDE, deployment
 
 from helpers.clinic.deployment import (
     DIFFERENCE,
@@ -14,13 +13,10 @@ from helpers.clinic.deployment import (
     MALIGNANT,
     MAPS,
     TURNED,
-    WAY,
     measure_silence,
     measured_maps,
     prepare,
 )
-from helpers.clinic.pages import draw_page
-from helpers.clinic.pictures import Picture
 from helpers.metrics import Predictions
 from helpers.study import StudyError
 
@@ -44,6 +40,7 @@ def test_what_silence_costs_and_brings():
     found = silence(4.5)
     assert [found[name]["value"] for name in FIGURES] == [0.5, 0.375, 0.5, 0.25, -0.25]
     assert found[DIFFERENCE]["low"] < 0 < found[DIFFERENCE]["high"]
+    assert [found[name]["images"] for name in (*FIGURES, *MALIGNANT)] == [8, 8, 4, 4, 8, 2, 2, 5]
 
 
 def test_sensitivity_is_that_of_what_is_answered():
@@ -58,7 +55,7 @@ def test_sensitivity_is_that_of_what_is_answered():
 def test_what_no_image_tells_is_not_known():
     found = silence(0.0)
     nothing = dict.fromkeys(("value", "low", "high"))
-    assert found["wrong of those held back"] == found[DIFFERENCE] == nothing
+    assert found["wrong of those held back"] == nothing | {"images": 0} and found[DIFFERENCE] == nothing | {"images": 8}
     assert "–, not known" in deployment(trade=found).told()
     with pytest.raises(StudyError, match="no images"):
         silence(9.0)
@@ -70,7 +67,7 @@ def test_images_of_a_lesion_are_drawn_together():
     )
     found = measure_silence(predictions, np.tile(ENERGY, 4), (4.5, 0.5), 200)
     for name, once in silence(4.5).items():
-        assert found[name] == pytest.approx(once), name
+        assert found[name] == pytest.approx(once | {"images": 4 * once["images"]}), name
 
 
 def test_the_limit_tells_what_is_deployed():
@@ -145,19 +142,3 @@ def test_maps_of_another_model_or_none_are_not_taken_up(monkeypatch, tmp_path):
     assert measured_maps(RECORD) == {}
     explained(tmp_path, "cd" * 32)
     assert measured_maps(RECORD) == {}
-
-
-def words(mapped: np.ndarray | None, **other) -> str:
-    """All that stands on a page, on one line."""
-    shown = np.asarray(picture(0, SIDE))
-    page = draw_page(
-        "a", Picture(shown, np.zeros(8), SIDE, SIDE, preview=shown), an_answer(**other), deployment(), mapped
-    )
-    titles = [axes.get_title(loc="left") for axes in page.axes]
-    return " ".join(" ".join([*titles, *(text.get_text() for text in page.texts)]).split())
-
-
-def test_a_page_names_the_way_of_its_map_and_tells_what_it_is_worth():
-    shown = words(np.zeros((SIDE, SIDE, 3), np.uint8))
-    assert deployment().map_told() in shown and f" {WAY} " in shown and "Where the model looked" not in shown
-    assert WAY not in words(None)

@@ -172,23 +172,27 @@ def prepare(
 def measure_silence(
     predictions: "Predictions", energy: np.ndarray, limits: tuple[float, float], resamples: int = 2000, seed: int = 0
 ) -> dict[str, dict]:
-    """What a model's silence costs and brings: FIGURES and MALIGNANT as {"value", "low", "high"}, None if undefined.
+    """What a model's silence costs and brings: FIGURES and MALIGNANT as {"value", "low", "high", "images"}.
 
-    energy: float [n], of what stands in `predictions`; limits: the energy below which it is silent, and the malignant
-    score from which on an image counts as suspicious. Raises StudyError if it would answer none of the images.
+    What is undefined is None; images: how many are behind the figure. energy: float [n], of what stands in
+    `predictions`; limits: the energy below which it is silent, and the malignant score from which on an image counts as
+    suspicious. Raises StudyError if it would answer none of the images.
     """
     from helpers.metrics import mean_differences, measure
     from helpers.rejection import share
 
     (silence, threshold), drawn, p = limits, (resamples, seed), predictions
-    answered, wrong = energy >= silence, p.predicted != p.labels
+    answered, wrong, bad = energy >= silence, p.predicted != p.labels, p.is_malignant
     asked = ((answered, slice(None)), (wrong, slice(None)), (wrong, answered), (wrong, ~answered))
     shares = [share(event[rows], p.lesions[rows], *drawn) for event, rows in asked]
     apart = mean_differences({DIFFERENCE: wrong}, ~answered, p.lesions, *drawn).astype(object)
     shares.append(apart.where(apart.notna(), None).loc[DIFFERENCE].to_dict())
     found = [measure(p.subset(answered), f"malignant_{name}", threshold, *drawn) for name in MALIGNANT[:2]]
-    found.append(share(~answered[p.is_malignant], p.lesions[p.is_malignant], *drawn))
-    return dict(zip((*FIGURES, *MALIGNANT), (*shares, *found), strict=True))
+    found.append(share(~answered[bad], p.lesions[bad], *drawn))
+    every = np.ones(len(p), bool)
+    behind = (every, every, answered, ~answered, every, answered & bad, answered & ~bad, bad)
+    figures = zip((*FIGURES, *MALIGNANT), (*shares, *found), behind, strict=True)
+    return {name: figure | {"images": int(rows.sum())} for name, figure, rows in figures}
 
 
 def measured_maps(record: Mapping) -> dict[str, dict]:

@@ -28,14 +28,14 @@ def draw_page(name: str, picture: Picture, own: Answer, deployment: Deployment, 
     figure = Figure(figsize=SIZE, layout="none")
     shown = [(picture.preview, "Image")] + ([(mapped, WAY)] if mapped is not None else [])
     for place, (pixels, title) in enumerate(shown):
-        axes = figure.add_axes((0.04 + 0.225 * place, 0.48, 0.215, 0.33))
+        axes = figure.add_axes((0.04 + 0.225 * place, 0.54, 0.215, 0.31))
         axes.imshow(pixels)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_axis_off()
     if not own.silent:
-        _bars(figure.add_axes((0.78, 0.48, 0.18, 0.33)), own, deployment)
-    figure.text(0.04, 0.93, f"Image {name}", fontsize=12, weight="bold")
-    figure.text(0.04, 0.89, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
+        _bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)), own, deployment)
+    figure.text(0.04, 0.95, f"Image {name}", fontsize=12, weight="bold")
+    figure.text(0.04, 0.915, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
     worth = deployment.map_told() if mapped is not None else ""
     _lines(figure, own, deployment, worth)
     return figure
@@ -73,11 +73,11 @@ def _lines(figure: Figure, own: Answer, deployment: Deployment, worth: str) -> N
     if own.warnings:
         texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
     limits = f"{deployment.limit()} {deployment.counted()} {deployment.told()} {worth}"
-    texts.append((limits, 7.5, NEUTRAL))
-    height = 0.38
+    texts.append((limits, 6.5, NEUTRAL))
+    height = 0.44
     for text, size, colour in texts:
         lines = textwrap.wrap(text, int(WRAP * 8 / size))
         figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
         height -= (len(lines) + 0.6) * size * 0.0029
-    figure.text(0.04, 0.11, model, fontsize=6.5, color=NEUTRAL, va="bottom")
+    figure.text(0.04, 0.1, model, fontsize=6.5, color=NEUTRAL, va="bottom")
     figure.text(0.04, 0.03, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")
