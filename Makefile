@@ -100,8 +100,9 @@ $(filter-out $(1)/01_% $(1)/02_%,$(NOTEBOOKS:%=$(1)/%.$(2))): $(1)/02_preprocess
 $(1)/04_cnn_lstm.$(2): $(1)/03_cnn_baseline.$(2)
 $(1)/07_model_comparison.$(2): $(MODELS:%=$(1)/%.$(2))
 $(1)/09_tuning.$(2): $(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2)
-$(1)/10_lesion_history.$(2) $(1)/12_prediction.$(2) $(1)/13_unknown.$(2): $(1)/05_mobilenet.$(2)
+$(1)/10_lesion_history.$(2) $(1)/13_unknown.$(2): $(1)/05_mobilenet.$(2)
 $(1)/11_explanation.$(2): $(1)/03_cnn_baseline.$(2) $(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2)
+$(1)/12_prediction.$(2): $(1)/11_explanation.$(2)
 endef
 $(eval $(call reads,$(BUILD),done))
 $(eval $(call reads,build/test,tested))

@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -161,6 +161,15 @@ def with_interval(figure: dict, digits: int = 3) -> str:
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
         return "–" if pd.isna(figure["value"]) else f"{figure['value']:.{digits}f} [–]"
     return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
+
+
+def verdict(figure: Mapping) -> str:
+    """Whether a difference with its interval, as of a record, leaves out zero, in words."""
+    if pd.isna(figure["value"]) or pd.isna(figure["low"]):
+        return "not known"
+    if figure["low"] <= 0 <= figure["high"]:
+        return "no clear difference"
+    return "clearly more" if figure["value"] > 0 else "clearly less"
 
 
 def say(text: str) -> None:

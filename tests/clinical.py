@@ -9,7 +9,7 @@ import numpy as np
 from conftest import picture
 from PIL import Image
 
-from helpers.clinic.deployment import FIGURES, Deployment, write_deployment
+from helpers.clinic.deployment import FIGURES, MALIGNANT, MAPS, Deployment, write_deployment
 from helpers.clinic.dicom import DERMOSCOPIC, Place
 from helpers.clinic.example import as_bytes, dermoscopic_object
 from helpers.clinic.prediction import Answer
@@ -52,7 +52,8 @@ def deployment(**other) -> Deployment:
         "threshold": 0.3,
         "silence": 2.0,
         "trade": dict.fromkeys(FIGURES, FIGURE),
-        "malignant": {"sensitivity": FIGURE, "specificity": FIGURE},
+        "malignant": dict.fromkeys(MALIGNANT, FIGURE),
+        "maps": dict.fromkeys(MAPS, FIGURE | {"images": 42}),
         "side": SIDE,
         "colour_constancy": "none",
         "profile": PROFILE,

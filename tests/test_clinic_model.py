@@ -11,15 +11,7 @@ from clinical import CODES, SECRETS, SIDE, deployment, dicom_file, image_file
 from conftest import picture
 
 from helpers.clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
-from helpers.clinic.deployment import (
-    FIGURES,
-    find_deployment,
-    load,
-    measure_silence,
-    prepare,
-    read_deployment,
-    write_deployment,
-)
+from helpers.clinic.deployment import find_deployment, load, read_deployment, write_deployment
 from helpers.clinic.maps import grad_cam
 from helpers.clinic.prediction import Network
 from helpers.models import mobilenet
@@ -70,37 +62,6 @@ def test_a_study_names_its_own(monkeypatch, installed, tmp_path):
     found, file = find_deployment("demo")
     assert found == read_deployment(installed / "deployment.json")
     assert file == tmp_path / "demo" / "05_mobilenet" / "model.keras"
-
-
-def test_a_record_becomes_a_deployment():
-    figure = {"value": 0.5, "low": 0.4, "high": 0.6}
-    record = {
-        "name": "MobileNet",
-        "study": "demo",
-        "notebook": "05_mobilenet",
-        "model_sha256": "ab" * 32,
-        "temperature": 2.0,
-        "threshold": 0.3,
-        "environment": {"commit": "0123456789abcdef"},
-        "test": {"malignant_sensitivity": figure, "malignant_specificity": figure},
-        "parameters": {"side": SIDE, "colour_constancy": "none"},
-    }
-    given = deployment()
-    made = prepare(record, given.classes, given.profile, given.silence, given.trade)
-    assert made == deployment(malignant={"sensitivity": figure, "specificity": figure})
-    edited = record | {"environment": {"commit": "0123456789abcdef+changes"}}
-    told = prepare(edited, given.classes, given.profile, given.silence, given.trade).version
-    assert told == "0123456789ab+changes"
-    with pytest.raises(StudyError, match="no checksum"):
-        prepare(record | {"model_sha256": None}, given.classes, given.profile, given.silence, given.trade)
-
-
-def test_what_silence_costs_and_brings():
-    """Four images of four lesions, of which the two surest are right and half of the others: counted by hand."""
-    scores, wrong = np.array([4.0, 3.0, 2.0, 1.0]), np.array([False, False, True, False])
-    trade = measure_silence(scores, wrong, np.array(list("abcd")), 2.5, resamples=20)
-    assert [trade[name]["value"] for name in FIGURES] == [0.5, 0.25, 0.0, 0.5]
-    assert measure_silence(scores, wrong, np.array(list("abcd")), 0.0, 20)[FIGURES[3]]["value"] is None
 
 
 def test_the_network_gives_the_logits_of_the_study(installed):

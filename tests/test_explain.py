@@ -258,11 +258,11 @@ for name in names:
     model, kept = keras.models.load_model(f"{folder}/{name}.keras"), np.load(f"{folder}/{name}.npz")
     asked = model, kept["images"], kept["classes"]
     assert np.allclose(grad_cam(*asked), kept["cam"], atol=1e-3 * kept["cam"].max()), name
-    if name == "cnn":
+    if name in ("cnn", "mobilenet"):
         maps, gained = integrated_gradients(*asked, 2)
         assert np.allclose(gained, kept["gained"], atol=1e-3)
         assert np.allclose(maps, kept["maps"], atol=1e-2 * np.abs(kept["maps"]).max())
-        assert np.allclose(grad_cam(*asked), np.maximum(class_activation(*asked), 0), atol=1e-5)
+        assert np.allclose(grad_cam(*asked), np.maximum(class_activation(*asked), 0), atol=1e-4 * kept["cam"].max())
     assert np.allclose(answers(model)(kept["images"]), kept["answers"], atol=1e-4), name
     close = [np.allclose(grad_cam(other, *asked[1:]), kept["cam"], rtol=1e-2) for other in randomised(model, [0, 1], 0)]
     assert close == [True, False], name
@@ -273,7 +273,7 @@ print(keras.config.backend())
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_maps_are_the_same_under_another_backend(backend, tmp_path, request):
     run = request.getfixturevalue(f"under_{backend}")
-    names = ["cnn", "cnn_lstm"]
+    names = ["cnn", "cnn_lstm", "mobilenet", "mobilenet-2"]
     for name in names:
         model = network(name)
         model.save(tmp_path / f"{name}.keras")

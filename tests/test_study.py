@@ -21,6 +21,7 @@ from helpers.study import (
     parse_value,
     read_records,
     results_folder,
+    verdict,
     with_interval,
     write_csv,
     write_json,
@@ -175,6 +176,21 @@ def test_figures_in_words():
     assert with_interval(dict.fromkeys(figure)) == "–"
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [–]"
     assert with_interval(pd.Series(dict.fromkeys(figure, np.nan))) == "–"
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ((0.2, 0.1, 0.3), "clearly more"),
+        ((-0.2, -0.3, -0.1), "clearly less"),
+        ((0.2, -0.1, 0.3), "no clear difference"),
+        ((0.2, 0.0, 0.3), "no clear difference"),
+        ((0.2, None, None), "not known"),
+        ((None, None, None), "not known"),
+    ],
+)
+def test_a_verdict_is_that_of_the_interval(figure, words):
+    assert verdict(dict(zip(("value", "low", "high"), figure, strict=True))) == words
 
 
 def test_records_are_written_and_read_with_their_arms(tmp_path):

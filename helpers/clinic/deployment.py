@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,13 +14,26 @@ import numpy as np
 from helpers.clinic.pictures import Wanted
 from helpers.clinic.quality import Profile
 from helpers.datasets import Diagnosis
-from helpers.study import StudyError, file_sha256, results_folder, with_interval, write_json
+from helpers.study import StudyError, file_sha256, results_folder, verdict, with_interval, write_json
 
 if TYPE_CHECKING:  # what is about a model need not wait for a backend to load
     import keras
 
+    from helpers.metrics import Predictions
+
 NOTEBOOK, FILE = "12_prediction", "deployment.json"
-FIGURES = ("answered", "wrong if all are answered", "wrong of those answered", "wrong of those held back")
+DIFFERENCE = "wrong, held back minus answered"
+FIGURES = ("answered", "wrong if all are answered", "wrong of those answered", "wrong of those held back", DIFFERENCE)
+MALIGNANT = ("sensitivity", "specificity", "held back")
+EXPLAINED, WAY = Path("11_explanation", "explanation.json"), "Grad-CAM"
+TURNED = "rank correlation with the map of the turned image"
+# What is measured of maps: in which table of EXPLAINED, and what stands behind the network's name in its row.
+MAPS = {
+    "share of the mass on the lesion": ("share of the mass, beyond the blob", f", {WAY}"),
+    "pointing game": ("pointing game, beyond the blob", f", {WAY}"),
+    "insertion minus deletion": ("insertion minus deletion, beyond the blob", ""),
+    TURNED: ("stability", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +43,10 @@ class Deployment:
     name, study, notebook: where its record is; version: of the code that trained it; model_sha256: of its file;
     classes: what it tells apart, in its order; temperature divides its logits; threshold: from which malignant score
     on an image counts as suspicious; silence: the energy below which it gives no answer; trade: what that costs and
-    brings on test, by FIGURES, and malignant: sensitivity and specificity there, each as {"value", "low", "high"};
-    side and colour_constancy: of the images it takes; profile: what they are like.
+    brings on test, by FIGURES; malignant: sensitivity and specificity among the images that it answers there, and the
+    share of the malignant ones that it holds back, by MALIGNANT; maps: what its maps are worth there, by those of MAPS
+    that were measured; each figure is {"value", "low", "high"}; side and colour_constancy: of the images it takes;
+    profile: what they are like.
     """
 
     name: str
@@ -45,6 +60,7 @@ class Deployment:
     silence: float
     trade: dict[str, dict]
     malignant: dict[str, dict]
+    maps: dict[str, dict]
     side: int
     colour_constancy: str
     profile: Profile
@@ -60,11 +76,12 @@ class Deployment:
 
     def limit(self) -> str:
         """What the operating point is of, and what it was worth on test, in two sentences."""
-        found = {name: with_interval(figure, 2) for name, figure in self.malignant.items()}
+        found = {name: with_interval(self.malignant[name], 2) for name in MALIGNANT}
         return (
             f"The operating point is {self.threshold:.4f} of the summed probability of the malignant classes before "
-            f"calibration, set on validation. On test it had a sensitivity of {found['sensitivity']} and a specificity "
-            f"of {found['specificity']} for malignant lesions."
+            f"calibration, set on validation. Among the test images that the model answers, it had a sensitivity of "
+            f"{found['sensitivity']} and a specificity of {found['specificity']} for malignant lesions; a share of "
+            f"{found['held back']} of all malignant ones gets no answer, so is not found either."
         )
 
     def counted(self) -> str:
@@ -79,7 +96,21 @@ class Deployment:
             f"Measured on test, it answers a share of {share['answered']} of the images. Of its answers "
             f"{share['wrong of those answered']} are wrong; of those that it holds back "
             f"{share['wrong of those held back']} would have been; were all answered, "
-            f"{share['wrong if all are answered']} would be."
+            f"{share['wrong if all are answered']} would be. That of those held back minus that of its answers: "
+            f"{share[DIFFERENCE]}, {verdict(self.trade[DIFFERENCE])}."
+        )
+
+    def map_told(self) -> str:
+        """How far its maps can be believed, in sentences."""
+        if not self.maps:
+            return f"What its maps ({WAY}) are worth was not measured: do not read them as where the model looked."
+        told = {name: f"{with_interval(own, 2)} (n = {own['images']:,})" for name, own in self.maps.items()}
+        beyond = {name: verdict(own) for name, own in self.maps.items() if name != TURNED}
+        listed = "; ".join(f"{name} {told[name]}, {word}" for name, word in beyond.items())
+        turned = f" Turned with its image, a map has a {TURNED} of {told[TURNED]}." if TURNED in told else ""
+        return (
+            f"The maps ({WAY}) were held against a blob in the centre that knows nothing of the image, map minus blob, "
+            f"on n test images: {listed}.{turned} {_judged(beyond.values())}"
         )
 
 
@@ -101,6 +132,7 @@ def read_deployment(path: Path) -> Deployment:
         deployment = Deployment(**content)
         deployment.told()
         deployment.limit()
+        deployment.map_told()
         deployment.wanted()
         return deployment
     except (ValueError, TypeError, KeyError) as error:
@@ -112,15 +144,15 @@ def prepare(
     classes: Sequence[Diagnosis],
     profile: Profile,
     silence: float,
-    trade: Mapping[str, dict],
+    measured: Mapping[str, dict],
 ) -> Deployment:
-    """The deployment of a model with a run record. Arguments as of `Deployment`.
+    """The deployment of a model with a run record. measured: by `measure_silence`; other arguments as of `Deployment`.
 
+    What its maps are worth is taken from what 11_explanation of the study left, if that was about the same model.
     Raises StudyError for a record without the checksum of its model.
     """
     if not record.get("model_sha256"):
         raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
-    figures = {name: record["test"][f"malignant_{name}"] for name in ("sensitivity", "specificity")}
     commit, plus, changes = (record["environment"]["commit"] or "unknown").partition("+")
     p = record["parameters"]
     return Deployment(
@@ -128,8 +160,9 @@ def prepare(
         version=commit[:12] + plus + changes,
         classes=tuple(classes),
         silence=silence,
-        trade=dict(trade),
-        malignant=figures,
+        trade={name: measured[name] for name in FIGURES},
+        malignant={name: measured[name] for name in MALIGNANT},
+        maps=measured_maps(record),
         side=p["side"],
         colour_constancy=p["colour_constancy"],
         profile=profile,
@@ -137,18 +170,39 @@ def prepare(
 
 
 def measure_silence(
-    scores: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, silence: float, resamples: int = 2000, seed: int = 0
+    predictions: "Predictions", energy: np.ndarray, limits: tuple[float, float], resamples: int = 2000, seed: int = 0
 ) -> dict[str, dict]:
-    """What a model's silence below an energy of `silence` costs and brings: FIGURES as {"value", "low", "high"}.
+    """What a model's silence costs and brings: FIGURES and MALIGNANT as {"value", "low", "high", "images"}.
 
-    scores: energies float [n]; wrong: bool [n], whether the answer would be; lesions: [n], by which is resampled.
+    What is undefined is None; images: how many are behind the figure. energy: float [n], of what stands in
+    `predictions`; limits: the energy below which it is silent, and the malignant score from which on an image counts as
+    suspicious. Raises StudyError if it would answer none of the images.
     """
+    from helpers.metrics import mean_differences, measure
     from helpers.rejection import share
 
-    answered = scores >= silence
+    (silence, threshold), drawn, p = limits, (resamples, seed), predictions
+    answered, wrong, bad = energy >= silence, p.predicted != p.labels, p.is_malignant
     asked = ((answered, slice(None)), (wrong, slice(None)), (wrong, answered), (wrong, ~answered))
-    shares = [share(event[rows], lesions[rows], resamples, seed) for event, rows in asked]
-    return dict(zip(FIGURES, shares, strict=True))
+    shares = [share(event[rows], p.lesions[rows], *drawn) for event, rows in asked]
+    apart = mean_differences({DIFFERENCE: wrong}, ~answered, p.lesions, *drawn).astype(object)
+    shares.append(apart.where(apart.notna(), None).loc[DIFFERENCE].to_dict())
+    found = [measure(p.subset(answered), f"malignant_{name}", threshold, *drawn) for name in MALIGNANT[:2]]
+    found.append(share(~answered[bad], p.lesions[bad], *drawn))
+    every = np.ones(len(p), bool)
+    behind = (every, every, answered, ~answered, every, answered & bad, answered & ~bad, bad)
+    figures = zip((*FIGURES, *MALIGNANT), (*shares, *found), behind, strict=True)
+    return {name: figure | {"images": int(rows.sum())} for name, figure, rows in figures}
+
+
+def measured_maps(record: Mapping) -> dict[str, dict]:
+    """What 11_explanation measured of the maps of the model with this record, by MAPS; nothing if of another file."""
+    path, name = results_folder(record["study"]) / EXPLAINED, record["name"]
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    if found.get("model_sha256", {}).get(name) != record["model_sha256"]:
+        return {}
+    rows = {measure: found.get(table, {}).get(f"{name}{way}") for measure, (table, way) in MAPS.items()}
+    return {measure: row for measure, row in rows.items() if row}
 
 
 def find_deployment(study: str) -> tuple[Deployment, Path]:
@@ -202,3 +256,13 @@ def _loaded(file: Path, deployment: Deployment) -> "keras.Model":
     if (takes, gives) != wanted:
         raise StudyError(f"The model takes {takes} and gives {gives}; wanted are {wanted}.")
     return model
+
+
+def _judged(verdicts: Iterable[str]) -> str:
+    """What it means that maps are ahead of a blob, or not, in a sentence."""
+    ahead = [word == "clearly more" for word in verdicts]
+    if ahead and all(ahead):
+        return "They are ahead of the blob in all of these."
+    if any(ahead):
+        return "They are ahead of the blob in some of these only: read them with doubt."
+    return "They are ahead of it in none of these: do not read them as where the model looked."

@@ -1,4 +1,4 @@
-"""A page about one image, to be printed or looked at: the image, where the model looked, what it says, what it is."""
+"""A page about one image, to be printed or looked at: the image, a map and its worth, what the model says and is."""
 
 import textwrap
 from pathlib import Path
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.clinic import DISCLAIMER
-from helpers.clinic.deployment import Deployment
+from helpers.clinic.deployment import WAY, Deployment
 from helpers.clinic.pictures import Picture
 from helpers.clinic.prediction import Answer, verdict
 from helpers.plots import NEUTRAL, class_colours
@@ -26,17 +26,18 @@ def draw_page(name: str, picture: Picture, own: Answer, deployment: Deployment, 
     name: what the table calls it; mapped: the map laid over it, as `preview`, or None.
     """
     figure = Figure(figsize=SIZE, layout="none")
-    shown = [(picture.preview, "Image")] + ([(mapped, "Where the model looked")] if mapped is not None else [])
+    shown = [(picture.preview, "Image")] + ([(mapped, WAY)] if mapped is not None else [])
     for place, (pixels, title) in enumerate(shown):
-        axes = figure.add_axes((0.04 + 0.225 * place, 0.48, 0.215, 0.33))
+        axes = figure.add_axes((0.04 + 0.225 * place, 0.54, 0.215, 0.31))
         axes.imshow(pixels)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_axis_off()
     if not own.silent:
-        _bars(figure.add_axes((0.78, 0.48, 0.18, 0.33)), own, deployment)
-    figure.text(0.04, 0.93, f"Image {name}", fontsize=12, weight="bold")
-    figure.text(0.04, 0.89, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
-    _lines(figure, own, deployment)
+        _bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)), own, deployment)
+    figure.text(0.04, 0.95, f"Image {name}", fontsize=12, weight="bold")
+    figure.text(0.04, 0.915, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
+    worth = deployment.map_told() if mapped is not None else ""
+    _lines(figure, own, deployment, worth)
     return figure
 
 
@@ -65,17 +66,18 @@ def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
     axes.set_title("* counts as malignant", fontsize=8, loc="left")
 
 
-def _lines(figure: Figure, own: Answer, deployment: Deployment) -> None:
+def _lines(figure: Figure, own: Answer, deployment: Deployment, worth: str) -> None:
+    """The words below the pictures; worth: what is to be said of the map."""
     model = f"Model {deployment.name}, version {deployment.version}, SHA-256 {deployment.model_sha256}"
     texts = [(verdict(own, deployment), 9.5, WARNING if own.silent or own.suspicious else GOOD)]
     if own.warnings:
         texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
-    limits = f"{deployment.limit()} {deployment.counted()} {deployment.told()}"
-    texts.append((limits, 7.5, NEUTRAL))
-    height = 0.38
+    limits = f"{deployment.limit()} {deployment.counted()} {deployment.told()} {worth}"
+    texts.append((limits, 6.5, NEUTRAL))
+    height = 0.44
     for text, size, colour in texts:
         lines = textwrap.wrap(text, int(WRAP * 8 / size))
         figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
         height -= (len(lines) + 0.6) * size * 0.0029
-    figure.text(0.04, 0.11, model, fontsize=6.5, color=NEUTRAL, va="bottom")
+    figure.text(0.04, 0.1, model, fontsize=6.5, color=NEUTRAL, va="bottom")
     figure.text(0.04, 0.03, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")
