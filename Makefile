@@ -90,7 +90,7 @@ $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(fi
 MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation
 define reads
 $(filter-out $(1)/01_% $(1)/02_%,$(NOTEBOOKS:%=$(1)/%.$(2))): $(1)/02_preprocessing.$(2)
-$(1)/04_cnn_lstm.$(2): $(1)/03_cnn_baseline.$(2)
+$(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2): $(1)/03_cnn_baseline.$(2)
 $(1)/07_model_comparison.$(2): $(MODELS:%=$(1)/%.$(2))
 endef
 $(eval $(call reads,$(BUILD),done))
