@@ -18,6 +18,7 @@ from helpers.study import (
     check_parameters,
     declared_parameters,
     load_study,
+    network_of,
     parse_value,
     read_records,
     results_folder,
@@ -264,3 +265,11 @@ def test_a_module_imports_only_from_below(path):
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
             imported.add(node.module.split(".")[1])
     assert all(ORDER.index(name) < ORDER.index(path.stem) for name in imported)
+
+
+def test_views_are_another_reading_of_the_notebooks_network(tmp_path):
+    main, views = tmp_path / "05_mobilenet", tmp_path / "05_mobilenet" / "arms" / "views"
+    parameters = {"views": 8}
+    assert network_of({"folder": main, "parameters": parameters}) == (main, 1)
+    assert network_of({"folder": views, "parameters": parameters}) == (main, 8)
+    assert network_of({"folder": main / "arms" / "frozen-100", "parameters": parameters}) != (main, 1)
