@@ -67,8 +67,8 @@ data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data
 # nothing to run beside the longest in the end.
 JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 FIRST := $(filter 01_% 02_%,$(NOTEBOOKS))
-ROUND_1 := $(filter 03_% 05_% 08_%,$(NOTEBOOKS))
-ROUND_2 := $(filter 04_% 06_% 13_%,$(NOTEBOOKS))
+ROUND_1 := $(filter 03_% 06_% 08_%,$(NOTEBOOKS))
+ROUND_2 := $(filter 04_% 05_%,$(NOTEBOOKS))
 ROUND_3 := $(filter-out $(FIRST) $(ROUND_1) $(ROUND_2),$(NOTEBOOKS))
 rounds = $(if $(filter 1,$(1)),NOTEBOOKS,ROUND_1 ROUND_2 ROUND_3)
 all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
@@ -97,7 +97,7 @@ $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(fi
 MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation
 define reads
 $(filter-out $(1)/01_% $(1)/02_%,$(NOTEBOOKS:%=$(1)/%.$(2))): $(1)/02_preprocessing.$(2)
-$(1)/04_cnn_lstm.$(2): $(1)/03_cnn_baseline.$(2)
+$(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2): $(1)/03_cnn_baseline.$(2)
 $(1)/07_model_comparison.$(2): $(MODELS:%=$(1)/%.$(2))
 $(1)/09_tuning.$(2): $(1)/04_cnn_lstm.$(2) $(1)/05_mobilenet.$(2)
 $(1)/10_lesion_history.$(2) $(1)/13_unknown.$(2): $(1)/05_mobilenet.$(2)

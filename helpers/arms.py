@@ -143,19 +143,26 @@ class Experiment:
         return Predictions.from_table(predictions[predictions["part"] == part], self.codes, malignant, self.lesion_of)
 
     def write(self, main: Arm, arms: list[Arm]) -> None:
-        """Leave the notebook's record: of `main` with its history and model, and of `arms` below it."""
+        """Leave the notebook's record: of `main` with its history, and of `arms` below it.
+
+        The model file of `main` is left as well if it stands for comparison. What has `views` is another reading of
+        that file, and names its checksum too.
+        """
+        checksum = self._leave_model(main) if main.history is not None and main.entry.get("compared", True) else {}
+        entries = {arm.key: arm.entry | (checksum if "views" in arm.entry else {}) for arm in arms}
         for arm in arms:
-            self.run.write_record(arm.entry, arm.predictions, arm.key)
+            self.run.write_record(entries[arm.key], arm.predictions, arm.key)
             if arm.history is not None:
                 write_csv(self.run.folder / "arms" / arm.key / "history.csv", arm.history)
-        entry = main.entry | {"arms": {arm.key: arm.entry for arm in arms}}
         if main.history is not None:
             write_csv(self.run.folder / "history.csv", main.history)
-            with atomic_path(self.run.folder / "model.keras") as temporary:
-                temporary.write_bytes((main.folder / "model.keras").read_bytes())
-            # So that whoever loads the model can tell whether it is the one that these figures are about.
-            entry["model_sha256"] = file_sha256(self.run.folder / "model.keras")
-        self.run.write_record(entry, main.predictions)
+        self.run.write_record(main.entry | {"arms": entries} | checksum, main.predictions)
+
+    def _leave_model(self, main: Arm) -> dict[str, str]:
+        """The checksum tells whoever loads the model whether it is the one that the record's figures are about."""
+        with atomic_path(self.run.folder / "model.keras") as temporary:
+            temporary.write_bytes((main.folder / "model.keras").read_bytes())
+        return {"model_sha256": file_sha256(self.run.folder / "model.keras")}
 
     def start_anew(self, seed: int) -> None:
         """Forget the networks before, so that layers are named as in every other arm, and seed the next one."""

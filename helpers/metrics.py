@@ -309,6 +309,17 @@ def measure(
     return _figure(once[metric][0], values[metric])
 
 
+def overconfidence(predictions: Predictions, resamples: int = 2000, seed: int = 0) -> dict[str, float]:
+    """Mean confidence minus accuracy, -1 to 1, as {"value", "low", "high"}, with 95 % by resampled lesions.
+
+    Above 0 the stated probability of the answers is higher than the share of them that is right.
+    """
+    p = predictions
+    excess = {"excess": lambda drawn: drawn.share(p.confidence - (p.predicted == p.labels))}
+    once, values = _once_and_resampled(p, None, excess, resamples, seed)
+    return _figure(once["excess"][0], values["excess"])
+
+
 def _once_and_resampled(
     predictions: Predictions, threshold: float | None, metrics: Mapping[str, Callable], resamples: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -455,6 +466,18 @@ def pairwise(
     columns = ["first", "second", "value", "low", "high", "lesions_first", "lesions_second", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=holm(table["p"]))
+
+
+def marks(pairs: pd.DataFrame, level: float = 0.05) -> pd.Series:
+    """What each row of `pairwise` comes to, as a mark: str, with the index of `pairs`.
+
+    Nothing where the interval holds zero, `*` where it leaves zero out, without a correction for the number of pairs.
+    Where McNemar's p after Holm's correction is below `level` as well, `**` if it favours the same model as the
+    difference, and `†` if it favours the other one.
+    """
+    clear = (pairs["low"] > 0) | (pairs["high"] < 0)
+    sign = np.where(np.sign(pairs["value"]) == np.sign(pairs["lesions_first"] - pairs["lesions_second"]), "**", "†")
+    return pd.Series(np.where(clear, np.where(pairs["p_holm"] < level, sign, "*"), ""), index=pairs.index)
 
 
 def paired_difference(

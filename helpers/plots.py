@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from scipy.ndimage import binary_erosion
 from sklearn.isotonic import isotonic_regression
 
@@ -32,7 +32,6 @@ PART_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
 # One look a model: seven colours of the same palette, and another mark and line where they come round again.
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
 MARKS, LINES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", ":")
-MOST_POINTS = 20  # of difference that the colours tell apart; a floor differs by more
 NEUTRAL = "#555555"
 
 plt.rcParams.update(
@@ -163,10 +162,15 @@ def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Loss and accuracies by epoch, for training and validation; lines mark the epoch kept and where a stage begins."""
+    """Loss and accuracies by epoch, for training and validation; lines mark the epoch kept and where a stage begins.
+
+    history: columns epoch, stage, loss, val_loss, accuracy, val_accuracy and val_balanced_accuracy. The training loss
+    is the one that was optimised, so it can be on another scale than that of validation, the cross-entropy in nats.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
-    for part, column in (("train", "loss"), ("validation", "val_loss")):
-        left.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
+    losses = (("train", "loss", "as optimised"), ("validation", "val_loss", "cross-entropy (nats)"))
+    for part, column, kind in losses:
+        left.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=f"{part}, {kind}")
     curves = (
         ("accuracy", "train", "-"),
         ("val_accuracy", "validation", "-"),
@@ -175,8 +179,8 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     for column, part, style in curves:
         name = f"{part}, balanced" if "balanced" in column else part
         right.plot(history["epoch"], history[column], style, color=PART_COLOURS[part], label=name)
-    left.set(xlabel="epoch", ylabel="loss", title="Loss (training: as optimised, validation: cross-entropy in nats)")
-    right.set(xlabel="epoch", ylabel="share of images", ylim=(0, 1), title="Accuracy and balanced accuracy")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss")
+    right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1), title="Accuracy, plain and balanced")
     for axes in (left, right):
         axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
         for first in history["epoch"][history["stage"].diff() > 0]:
@@ -185,10 +189,10 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     return figure
 
 
-def training_size(points: pd.DataFrame, chance: float) -> Figure:
+def training_size(points: pd.DataFrame, chance: float, title: str = "Balanced accuracy by training size") -> Figure:
     """Balanced accuracy by number of training images on a logarithmic axis, a line with 95 % intervals for each way.
 
-    points: columns images, way, value, low, high.
+    points: columns images, way, value, low, high; chance: the balanced accuracy of an answer without looking.
     """
     figure, axes = plt.subplots(figsize=(6, 3.8))
     looks = model_looks(list(dict.fromkeys(points["way"])))
@@ -199,7 +203,7 @@ def training_size(points: pd.DataFrame, chance: float) -> Figure:
         axes.errorbar(nudged, own["value"], errors, capsize=3, label=way, **looks[way])
     axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
     axes.set(xscale="log", xlabel="training images", ylabel="balanced accuracy on test, with 95 % interval")
-    axes.set_title("Balanced accuracy by training size")
+    axes.set_title(title)
     axes.set_xticks(sorted(points["images"].unique()), [f"{count:,}" for count in sorted(points["images"].unique())])
     axes.minorticks_off()
     axes.legend(fontsize=8)
@@ -318,9 +322,10 @@ def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> 
 def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str] | None = None) -> Figure:
     """Figures with their 95 % intervals, one line a row of `table` (index: name; columns value, low, high).
 
-    floor: a value to hold them against, drawn as a dotted line, and what it is called.
+    floor: a value to hold them against, drawn as a dotted line, and what it is called. The figure is the wider, the
+    longer the names are.
     """
-    width = max(7, 3.6 + 0.1 * max(map(len, table.index)))  # inches: long names leave room for the axis
+    width = max(7, 3.6 + 0.1 * max(len(str(name)) for name in table.index))
     figure, axes = plt.subplots(figsize=(width, 0.38 * len(table) + 1.2))
     places = np.arange(len(table))
     errors = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
@@ -332,8 +337,10 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
             )
     if floor is not None:
         axes.axvline(floor[0], color=NEUTRAL, linewidth=1, linestyle=":")
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, 3), "textcoords": "offset points"}
-        axes.annotate(floor[1], (floor[0], 0), fontsize=8, color=NEUTRAL, **place)
+        left = floor[0] > np.mean(axes.get_xlim())  # write to the side that has more room
+        place = {"xytext": (-3 if left else 3, 3), "textcoords": "offset points", "ha": "right" if left else "left"}
+        axes.annotate(floor[1], (floor[0], 0), fontsize=8, color=NEUTRAL, xycoords=("data", "axes fraction"), **place)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title, ylim=(len(table) - 0.5, -0.5))
     return figure
 
@@ -345,13 +352,16 @@ def roc_and_precision_recall(curves: dict[str, dict], images: int) -> Figure:
     return _curves(curves, styles, f"ROC on {images:,} test images")
 
 
-def malignancy_curves(curves: dict[str, dict], images: int, malignant: int) -> Figure:
+def malignancy_curves(
+    curves: dict[str, dict], images: int, malignant: int, looks: Mapping[str, dict] | None = None
+) -> Figure:
     """ROC and precision-recall curves of several models for malignant against benign, with areas in the legend.
 
-    curves: by model, as `metrics.curves` gives them under `malignant`; malignant: how many of the images are so.
+    curves: by model, as `metrics.curves` gives them under `malignant`; malignant: how many of the images are so; looks:
+    by model, as `model_looks` gives them, where other figures show the same models.
     """
-    looks = model_looks(list(curves))
-    styles = {name: {key: look[key] for key in ("color", "linestyle")} for name, look in looks.items()}
+    looks = looks or model_looks(list(curves))
+    styles = {name: {key: looks[name][key] for key in ("color", "linestyle")} for name in curves}
     figure = _curves(curves, styles, f"ROC on {images:,} test images, {malignant:,} malignant")
     figure.axes[1].axhline(malignant / images, color=NEUTRAL, linewidth=1, linestyle=":")
     return figure
@@ -374,18 +384,23 @@ def _curves(curves: dict[str, dict], styles: dict[str, dict], title: str) -> Fig
     return figure
 
 
-def decision_curves(panels: Mapping[str, Mapping[str, pd.DataFrame]], images: int) -> Figure:
+def decision_curves(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], images: int, looks: Mapping[str, dict] | None = None
+) -> Figure:
     """Net benefit against threshold, a panel each: models by name, as `metrics.decision_curve` gives them.
 
-    Shaded are the 95 % intervals; dotted is treating every image, and 0 is treating none.
+    Shaded are the 95 % intervals; dotted is a biopsy for every image, and 0 is a biopsy for none. looks: as of
+    `malignancy_curves`.
     """
     figure, row = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.8), squeeze=False, sharey=True)
     for axes, (title, models) in zip(row[0], panels.items(), strict=True):
-        for (name, curve), look in zip(models.items(), model_looks(list(models)).values(), strict=True):
+        own = looks or model_looks(list(models))
+        for name, curve in models.items():
+            look = own[name]
             axes.plot(curve.index, curve["value"], color=look["color"], linestyle=look["linestyle"], label=name)
             axes.fill_between(curve.index, curve["low"], curve["high"], color=look["color"], alpha=0.15, linewidth=0)
-        axes.plot(curve.index, curve["all"], color=NEUTRAL, linestyle=":", label="treat all")
-        axes.axhline(0, color=NEUTRAL, linewidth=1, label="treat none")
+        axes.plot(curve.index, curve["all"], color=NEUTRAL, linestyle=":", label="biopsy all")
+        axes.axhline(0, color=NEUTRAL, linewidth=1, label="biopsy none")
         highest = max(model["high"].max() for model in models.values())
         axes.set(title=f"{title}, {images:,} test images", xlabel="threshold probability of malignancy")
         axes.set_ylim(-0.15 * highest, 1.1 * highest)
@@ -405,24 +420,26 @@ def recall_heatmap(recalls: pd.DataFrame) -> Figure:
     return figure
 
 
-def agreement(kappa: pd.DataFrame) -> Figure:
-    """Cohen's kappa of each pair of models, as `metrics.agreement` gives it, below the diagonal."""
-    return _pairs(kappa, ".2f", "Agreement of the answers on test", "Cohen's kappa", cmap="Blues", vmin=0, vmax=1)
+def agreement(kappa: pd.DataFrame, images: int) -> Figure:
+    """Cohen's kappa of each pair of models, as `metrics.agreement` gives it for `images`, below the diagonal."""
+    title = f"Agreement of the answers on {images:,} test images"
+    return _pairs(kappa, ".2f", title, "Cohen's kappa", cmap="Blues", vmin=0, vmax=1)
 
 
-def differences(table: pd.DataFrame, label: str, title: str, level: float = 0.05) -> Figure:
+def differences(table: pd.DataFrame, label: str, title: str) -> Figure:
     """What `metrics.pairwise` gives, in points of a hundred: the model of the column minus that of the row.
 
-    A star where the interval leaves out zero; two where Holm's p is also below `level`.
+    table: with a column `mark`, what is written behind each number; see `metrics.marks`. The colours reach from the
+    smallest to the largest difference, and zero is pale.
     """
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     points, words = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
     for pair in table.to_dict("records"):
         value = 100 * pair["value"]
-        stars = (1 + (pair["p_holm"] < level)) * (pair["low"] > 0 or pair["high"] < 0)
         points.loc[pair["second"], pair["first"]] = value
-        words.loc[pair["second"], pair["first"]] = f"{value:+.1f}" + "*" * stars
-    return _pairs(points, "", title, label, annot=words, cmap="PuOr", vmin=-MOST_POINTS, vmax=MOST_POINTS)
+        words.loc[pair["second"], pair["first"]] = f"{value:+.1f}{pair['mark']}"
+    reach = {"vmin": min(-1, np.nanmin(points)), "vmax": max(1, np.nanmax(points)), "center": 0}
+    return _pairs(points, "", title, label, annot=words, cmap="PuOr", **reach)
 
 
 def _pairs(
@@ -440,14 +457,17 @@ def _pairs(
     return figure
 
 
-def cost(table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str) -> Figure:
+def cost(
+    table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str, looks: Mapping[str, dict] | None = None
+) -> Figure:
     """A figure with its interval against what it costs, a panel a kind of cost, on logarithmic axes.
 
-    table: a row a model, with columns value, low, high and one for each of `costs`; costs: axis label by column.
-    Names stand in a column of their own at the right, where they cannot collide, joined to their marks by lines.
+    table: a row a model, with columns value, low, high and one for each of `costs`; costs: axis label by column;
+    looks: as of `malignancy_curves`. Names stand in a column of their own at the right, where they cannot collide,
+    joined to their marks by lines.
     """
     figure, row = plt.subplots(1, len(costs), figsize=(3.4 * len(costs) + 2.6, 4), sharey=True, squeeze=False)
-    looks = model_looks(list(table.index))
+    looks = looks or model_looks(list(table.index))
     for axes, (column, unit) in zip(row[0], costs.items(), strict=True):
         for name, model in table.iterrows():
             bars = [[model["value"] - model["low"]], [model["high"] - model["value"]]]
@@ -463,7 +483,7 @@ def cost(table: pd.DataFrame, costs: Mapping[str, str], label: str, title: str) 
     return figure
 
 
-def _name_at_the_right(axes: Axes, across: pd.Series, up: pd.Series, looks: dict[str, dict]) -> None:
+def _name_at_the_right(axes: Axes, across: pd.Series, up: pd.Series, looks: Mapping[str, dict]) -> None:
     """Write the index of `up` to the right of the axes, in order of height and at least a line apart."""
     up = up.sort_values()
     low, high = axes.get_ylim()

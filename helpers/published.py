@@ -1,7 +1,7 @@
 """What a study published: models that can be loaded by name, a card about them, and figures to hold a new run against.
 
 from helpers.published import load_model
-model, record = load_model("MobileNet", study="ham10000_cpu")
+model, record = load_model("MobileNet, 8 views", study="ham10000_cpu")
 probabilities = model.predict(images)          # uint8 [n, side, side, 3] to float32 [n, classes]
 """
 
@@ -32,18 +32,24 @@ SHOWN = {
 def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
     """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first.
 
-    A model that only answers its own notebook's question, such as one that saw its test, is none of them. notebook:
-    whose records alone are read; by default those of all.
+    A model that only answers its own notebook's question, such as one that saw its test, is none of them; one that is
+    read in several views is. notebook: whose records alone are read; by default those of all.
     """
-    found = read_records(results_folder(study), compared=True, notebook=notebook)
-    records = [record for record in found if (record["folder"] / "model.keras").is_file()]
+    records = read_records(results_folder(study), compared=True, notebook=notebook)
+    records = [record for record in records if record.get("model_sha256") and model_file(record).is_file()]
     records.sort(key=lambda record: -record["validation"]["balanced_accuracy"]["value"])
     return {record["name"]: record for record in records}
+
+
+def model_file(record: dict) -> Path:
+    """Where the model of a record lies; an arm of several views reads that of its notebook."""
+    return (record["folder"].parent.parent if "views" in record else record["folder"]) / "model.keras"
 
 
 def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple["keras.Model", dict]:
     """A published model, e.g. `CNN`, `CNN-LSTM` or `MobileNet`, and its run record. notebook: as in `published_models`.
 
+    One of several views, such as `MobileNet, 8 views`, turns and mirrors each image itself and answers with the mean.
     The record's `temperature` divides the logarithms of the probabilities to calibrate them, see `metrics.calibrated`;
     its `threshold` is that of malignancy. Raises StudyError if there is no such model, or if its file is not the one
     that the record's figures are about.
@@ -56,13 +62,14 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
     if name not in known:
         raise StudyError(f"{results_folder(study)}: no model {name!r}. There are {', '.join(known) or 'none'}.")
     record = known[name]
-    file = record["folder"] / "model.keras"
+    file = model_file(record)
     if (found := file_sha256(file)) != record.get("model_sha256"):
         raise StudyError(
             f"{file}: SHA-256 {found} is not the {record.get('model_sha256')} of its metrics.json. Restore the file "
             f"(`git checkout`), or run {record['notebook']} again."
         )
-    return keras.saving.load_model(file, safe_mode=True), record
+    model = keras.saving.load_model(file, safe_mode=True)
+    return (_in_views(model, record["views"]) if "views" in record else model), record
 
 
 def verify(published: Path, fresh: Path) -> pd.DataFrame:
@@ -105,6 +112,16 @@ def write_card(study: str) -> Path:
     return path
 
 
+def _in_views(model: "keras.Model", views: int) -> "keras.Model":
+    """The mean of what a model says of so many turns and mirrorings of each image, as `training.predict` takes it."""
+    import keras
+
+    images = keras.Input(model.input_shape[1:], dtype="uint8")
+    both = images, keras.ops.flip(images, 2)
+    seen = [keras.ops.rot90(one, turns, axes=(1, 2)) for one in both for turns in range(4)]
+    return keras.Model(images, keras.layers.Average()([model(one) for one in seen[:views]]))
+
+
 def _reproduced(row) -> bool:
     if pd.isna(row.value):  # undefined: it has to be so again
         return bool(pd.isna(row.fresh))
@@ -129,7 +146,7 @@ Networks that tell diagnoses of skin lesions apart in dermatoscopic images. Made
 **not a medical device**, not for diagnosis or treatment of anybody.
 
 **Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
-images.{listed} No lesion and no duplicate of an image is in two parts; split SHA-256 `{split["sha256"]}`,
+images.{listed} No lesion, and no duplicate that was found, is in two parts; split SHA-256 `{split["sha256"]}`,
 in `split.csv`. Everything was chosen on validation. Classes: {names}.
 
 **Input and output.** uint8 RGB images of {side} × {side} px, cut to their centre square; softmax probabilities in the
@@ -139,7 +156,7 @@ order of the classes above. Scaling is inside the model."""
 def _models(study: str, known: dict[str, dict]) -> str:
     rows = []
     for name, record in known.items():
-        file = record["folder"] / "model.keras"
+        file = model_file(record)
         rows.append(
             [
                 f"[{name}](notebooks/{record['notebook']}.ipynb)",
@@ -180,7 +197,8 @@ def _groups(study: str) -> str:
         shown = "too few" if pd.isna(group.malignant_auc) else with_interval(own)
         rows.append([group.group, f"{group.lesions:,}", group.malignant_images, shown])
     table = _table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
-    return f"## Subgroups\n\nOf the best model of 07_model_comparison.\n\n{table}"
+    chosen = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
+    return f"## Subgroups\n\nOf the model that {chosen} finds best on validation.\n\n{table}"
 
 
 def _limits() -> str:

@@ -937,3 +937,27 @@ def test_the_interval_of_an_excess_covers_the_true_one():
         found = metrics.excess(first, second, (kinds, others), kinds == 1, 200, seed).loc["difference"]
         covered += found.low <= 0.1 <= found.high
     assert covered >= 53
+
+
+def test_overconfidence_is_confidence_minus_accuracy():
+    sure = make([0] * 100, [[0.9, 0.1]] * 70 + [[0.1, 0.9]] * 30)
+    found = metrics.overconfidence(sure, 500)
+    assert found["value"] == pytest.approx(0.9 - 0.7) and 0.05 < found["low"] < 0.2 < found["high"] < 0.35
+    honest = metrics.overconfidence(make([0] * 100, [[0.9, 0.1]] * 90 + [[0.1, 0.9]] * 10), 500)
+    assert honest["value"] == pytest.approx(0) and honest["low"] < 0 < honest["high"]
+
+
+def test_marks_tell_agreement_of_the_two_tests_from_contradiction():
+    rows = [
+        (0.1, 0.05, 0.2, 30, 10, 0.001, "**"),
+        (0.1, 0.05, 0.2, 10, 30, 0.001, "†"),
+        (-0.1, -0.2, -0.05, 10, 30, 0.001, "**"),
+        (-0.1, -0.2, -0.05, 30, 10, 0.001, "†"),
+        (0.1, 0.05, 0.2, 10, 30, 0.05, "*"),
+        (0.1, -0.05, 0.2, 30, 10, 0.001, ""),
+    ]
+    columns = ["value", "low", "high", "lesions_first", "lesions_second", "p_holm", "expected"]
+    table = pd.DataFrame(rows, columns=columns, index=list("abcdef"))
+    found = metrics.marks(table)
+    assert found.to_dict() == table["expected"].to_dict()
+    assert metrics.marks(table.iloc[:0]).empty

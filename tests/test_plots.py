@@ -141,6 +141,39 @@ def test_a_forest_has_a_line_a_row_with_its_numbers():
     assert np.allclose(bars.lines[2][0].get_segments()[0][:, 0], [0.4, 0.6])
 
 
+def test_a_forest_has_room_for_long_names_and_narrow_numbers():
+    names = [f"{'a model with a long name, ' * 2}{k}" for k in range(3)]
+    table = pd.DataFrame({"value": [-0.1, -0.05, 0.0], "low": -0.154, "high": 0.004}, index=names)
+    figure = plots.forest(table, "difference", "Title", floor=(0.0, "nothing added"))
+    assert_apart(figure.axes[0].get_xticklabels())
+    (floor,) = [text for text in figure.axes[0].texts if text.get_text() == "nothing added"]
+    ends = matplotlib.text.Text.get_window_extent(floor)
+    assert ends.x1 <= figure.axes[0].get_window_extent().x1
+
+
+def test_the_learning_curves_titles_stay_above_their_panels():
+    columns = ["loss", "val_loss", "accuracy", "val_accuracy", "val_balanced_accuracy"]
+    history = pd.DataFrame({"epoch": [1, 2], "stage": 1, **dict.fromkeys(columns, 0.5)})
+    figure = plots.learning_curves(history, 1)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        (title,) = [text for text in axes.findobj(matplotlib.text.Text) if text.get_text() == axes.get_title("left")]
+        assert title.get_window_extent().x1 <= axes.get_window_extent().x1
+
+
+def test_a_model_keeps_its_look_in_every_figure(models, predictions):
+    looks = plots.model_looks(["another", *models])
+    drawn = curves(predictions, 20)["malignant"]
+    shown = plots.malignancy_curves(dict.fromkeys(models, drawn), 60, 40, looks).axes[1].lines[:3]
+    assert [line.get_color() for line in shown] == [looks[name]["color"] for name in models]
+    benefit = {name: metrics.decision_curve(model, resamples=20) for name, model in models.items()}
+    shown = plots.decision_curves({"one": benefit}, 60, looks).axes[0].lines[:3]
+    assert [line.get_color() for line in shown] == [looks[name]["color"] for name in models]
+    table = pd.DataFrame({"value": 0.5, "low": 0.4, "high": 0.6, "ms": [1.0, 2.0, 3.0]}, index=list(models))
+    shown = plots.cost(table, {"ms": "ms"}, "label", "Title", looks).axes[0].containers
+    assert [bars.lines[0].get_color() for bars in shown] == [looks[name]["color"] for name in models]
+
+
 def test_curves_come_with_areas_intervals_and_n(predictions):
     figure = plots.roc_and_precision_recall(curves(predictions, 50), len(predictions))
     words = texts(figure)
@@ -232,26 +265,27 @@ def test_a_pair_shows_column_minus_row_with_its_stars():
             "value": [0.05, 0.1, -0.02],
             "low": [0.01, 0.02, -0.1],
             "high": [0.09, 0.2, 0.1],
-            "p_holm": [0.2, 0.001, 0.001],
+            "mark": ["*", "†", ""],
         }
     )
     figure = plots.differences(pairs, "points", "Every pair")
     shown = [text.get_text() for text in figure.axes[0].texts]
-    assert shown == ["+5.0*", "+10.0**", "-2.0"]  # no star without an interval that leaves out zero
+    assert shown == ["+5.0*", "+10.0†", "-2.0"]
     colours = figure.axes[0].collections[0].get_array().reshape(3, 3)
     assert colours[1, 0] == pytest.approx(5) and colours.mask[0].all()
+    assert figure.axes[0].collections[0].get_clim() == pytest.approx((-2, 10))  # no cell is beyond the scale
 
 
 def test_agreement_is_shown_once_a_pair(models):
-    figure = plots.agreement(metrics.agreement(models))
-    assert len(figure.axes[0].texts) == 3 and "Cohen's kappa" in texts(figure)
+    figure = plots.agreement(metrics.agreement(models), 1234)
+    assert len(figure.axes[0].texts) == 3 and "Cohen's kappa" in texts(figure) and "1,234 test" in texts(figure)
 
 
 def test_decision_curves_have_a_panel_each_and_both_simple_rules(models):
     benefit = {name: metrics.decision_curve(model, resamples=20) for name, model in models.items()}
     figure = plots.decision_curves({"one": benefit, "other": benefit}, 60)
     assert len(figure.axes) == 2 and all(len(axes.lines) == 3 + 2 for axes in figure.axes)
-    assert all(word in texts(figure) for word in ("one, 60 test images", "treat all", "treat none"))
+    assert all(word in texts(figure) for word in ("one, 60 test images", "biopsy all", "biopsy none"))
     assert_every_axis_is_labelled(figure)
 
 

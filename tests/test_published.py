@@ -12,6 +12,7 @@ from helpers.datasets import HAM10000
 from helpers.models import cnn
 from helpers.published import load_model, published_models, verify, write_card
 from helpers.study import StudyError, file_sha256, write_json
+from helpers.training import Samples, predict
 
 CODES = [one.code for one in HAM10000]
 FIGURES = ("accuracy", *[name for name in published.SHOWN if name != "accuracy"])
@@ -78,6 +79,20 @@ def test_a_model_that_is_not_compared_is_not_published(study):
     write_json(path / "metrics.json", record("leaking", 0.9, "08_leakage") | {"compared": False})
     assert list(published_models("made_up")) == ["MobileNet", "CNN"]
     assert "leaking" not in write_card("made_up").read_text()
+
+
+def test_several_views_are_read_by_the_model_of_their_notebook(study):
+    entry = json.loads((study / "05_mobilenet" / "metrics.json").read_text())
+    views = record("MobileNet, 8 views", 0.8, "05_mobilenet") | {"views": 8, "model_sha256": entry["model_sha256"]}
+    write_json(study / "05_mobilenet" / "metrics.json", entry | {"arms": {"views": views}})
+    assert list(published_models("made_up")) == ["MobileNet, 8 views", "MobileNet", "CNN"]
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    model, found = load_model("MobileNet, 8 views", "made_up")
+    single, _ = load_model("MobileNet", "made_up")
+    wanted = predict(single, Samples(images, np.arange(3), np.zeros(3, int)), 8)
+    assert found["views"] == 8 and np.allclose(model.predict(images, verbose=0), wanted, atol=1e-6)
+    assert not np.allclose(single.predict(images, verbose=0), wanted, atol=1e-6)
+    assert "| [MobileNet, 8 views](notebooks/05_mobilenet.ipynb) |" in write_card("made_up").read_text()
 
 
 def test_an_unknown_model(study):

@@ -18,6 +18,7 @@ from helpers.study import (
     check_parameters,
     declared_parameters,
     load_study,
+    network_of,
     parse_value,
     read_records,
     results_folder,
@@ -311,3 +312,11 @@ def test_a_module_of_the_clinic_imports_only_from_below(path):
     assert all(ORDER.index(name) < ORDER.index("clinic") for name in below)
     beside = {names[2] for names in own if names[1] == "clinic" and names[2] in CLINIC_ORDER}
     assert all(CLINIC_ORDER.index(name) < CLINIC_ORDER.index(path.stem) for name in beside)
+
+
+def test_views_are_another_reading_of_the_notebooks_network(tmp_path):
+    main, views = tmp_path / "05_mobilenet", tmp_path / "05_mobilenet" / "arms" / "views"
+    parameters = {"views": 8}
+    assert network_of({"folder": main, "parameters": parameters}) == (main, 1)
+    assert network_of({"folder": views, "parameters": parameters}) == (main, 8)
+    assert network_of({"folder": main / "arms" / "frozen-100", "parameters": parameters}) != (main, 1)
