@@ -83,6 +83,14 @@ def test_the_map_of_a_lossy_image_is_valid(tmp_path):
     assert image.LossyImageCompression == "01" and errors(image, tmp_path) == []
 
 
+def test_a_map_carries_what_maps_are_worth():
+    told = map_image(PLACE, PIXELS, deployment(), FILED).DerivationDescription
+    assert told.startswith("Grad-CAM") and deployment().map_told() in told
+    figure = {"value": 0.1, "low": -0.1, "high": 0.2, "images": 42}
+    wordy = deployment(maps={f"figure {n}": figure for n in range(40)})
+    assert len(wordy.map_told()) > 1024 == len(map_image(PLACE, PIXELS, wordy, FILED).DerivationDescription)
+
+
 def test_a_report_says_what_the_model_says():
     document = report(PLACE, [an_answer()], deployment(), FILED)
     malignancy, *classes = map(said, groups(document))

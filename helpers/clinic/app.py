@@ -65,7 +65,8 @@ def as_html(own: Answer, desk: Desk) -> str:
     warned = "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in own.warnings)
     head = "<tr><th>class</th><th>calibrated probability</th></tr>"
     table = "" if own.silent else f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
-    return f'<p id="verdict"><b>{html.escape(verdict(own, desk.deployment))}</b></p>{warned}{table}'
+    worth = "" if own.silent else f"<p>{html.escape(desk.deployment.map_told())}</p>"
+    return f'<p id="verdict"><b>{html.escape(verdict(own, desk.deployment))}</b></p>{warned}{table}{worth}'
 
 
 def show() -> None:

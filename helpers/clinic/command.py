@@ -73,7 +73,7 @@ def arguments() -> argparse.ArgumentParser:
         help="without identifiers in DICOM and FHIR results, and with maps and pages only of DICOM files that say that "
         "no text is burned into the image",
     )
-    command.add_argument("--no-maps", action="store_true", help="leave out where the model looked")
+    command.add_argument("--no-maps", action="store_true", help="leave out the maps (Grad-CAM)")
     command.add_argument("--names", action="store_true", help="name files in tables and messages; may name patients")
     return parser
 

@@ -1,4 +1,4 @@
-"""Where in an image the model looked, as every output shows it: a number from 0 to 1 for each pixel."""
+"""Grad-CAM of an answer, as every output shows it: a number from 0 to 1 for each pixel."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING

@@ -312,6 +312,7 @@ def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed
             "told": deployment.limit(),
             "on_test": deployment.malignant,
         },
+        "maps": {"told": deployment.map_told(), "on_test": deployment.maps},
         "temperature": deployment.temperature,
     }
     write_json(folder / "predictions.json", about | {"predictions": table, "failed": failed})

@@ -22,12 +22,13 @@ from pydicom.valuerep import validate_value
 
 from helpers.clinic import MAKER, codes
 from helpers.clinic.codes import Concept, concept, level
-from helpers.clinic.deployment import Deployment, software_version
+from helpers.clinic.deployment import WAY, Deployment, software_version
 from helpers.clinic.dicom import DERMOSCOPIC, NAMED, Place
 from helpers.clinic.prediction import Answer
 from helpers.study import StudyError
 
 NOTE = "Research only, not for diagnosis"
+LONGEST = 1024  # characters of a value of type ST, PS3.5 section 6.2
 REPORTS, MAPS = 9001, 9002  # numbers of the series; the study's own ones are small
 KEYWORDS = {
     "manufacturer": "Manufacturer",
@@ -86,7 +87,7 @@ def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Fi
     with written_as_allowed():
         image = identifiers(place)
         image.update(_pixels(shown))
-        image.update(_history(place, frame))
+        image.update(_history(place, deployment, frame))
         image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
         image.SeriesInstanceUID, image.SeriesNumber = filed.series, MAPS
         image.SeriesDescription, image.InstanceNumber = f"Map. {NOTE}", filed.number
@@ -209,10 +210,11 @@ def _code(own: Concept) -> Code:
     return Code(own.value, own.scheme, own.meaning)
 
 
-def _history(place: Place, frame: int) -> Dataset:
-    """What a map is made of, and what is known of its pixels."""
+def _history(place: Place, deployment: Deployment, frame: int) -> Dataset:
+    """What a map is made of and worth, and what is known of its pixels."""
     image = Dataset()
-    image.DerivationDescription = "Where the model looked, laid over the image"
+    told = f"{WAY}, laid over the image. {deployment.map_told()}"
+    image.DerivationDescription = told if len(told) <= LONGEST else f"{told[: LONGEST - 4]} ..."
     image.LossyImageCompression = "01" if place.loss else "00"
     if place.loss:
         image.LossyImageCompressionRatio = round(place.loss, 3)
