@@ -186,6 +186,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
         for first in history["epoch"][history["stage"].diff() > 0]:
             axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label=f"stage {history['stage'][first - 1]} begins")
         axes.legend(fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # there is no half epoch
     return figure
 
 
@@ -562,6 +563,7 @@ def training_gaps(histories: dict[str, pd.DataFrame]) -> Figure:
             place.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
         place.fill_between(history["epoch"], history["accuracy"], history["val_accuracy"], color=NEUTRAL, alpha=0.15)
         place.set(title=name, xlabel="epoch", ylim=(0, 1))
+        place.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for place in axes.flat[len(histories) :]:
         place.remove()
     for place in axes[:, 0]:

@@ -114,12 +114,17 @@ def test_colour_distributions_draw_each_class_in_each_channel():
     assert_every_axis_is_labelled(figure)
 
 
+def assert_epochs_are_whole(figure):
+    assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())
+
+
 def test_learning_curves_mark_the_kept_epoch():
     columns = ["loss", "val_loss", "accuracy", "val_accuracy", "val_balanced_accuracy"]
     history = pd.DataFrame({"epoch": [1, 2, 3], "stage": 1, **{name: [0.1, 0.2, 0.3] for name in columns}})
     figure = plots.learning_curves(history, 2)
     assert "kept: epoch 2" in texts(figure) and "validation, balanced" in texts(figure)
     assert all(list(axes.lines[-1].get_xdata()) == [2, 2] for axes in figure.axes)
+    assert_epochs_are_whole(figure)
     assert_every_axis_is_labelled(figure)
 
 
@@ -306,6 +311,7 @@ def test_training_gaps_have_a_panel_a_model():
     assert len(figure.axes) == 5 and all(len(axes.lines) == 2 for axes in figure.axes)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["none", "flip", "zoom", "noise", "all five"]
     assert "accuracy (share of images)" in texts(figure)
+    assert_epochs_are_whole(figure)
     assert_every_axis_is_labelled(figure)
 
 
