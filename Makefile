@@ -63,17 +63,16 @@ data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data
 	  $(PY) -c "from helpers.datasets import originals; print('Demo data:', originals('demo'))")
 
 # The demo's networks are so small that each keeps one core busy, and not all the time: three notebooks run at a time,
-# once data and split are there. Then they go in rounds: left to itself, make begins with what waits for nobody, and has
-# nothing to run beside the longest in the end.
+# once data and split are there. Make starts what is named first as soon as it may; so first come those that others wait
+# for and the longest, lest one of them runs alone in the end.
 JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 FIRST := $(filter 01_% 02_%,$(NOTEBOOKS))
-ROUND_1 := $(filter 03_% 06_% 08_%,$(NOTEBOOKS))
-ROUND_2 := $(filter 04_% 05_%,$(NOTEBOOKS))
-ROUND_3 := $(filter-out $(FIRST) $(ROUND_1) $(ROUND_2),$(NOTEBOOKS))
-rounds = $(if $(filter 1,$(1)),NOTEBOOKS,ROUND_1 ROUND_2 ROUND_3)
+AWAITED := $(foreach number,03 05 04 09 10 06 08,$(filter $(number)_%,$(NOTEBOOKS)))
+BY_WEIGHT := $(AWAITED) $(filter-out $(FIRST) $(AWAITED),$(NOTEBOOKS))
+THEN = $(if $(filter 1,$(JOBS)),$(filter-out $(FIRST),$(NOTEBOOKS)),$(BY_WEIGHT))
 all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
 	+@$(MAKE) --no-print-directory $(FIRST:%=$(BUILD)/%.done)
-	+@$(foreach round,$(call rounds,$(JOBS)),$(MAKE) --no-print-directory -j $(JOBS) $($(round):%=$(BUILD)/%.done) &&) true
+	+@$(MAKE) --no-print-directory -j $(JOBS) $(THEN:%=$(BUILD)/%.done)
 	@echo "Study $(STUDY) is complete: figures and metrics are in $(RESULTS)/, the notebooks in $(RESULTS)/notebooks/."
 
 $(NOTEBOOKS): %: $(BUILD)/%.done
@@ -125,7 +124,7 @@ test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks aga
 	@rm -rf build/test && mkdir -p build/test
 	+@$(MAKE) -s $(FIRST:%=build/test/%.tested)
 	@echo "The notebooks that train, three at a time: this takes some minutes ..."
-	+@failed=0; $(foreach round,$(call rounds,3),$(MAKE) -s -k -j 3 $($(round):%=build/test/%.tested) || failed=1;) exit $$failed
+	+@$(MAKE) -s -k -j 3 $(BY_WEIGHT:%=build/test/%.tested)
 	@echo "All tests passed."
 
 # A demo notebook against its reference; what it prints is shown when it is done.
