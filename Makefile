@@ -67,7 +67,7 @@ data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data
 # for and the longest, lest one of them runs alone in the end.
 JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 FIRST := $(filter 01_% 02_%,$(NOTEBOOKS))
-AWAITED := $(foreach number,03 05 04 09 10 06 08,$(filter $(number)_%,$(NOTEBOOKS)))
+AWAITED := $(foreach number,03 05 04 11 09 10 06 08,$(filter $(number)_%,$(NOTEBOOKS)))
 BY_WEIGHT := $(AWAITED) $(filter-out $(FIRST) $(AWAITED),$(NOTEBOOKS))
 THEN = $(if $(filter 1,$(JOBS)),$(filter-out $(FIRST),$(NOTEBOOKS)),$(BY_WEIGHT))
 all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
