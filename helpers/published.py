@@ -68,7 +68,9 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
             f"{file}: SHA-256 {found} is not the {record.get('model_sha256')} of its metrics.json. Restore the file "
             f"(`git checkout`), or run {record['notebook']} again."
         )
-    model = keras.saving.load_model(file, safe_mode=True)
+    saved = keras.saving.load_model(file, safe_mode=True)
+    # The file knows its outputs as a list, and would answer a call with one.
+    model = keras.Model(saved.inputs[0], saved.outputs[0], name=saved.name)
     return (_in_views(model, record["views"]) if "views" in record else model), record
 
 

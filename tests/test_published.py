@@ -1,6 +1,7 @@
 """Published models, their card, and the check of a fresh run, on a made-up study of one tiny network."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,8 +12,8 @@ from helpers import published, report
 from helpers.datasets import HAM10000
 from helpers.models import cnn
 from helpers.published import load_model, published_models, verify, write_card
-from helpers.study import StudyError, file_sha256, write_json
-from helpers.training import Samples, predict
+from helpers.study import ROOT, StudyError, file_sha256, write_json
+from helpers.training import Samples, predict, save_model
 
 CODES = [one.code for one in HAM10000]
 FIGURES = ("accuracy", *[name for name in published.SHOWN if name != "accuracy"])
@@ -46,7 +47,7 @@ def study(tmp_path, monkeypatch):
     for name, value, notebook in (("CNN", 0.5, "03_cnn_baseline"), ("MobileNet", 0.7, "05_mobilenet")):
         folder = tmp_path / "made_up" / notebook
         folder.mkdir(parents=True)
-        cnn(16, 7, [4], dense_units=4).save(folder / "model.keras")
+        save_model(cnn(16, 7, [4], dense_units=4), folder / "model.keras")
         entry = record(name, value, notebook, {"floor": record("floor", 0.1, notebook)})
         write_json(folder / "metrics.json", entry | {"model_sha256": file_sha256(folder / "model.keras")})
     groups = pd.DataFrame(
@@ -70,6 +71,16 @@ def test_a_model_is_loaded_by_its_name(study):
     assert entry["temperature"] == 1.5 and entry["folder"] == study / "03_cnn_baseline"
     answers = model.predict(np.zeros((2, 16, 16, 3), np.uint8), verbose=0)
     assert answers.shape == (2, 7) and np.allclose(answers.sum(axis=1), 1)
+    assert model(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, 7)
+
+
+def test_the_model_of_readme_is_published(monkeypatch):
+    monkeypatch.delenv("RESULTS_DIR", raising=False)
+    (named,) = re.findall(r'load_model\("(.+)", study="(.+)"\)', (ROOT / "README.md").read_text())
+    model, entry = load_model(*named)
+    side = entry["parameters"]["side"]
+    answers = model.predict(np.zeros((1, side, side, 3), np.uint8), verbose=0)
+    assert answers.shape == (1, len(entry["per_class"])) and np.allclose(answers.sum(axis=1), 1)
 
 
 def test_a_model_that_is_not_compared_is_not_published(study):
