@@ -45,8 +45,8 @@ class Archive:
             assert self.ask("/instances", path.read_bytes())["Status"] == "Success"
 
     def send(self, folder: Path) -> None:
-        """The same by DICOM, as README.md says."""
-        command = [SENDER, "+sd", HOST, str(self.dicom), folder]
+        """The same by DICOM, as README.md says; a camera's own objects may be compressed, and newer than the sender."""
+        command = [SENDER, "--required", "--propose-jpeg8", "+sd", HOST, str(self.dicom), folder]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 
