@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from helpers.datasets import CREDIT, classes
-from helpers.study import StudyError, atomic_path, file_sha256, read_records, results_folder, with_interval
+from helpers.study import StudyError, atomic_path, file_sha256, network_of, read_records, results_folder, with_interval
 
 if TYPE_CHECKING:  # a table of results should not take as long as loading a backend does
     import keras
@@ -43,7 +43,7 @@ def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
 
 def model_file(record: dict) -> Path:
     """Where the model of a record lies; an arm of several views reads that of its notebook."""
-    return (record["folder"].parent.parent if "views" in record else record["folder"]) / "model.keras"
+    return network_of(record)[0] / "model.keras"
 
 
 def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple["keras.Model", dict]:
@@ -71,7 +71,8 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
     saved = keras.saving.load_model(file, safe_mode=True)
     # The file knows its outputs as a list, and would answer a call with one.
     model = keras.Model(saved.inputs[0], saved.outputs[0], name=saved.name)
-    return (_in_views(model, record["views"]) if "views" in record else model), record
+    _, views = network_of(record)
+    return (_in_views(model, views) if views > 1 else model), record
 
 
 def verify(published: Path, fresh: Path) -> pd.DataFrame:

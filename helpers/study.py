@@ -260,11 +260,11 @@ def read_records(folder: Path, compared: bool = False, notebook: str = "*") -> l
 def network_of(record: dict) -> tuple[Path, int]:
     """Which network a record of `read_records` is about, and in how many views of each image it was asked.
 
-    The network is named by the folder of the record that it was trained for. An arm called `views` was not trained: it
-    is the network of its notebook, asked in as many views as the parameter `views` says.
+    The network is named by the folder of the record that it was trained for. An arm with an entry `views` was not
+    trained: it is the network of its notebook, asked in so many views.
     """
     folder = record["folder"]
-    return (folder.parent.parent, record["parameters"]["views"]) if folder.name == "views" else (folder, 1)
+    return (folder.parent.parent, record["views"]) if "views" in record else (folder, 1)
 
 
 def describe_split(split: pd.DataFrame) -> dict:

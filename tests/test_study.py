@@ -316,7 +316,6 @@ def test_a_module_of_the_clinic_imports_only_from_below(path):
 
 def test_views_are_another_reading_of_the_notebooks_network(tmp_path):
     main, views = tmp_path / "05_mobilenet", tmp_path / "05_mobilenet" / "arms" / "views"
-    parameters = {"views": 8}
-    assert network_of({"folder": main, "parameters": parameters}) == (main, 1)
-    assert network_of({"folder": views, "parameters": parameters}) == (main, 8)
-    assert network_of({"folder": main / "arms" / "frozen-100", "parameters": parameters}) != (main, 1)
+    assert network_of({"folder": main}) == (main, 1)
+    assert network_of({"folder": views, "views": 8}) == (main, 8)
+    assert network_of({"folder": main / "arms" / "frozen-100"}) == (main / "arms" / "frozen-100", 1)
