@@ -37,7 +37,7 @@ ENVIRONMENT := $(if $(READY),,.venv/$(REQUIREMENTS).ready)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: help env python data all report verify test references bench demo-app lab clean force $(NOTEBOOKS)
+.PHONY: help env python data all report verify test units references bench demo-app lab clean force $(NOTEBOOKS)
 
 help: ## list the commands
 	@echo "make COMMAND [STUDY=demo|ham10000_cpu|…] [DATA_DIR=folder of the original files]"
@@ -119,13 +119,15 @@ verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say whic
 	BUILD_DIR=$(FRESH) RESULTS_DIR=$(FRESH)/results $(MAKE) all BUILD=build/verify/stamps/$(STUDY) RESULTS=build/verify/results/$(STUDY)
 	$(PY) -m helpers.report verify --study $(STUDY) $(FRESH)/results/$(STUDY)
 
-test: | $(ENVIRONMENT) ## unit tests of the helpers, then the demo notebooks against their references
-	$(PY) -m pytest tests -n 2 --cov --cov-report=term --cov-fail-under=90 --durations=5
+# Unit tests and notebooks go side by side: each leaves a core idle now and then, and what one waits for another can do.
+test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks against their references
 	@rm -rf build/test && mkdir -p build/test
-	+@$(MAKE) -s $(FIRST:%=build/test/%.tested)
-	@echo "The notebooks that train, three at a time: this takes some minutes ..."
-	+@$(MAKE) -s -k -j 3 $(BY_WEIGHT:%=build/test/%.tested)
+	@echo "The unit tests, and beside them the notebooks, two or three at a time: this takes some minutes ..."
+	+@$(MAKE) -s -k -j 3 units $(patsubst %,build/test/%.tested,$(FIRST) $(BY_WEIGHT))
 	@echo "All tests passed."
+
+units:
+	@$(PY) -m pytest tests -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90 --durations=5
 
 # A demo notebook against its reference; what it prints is shown when it is done.
 build/test/%.tested:

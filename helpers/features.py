@@ -21,3 +21,11 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     blocks = (gather(samples.pixels, filled[start : start + BLOCK]) for start in starts)
     seen = [np.float32(trunk.predict(block, BATCH_FOR_PREDICTION, verbose=0)) for block in blocks]
     return np.concatenate(seen)[: len(samples)]
+
+
+def logit_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel float64 [d, classes] and bias float64 [classes] by which a network of `models` gets its logits.
+
+    Raises ValueError for a network without the last layer of those.
+    """
+    return tuple(np.float64(keras.ops.convert_to_numpy(own)) for own in model.get_layer("head_softmax").weights)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from helpers.features import features
+from helpers.features import features, logit_weights
 from helpers.metrics import auc, bootstrap_weights, interval, means
 from helpers.study import StudyError
 from helpers.training import Samples
@@ -19,11 +19,8 @@ COVERAGES = np.linspace(0.05, 1.0, 39)  # shares of the images that are answered
 
 def logits(model: keras.Model, samples: Samples) -> np.ndarray:
     """What goes into the softmax of a network of `models`, float64 [n, classes]."""
-    seen = features(model, samples, before="head_softmax")
-    kernel, bias = (
-        np.float64(keras.ops.convert_to_numpy(weight)) for weight in model.get_layer("head_softmax").weights
-    )
-    return seen @ kernel + bias
+    kernel, bias = logit_weights(model)
+    return features(model, samples, before="head_softmax") @ kernel + bias
 
 
 def sureness(values: np.ndarray) -> dict[str, np.ndarray]:

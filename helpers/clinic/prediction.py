@@ -79,13 +79,13 @@ class Network:
         import keras
 
         from helpers.compiled import SharedNetwork
+        from helpers.features import logit_weights
 
         try:
             own = SharedNetwork(model).network
             own.set_weights(model.get_weights())
-            last = own.get_layer("head_softmax")
-            self._trunk = keras.Model(own.inputs, last.input)
-            self._kernel, self._bias = (np.float64(keras.ops.convert_to_numpy(one)) for one in (last.kernel, last.bias))
+            self._trunk = keras.Model(own.inputs, own.get_layer("head_softmax").input)
+            self._kernel, self._bias = logit_weights(own)
         except (ValueError, AttributeError) as error:
             raise StudyError(
                 "The model has no dense layer head_softmax to take logits from, as the study's do."

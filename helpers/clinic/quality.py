@@ -95,7 +95,8 @@ def _laplacian(grey: np.ndarray) -> np.ndarray:
 
 def _variance(values: np.ndarray) -> float:
     """The variance of float64 [n] that are whole numbers, of which the sums are exact."""
-    return np.dot(values, values) / len(values) - (values.sum() / len(values)) ** 2
+    # Not `np.dot`: from 10,000 numbers on, its threads would take the cores from the network.
+    return np.einsum("i,i", values, values) / len(values) - (values.sum() / len(values)) ** 2
 
 
 def learn_profile(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> Profile:
