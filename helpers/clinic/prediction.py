@@ -220,7 +220,7 @@ def _told(deployment: Deployment, own: Answer) -> dict:
     return told | {
         "malignancy": round(own.malignancy, DIGITS),
         "calibrated_malignancy": round(own.calibrated_malignancy, DIGITS),
-        "operating_point": deployment.threshold,
+        "operating_point": round(deployment.threshold, DIGITS),
         "suspicious": own.suspicious,
         "energy": round(own.energy, DIGITS),
         "silent": own.silent,
