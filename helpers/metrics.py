@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score, precision_recall_curve, roc_curve
@@ -29,6 +29,7 @@ GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_se
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
 SMALLEST = 5e-7  # probability that is told from 0 in predictions.csv, which keeps six digits
 TEMPERATURES = (0.05, 20.0)  # between which the best one is looked for
+RIDGE = 1e-3  # what a bias of one costs in log loss, so that a class that validation lacks keeps a finite one
 WANTED = (0.90, 0.95)  # specificities and sensitivities at which two ways of finding malignancy are compared
 NET_BENEFIT_THRESHOLDS = np.arange(0.02, 0.61, 0.02)  # from one biopsy in fifty being worth it to three in five
 BLOCK = 2**22  # weights held as float64 at a time, so that memory stays small for any number of resamples
@@ -413,9 +414,31 @@ def temperature(predictions: Predictions) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
-def calibrated(predictions: Predictions, temperature: float) -> Predictions:
-    """The same predictions with their logits divided by `temperature`; each image's answer stays what it was."""
-    return replace(predictions, probabilities=softmax(_logits(predictions) / temperature, axis=1))
+def calibrated(predictions: Predictions, temperature: float, biases: Sequence[float] | float = 0.0) -> Predictions:
+    """The same predictions with their logits divided by `temperature`, and `biases` added, one a class.
+
+    Without biases each image's answer stays what it was.
+    """
+    return replace(predictions, probabilities=softmax(_logits(predictions) / temperature + biases, axis=1))
+
+
+def bias_corrected(predictions: Predictions) -> tuple[float, np.ndarray]:
+    """The temperature, and the biases float64 [k], with which the log loss on these images is least.
+
+    Fit them on validation and apply them with `calibrated` (bias-corrected temperature scaling: Alexandari, Kundaje and
+    Shrikumar, ICML 2020). A network that was trained to answer rare classes more often than they are states them too
+    often; a temperature alone cannot undo that. The biases sum to zero; RIDGE holds them back where images are few.
+    """
+    logits, rows = _logits(predictions), np.arange(len(predictions))
+
+    def loss(numbers: np.ndarray) -> float:
+        shifted = logits * np.exp(-numbers[0]) + numbers[1:]
+        log_loss = -log_softmax(shifted, axis=1)[rows, predictions.labels].mean()
+        return log_loss + RIDGE * np.square(numbers[1:]).sum()
+
+    free = [(None, None)] * logits.shape[1]
+    found = minimize(loss, np.zeros(1 + logits.shape[1]), bounds=[tuple(np.log(TEMPERATURES)), *free]).x
+    return float(np.exp(found[0])), found[1:] - found[1:].mean()
 
 
 def _logits(predictions: Predictions) -> np.ndarray:

@@ -70,10 +70,27 @@ def mean_risk(sure: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resample
 
     0 if no answer is wrong, the error rate if the score knows nothing.
     """
+    return _with_interval(_mean_risks(sure, wrong, lesions, resamples, seed))
+
+
+def mean_risk_difference(
+    first: np.ndarray, second: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> dict:
+    """`mean_risk` of one score less that of another, float [n] each, on the same resamples."""
+    drawn = [_mean_risks(sure, wrong, lesions, resamples, seed) for sure in (first, second)]
+    return _with_interval(drawn[0] - drawn[1])
+
+
+def _with_interval(drawn: np.ndarray) -> dict[str, float]:
+    """Of float [1 + resamples], the first of the images themselves."""
+    low, high = interval(drawn[1:])
+    return {"value": float(drawn[0]), "low": low, "high": high}
+
+
+def _mean_risks(sure: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The means of `_risks` over all coverages, float64 [1 + resamples]."""
     risks, _ = _risks(sure, wrong, lesions, resamples, seed)
-    areas = np.trapezoid(risks, COVERAGES, axis=1) / (COVERAGES[-1] - COVERAGES[0])
-    low, high = interval(areas[1:])
-    return {"value": float(areas[0]), "low": low, "high": high}
+    return np.trapezoid(risks, COVERAGES, axis=1) / (COVERAGES[-1] - COVERAGES[0])
 
 
 def _risks(

@@ -18,6 +18,7 @@ from helpers.datasets import HAM10000
 
 SIDE = 32
 CODES = [one.code for one in HAM10000]
+BIASES = (-0.3, 0.1, 0.2, -0.5, 0.4, 0.6, -0.5)  # that calibrate, one a class
 FIGURE = {"value": 0.8, "low": 0.7, "high": 0.9}
 PROFILE = learn_profile(
     [np.asarray(picture(seed, SIDE)) for seed in range(60)], [np.asarray(picture(seed, SIDE)) for seed in range(60, 99)]
@@ -49,6 +50,7 @@ def deployment(**other) -> Deployment:
         "model_sha256": "ab" * 32,
         "classes": HAM10000,
         "temperature": 2.0,
+        "biases": BIASES,
         "threshold": 0.3,
         "silence": 2.0,
         "trade": dict.fromkeys(FIGURES, FIGURE),

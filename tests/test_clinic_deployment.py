@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from clinical import FIGURE, SIDE, deployment
+from clinical import BIASES, FIGURE, SIDE, deployment
 
 from helpers.clinic.deployment import (
     DIFFERENCE,
@@ -115,26 +115,28 @@ RECORD = {
     "study": "demo",
     "notebook": "05_mobilenet",
     "model_sha256": "ab" * 32,
-    "temperature": 2.0,
     "threshold": 0.3,
     "environment": {"commit": "0123456789abcdef"},
     "parameters": {"side": SIDE, "colour_constancy": "none"},
 }
 
 
+CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "silence": 2.0}
+
+
 def test_a_deployment_takes_up_what_was_measured(monkeypatch, tmp_path):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     explained(tmp_path)
     given, measured = deployment(), dict.fromkeys((*FIGURES, *MALIGNANT), FIGURE)
-    assert prepare(RECORD, given.classes, given.profile, given.silence, measured) == given
+    assert prepare(RECORD, given.classes, given.profile, CHOSEN, measured) == given
 
 
 def test_a_version_names_changes_and_a_model_without_checksum_is_refused():
     given, measured = deployment(), dict.fromkeys((*FIGURES, *MALIGNANT), FIGURE)
     edited = RECORD | {"environment": {"commit": "0123456789abcdef+changes"}}
-    assert prepare(edited, given.classes, given.profile, given.silence, measured).version == "0123456789ab+changes"
+    assert prepare(edited, given.classes, given.profile, CHOSEN, measured).version == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
-        prepare(RECORD | {"model_sha256": None}, given.classes, given.profile, given.silence, measured)
+        prepare(RECORD | {"model_sha256": None}, given.classes, given.profile, CHOSEN, measured)
 
 
 def test_maps_of_another_model_or_none_are_not_taken_up(monkeypatch, tmp_path):

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from clinical import CODES, bright, by_brightness, deployment, image_file
+from clinical import BIASES, CODES, bright, by_brightness, deployment, image_file
 from conftest import picture
 from scipy.special import softmax
 
 from helpers.clinic import prediction
 from helpers.clinic.intake import Found, Reader, find_files
 from helpers.clinic.pictures import from_array
-from helpers.clinic.prediction import answer, faults, predict_files, rows, speeds, write_tables
+from helpers.clinic.prediction import answer, faults, predict_files, rows, speeds, verdict, write_tables
 from helpers.study import StudyError
 
 DEPLOYED = deployment()
@@ -33,13 +33,13 @@ def asked(*logits, deployed=DEPLOYED):
     return answer(deployed, np.array(logits, float), [shown] * len(logits))
 
 
-def test_probabilities_are_softmax_and_calibrated_by_the_temperature():
+def test_probabilities_are_softmax_and_calibrated_by_temperature_and_biases():
     logits = np.arange(7.0)
     (own,) = asked(logits)
     assert np.allclose(own.probabilities, softmax(logits))
-    assert np.allclose(own.calibrated, softmax(logits / 2))
+    assert np.allclose(own.calibrated, softmax(logits / 2 + BIASES))
     assert own.malignancy == pytest.approx(softmax(logits)[[0, 1, MEL]].sum())
-    assert own.calibrated_malignancy == pytest.approx(softmax(logits / 2)[[0, 1, MEL]].sum())
+    assert own.calibrated_malignancy == pytest.approx(softmax(logits / 2 + BIASES)[[0, 1, MEL]].sum())
     assert own.energy == pytest.approx(np.log(np.exp(logits).sum()))
 
 
@@ -251,3 +251,14 @@ def test_a_fault_that_was_found_before_reading(tmp_path):
     with Reader(DEPLOYED.wanted()) as reader:
         (outcome,) = predict_files([Found(1, tmp_path, "not a file")], reader, DEPLOYED, by_brightness)
     assert outcome.answers == () and outcome.arrival.fault == "not a file"
+
+
+def test_the_answer_need_not_be_the_most_probable():
+    """It is the highest before calibration, and the words tell both."""
+    logits = np.zeros(7)
+    logits[MEL], logits[CODES.index("nv")] = 3.0, 2.9
+    (own,) = asked(logits)
+    said = verdict(own, DEPLOYED)
+    assert said.startswith("Answer: melanoma. Calibrated probabilities: melanoma ") and ", melanocytic nevus " in said
+    (own,) = asked(np.eye(7)[MEL] * 9)
+    assert "nevus" not in verdict(own, DEPLOYED)

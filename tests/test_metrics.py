@@ -459,6 +459,26 @@ def test_temperature_stays_within_its_bounds_and_takes_zeros():
     assert metrics.calibrated(wrong, 20).probabilities[0, 1] > 0.3
 
 
+def test_biases_undo_what_training_with_other_classes_did():
+    """Labels are drawn from softmax(logits), the model says softmax(2 * (logits + shift)): half of it, and -shift."""
+    random, shift = np.random.default_rng(0), np.array([2.0, -0.5, -1.5])
+    logits = random.normal(0, 1, (20_000, 3)) + [2, 0, 0]
+    truth = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (truth.cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
+    said = np.exp(2 * (logits - shift))
+    predictions = make(labels, said / said.sum(axis=1, keepdims=True))
+    temperature, biases = metrics.bias_corrected(predictions)
+    assert temperature == pytest.approx(2, rel=0.05) and biases == pytest.approx(shift, abs=0.1)
+    undone = metrics.calibrated(predictions, temperature, biases).probabilities.mean(axis=0)
+    assert undone == pytest.approx(np.bincount(labels) / len(labels), abs=0.01)
+
+
+def test_a_class_that_is_not_there_keeps_a_finite_bias():
+    temperature, biases = metrics.bias_corrected(make([0, 0, 1] * 20, [[0.5, 0.3, 0.2]] * 60))
+    low, high = metrics.TEMPERATURES
+    assert low <= temperature <= high and np.isfinite(biases).all() and biases.argmin() == 2
+
+
 def test_an_ensemble_is_the_mean_of_its_members():
     one, other = make([0, 1], [[0.9, 0.1], [0.6, 0.4]]), make([0, 1], [[0.5, 0.5], [0.2, 0.8]])
     assert metrics.ensemble([one, other]).probabilities.tolist() == [[0.7, 0.3], [0.4, pytest.approx(0.6)]]

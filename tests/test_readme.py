@@ -6,7 +6,8 @@ import shlex
 import pytest
 
 from helpers.clinic.command import arguments
-from helpers.study import ROOT
+from helpers.clinic.deployment import find_deployment
+from helpers.study import ROOT, file_sha256
 
 README = (ROOT / "README.md").read_text()
 PREDICTING = README[README.index("## Predict new images") : README.index("## Change it")]
@@ -30,7 +31,13 @@ def test_the_program_takes_them_and_each_names_its_study(command):
 
 def test_the_environment_is_made_and_entered_before_they_are_used():
     before = PREDICTING[: PREDICTING.index("| to get |")]
-    assert before.index("make 12_prediction STUDY=") < before.index(". .venv/bin/activate")
+    assert before.index("\nmake env") < before.index("\n. .venv/bin/activate")
+
+
+def test_the_study_that_they_name_comes_prepared():
+    (study,) = {arguments().parse_args(shlex.split(command)[3:]).study for command in COMMANDS}
+    deployment, model = find_deployment(study)
+    assert file_sha256(model) == deployment.model_sha256
 
 
 def test_what_they_and_make_are_given_is_there():

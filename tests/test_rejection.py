@@ -11,6 +11,7 @@ from helpers.rejection import (
     detection,
     logits,
     mean_risk,
+    mean_risk_difference,
     rejection_threshold,
     risk_coverage,
     share,
@@ -71,6 +72,8 @@ def test_risk_falls_with_coverage_if_the_score_knows_the_errors():
     knowing, useless = (mean_risk(sure, wrong, NAMES, 50) for sure in sures)
     assert knowing["value"] < knowing["high"] < 0.1 and useless["value"] == pytest.approx(0.3, abs=0.08)
     assert useless["low"] < useless["value"] < useless["high"]
+    less = mean_risk_difference(*sures, wrong, NAMES, 50)
+    assert less["value"] == pytest.approx(knowing["value"] - useless["value"]) and less["high"] < 0
     at_half = perfect[perfect["coverage"].round(3) == 0.5].iloc[0]
     assert (np.where(wrong, 0.0, 1.0) + np.arange(200) / 1e4 >= at_half.threshold).sum() == 100
 

@@ -55,7 +55,7 @@ NOT_REACHED = Concept("not-reached", SCHEME, "Below the operating point")
 READING = Concept("reading", SCHEME, "How the findings of a class are to be read")
 POSSIBLE = Concept("possible", SCHEME, "As possible only, and as likely as their certainty says")
 ANSWERED = Concept("answered", SCHEME, "Whether the model answers")
-SILENT = Concept("silent", SCHEME, "No answer: the image is unlike those the model learnt from")
+SILENT = Concept("silent", SCHEME, "No answer: the energy of the logits is below its limit")
 ANSWERS = Concept("answers", SCHEME, "The model answers")
 
 

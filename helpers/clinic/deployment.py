@@ -41,12 +41,12 @@ class Deployment:
     """What is to be known of a model beside its file.
 
     name, study, notebook: where its record is; version: of the code that trained it; model_sha256: of its file;
-    classes: what it tells apart, in its order; temperature divides its logits; threshold: from which malignant score
-    on an image counts as suspicious; silence: the energy below which it gives no answer; trade: what that costs and
-    brings on test, by FIGURES; malignant: sensitivity and specificity among the images that it answers there, and the
-    share of the malignant ones that it holds back, by MALIGNANT; maps: what its maps are worth there, by those of MAPS
-    that were measured; each figure is {"value", "low", "high"}; side and colour_constancy: of the images it takes;
-    profile: what they are like.
+    classes: what it tells apart, in its order; temperature divides its logits, and biases, one a class, are added
+    then, to calibrate it; threshold: from which malignant score on an image counts as suspicious; silence: the energy
+    below which it gives no answer; trade: what that costs and brings on test, by FIGURES; malignant: sensitivity and
+    specificity among the images that it answers there, and the share of the malignant ones that it holds back, by
+    MALIGNANT; maps: what its maps are worth there, by those of MAPS that were measured; each figure is {"value",
+    "low", "high"}; side and colour_constancy: of the images it takes; profile: what they are like.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Deployment:
     model_sha256: str
     classes: tuple[Diagnosis, ...]
     temperature: float
+    biases: tuple[float, ...]
     threshold: float
     silence: float
     trade: dict[str, dict]
@@ -129,7 +130,10 @@ def read_deployment(path: Path) -> Deployment:
         profile = content["profile"]
         known = {"mean": tuple(profile["mean"]), "whitening": tuple(map(tuple, profile["whitening"]))}
         content["profile"] = Profile(**profile | known)
+        content["biases"] = tuple(map(float, content["biases"]))
         deployment = Deployment(**content)
+        if len(deployment.biases) != len(deployment.classes):
+            raise ValueError("a bias is missing")
         deployment.told()
         deployment.limit()
         deployment.map_told()
@@ -143,10 +147,13 @@ def prepare(
     record: Mapping,
     classes: Sequence[Diagnosis],
     profile: Profile,
-    silence: float,
+    chosen: Mapping,
     measured: Mapping[str, dict],
 ) -> Deployment:
-    """The deployment of a model with a run record. measured: by `measure_silence`; other arguments as of `Deployment`.
+    """The deployment of a model with a run record.
+
+    chosen: temperature, biases and silence, set on validation; measured: by `measure_silence`; other arguments as of
+    `Deployment`.
 
     What its maps are worth is taken from what 11_explanation of the study left, if that was about the same model.
     Raises StudyError for a record without the checksum of its model.
@@ -156,10 +163,11 @@ def prepare(
     commit, plus, changes = (record["environment"]["commit"] or "unknown").partition("+")
     p = record["parameters"]
     return Deployment(
-        **{name: record[name] for name in ("name", "study", "notebook", "model_sha256", "temperature", "threshold")},
+        **{name: record[name] for name in ("name", "study", "notebook", "model_sha256", "threshold")},
+        **{name: chosen[name] for name in ("temperature", "silence")},
+        biases=tuple(map(float, chosen["biases"])),
         version=commit[:12] + plus + changes,
         classes=tuple(classes),
-        silence=silence,
         trade={name: measured[name] for name in FIGURES},
         malignant={name: measured[name] for name in MALIGNANT},
         maps=measured_maps(record),

@@ -39,11 +39,12 @@ Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] t
 class Answer:
     """What the model says of one image.
 
-    probabilities, calibrated: float64 [classes], as they are and with the logits divided by the temperature;
-    malignancy, calibrated_malignancy: the sum of either over the malignant classes; the first is a score, on which the
-    operating point was set, and only the second is to be told as a probability; energy: of the logits; silent: whether
-    the model gives no answer, since the image is unlike those it learnt from; suspicious: whether malignancy reaches
-    the operating point, None where the model is silent; warnings: what is doubtful about the image.
+    probabilities, calibrated: float64 [classes], as they are, of which the highest is the answer, and calibrated by
+    the deployment's temperature and biases; malignancy, calibrated_malignancy: the sum of either over the malignant
+    classes; the first is a score, on which the operating point was set, and only the second is to be told as a
+    probability; energy: of the logits; silent: whether the model gives no answer, since the energy is below its limit;
+    suspicious: whether malignancy reaches the operating point, None where the model is silent; warnings: what is
+    doubtful about the image.
     """
 
     probabilities: np.ndarray
@@ -112,7 +113,8 @@ def answer(deployment: Deployment, logits: np.ndarray, pictures: Sequence[Pictur
     if not np.isfinite(logits).all():
         raise StudyError(f"{deployment.name}: its answers are no finite numbers, so its file is not what it should be.")
     malignant = np.array([one.malignant for one in deployment.classes])
-    probabilities, calibrated = softmax(logits, axis=1), softmax(logits / deployment.temperature, axis=1)
+    probabilities = softmax(logits, axis=1)
+    calibrated = softmax(logits / deployment.temperature + np.array(deployment.biases), axis=1)
     scores, energies = probabilities[:, malignant].sum(axis=1), logsumexp(logits, axis=1)
     silent, reached = energies < deployment.silence, scores >= deployment.threshold
     columns = (
@@ -141,10 +143,13 @@ def verdict(own: Answer, deployment: Deployment) -> str:
     """What the model says of an image, in words."""
     if own.silent:
         return f"{SILENT.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
-    likeliest = deployment.classes[int(own.calibrated.argmax())]
+    answered, likeliest = int(own.probabilities.argmax()), int(own.calibrated.argmax())
+    names = [one.name for one in deployment.classes]
+    # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
+    more = f", {names[likeliest]} {own.calibrated[likeliest]:.0%}" if likeliest != answered else ""
     return (
-        f"Likeliest of what the model knows: {likeliest.name} ({own.calibrated.max():.0%}); malignant: "
-        f"{own.calibrated_malignancy:.0%} (both calibrated). {level(own.suspicious).meaning} "
+        f"Answer: {names[answered]}. Calibrated probabilities: {names[answered]} {own.calibrated[answered]:.0%}{more}, "
+        f"malignant {own.calibrated_malignancy:.0%}. {level(own.suspicious).meaning} "
         f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )
 
@@ -313,6 +318,9 @@ def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed
             "on_test": deployment.malignant,
         },
         "maps": {"told": deployment.map_told(), "on_test": deployment.maps},
-        "temperature": deployment.temperature,
+        "calibration": {
+            "temperature": deployment.temperature,
+            "biases": dict(zip(deployment.codes, deployment.biases, strict=True)),
+        },
     }
     write_json(folder / "predictions.json", about | {"predictions": table, "failed": failed})
