@@ -127,7 +127,8 @@ test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks agai
 	@echo "All tests passed."
 
 units:
-	@$(PY) -m pytest tests -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90 --durations=5
+	@$(PY) -m slipcover --source helpers --json --out build/coverage.json -m pytest tests -n 2 --dist worksteal --durations=5
+	@$(PY) -m slipcover --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 90
 
 # A demo notebook against its reference; what it prints is shown when it is done.
 build/test/%.tested:
