@@ -192,7 +192,7 @@ def test_a_map_that_must_not_be_shown_is_told_like_a_page(tmp_path, silent):
 
 def test_the_verdict_in_words(tmp_path):
     image_file(tmp_path / "a.png")
-    for silence, words in ((-9.0, "Likeliest"), (99.0, "No answer")):
+    for silence, words in ((-9.0, "Answer: "), (99.0, "No answer")):
         deployed = deployment(silence=silence)
         with Reader(deployed.wanted()) as reader:
             (outcome,) = predict_files(find_files([tmp_path]), reader, deployed, by_brightness)
