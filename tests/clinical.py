@@ -35,9 +35,11 @@ PLACE = Place(
     "20240301",
     "101112",
     "S",
+    patient_issuer="Registry of Elsewhere",
     acquired="20240229",
 )
-SECRETS = ("Muster", "Erika", "P-17", "19640812", "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
+NAMING = ("Muster", "Erika", "P-17", "19640812", "Registry of Elsewhere")  # that a result is filed with
+SECRETS = (*NAMING, "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
 
 
 def deployment(**other) -> Deployment:
@@ -138,6 +140,7 @@ def secret_object(pixels: np.ndarray, **attributes):
     values = {
         "PatientName": "Muster^Erika",
         "PatientID": "P-17",
+        "IssuerOfPatientID": "Registry of Elsewhere",
         "PatientBirthDate": "19640812",
         "PatientSex": "F",
         "InstitutionName": "Elsewhere Hospital",

@@ -56,7 +56,7 @@ def test_it_says_what_the_model_says():
 def test_each_observation_says_by_its_code_which_class_it_is_of():
     found = by_type(bundle("0", 1, an_answer(), deployment()))["Observation"]
     own, broader = zip(*(one["code"]["coding"] for one in found), strict=True)
-    assert [one["code"] for one in own] == [f"probability-of-{code}" for code in CODES]
+    assert [one["code"] for one in own] == [f"prob-{code}" for code in CODES]
     assert {one["code"] for one in broader} == {"111012"}
 
 
@@ -117,12 +117,35 @@ def test_what_is_observed_is_of_the_day_of_the_image():
     assert issued == {str(datetime.datetime.now(datetime.UTC).year)}
 
 
-def test_of_the_patient_only_the_number_of_the_study_is_told():
+def test_of_the_patient_only_the_number_of_the_study_is_told_and_who_gave_it_out():
     content = bundle("0", 1, an_answer(), deployment(), PLACE)
     found = by_type(content)
-    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [{"value": "P-17"}]}]
+    number = {"value": "P-17", "assigner": {"display": "Registry of Elsewhere"}}
+    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [number]}]
     assert found["ImagingStudy"][0]["identifier"][0]["value"] == "urn:oid:1.2"
-    assert [secret for secret in SECRETS if secret in json.dumps(content)] == ["P-17"]
+    assert [secret for secret in SECRETS if secret in json.dumps(content)] == ["P-17", "Registry of Elsewhere"]
+
+
+def test_a_number_of_nobody_knows_whom_has_no_issuer():
+    found = by_type(bundle("0", 1, an_answer(), deployment(), replace(PLACE, patient_issuer="")))
+    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [{"value": "P-17"}]}]
+    found = by_type(bundle("0", 1, an_answer(), deployment(), replace(PLACE, patient_id="")))
+    assert found["Patient"] == [{"resourceType": "Patient"}]
+
+
+def identifier(**other) -> dict:
+    """What the report about a picture is known by."""
+    (report,) = by_type(bundle("0123", 1, an_answer(), deployment(**other)))["DiagnosticReport"]
+    (own,) = report["identifier"]
+    return own
+
+
+def test_a_report_has_an_identifier_among_those_of_its_model():
+    """Which are no codes: the same in every run, another for another model."""
+    own = identifier()
+    assert own == identifier() and own["value"] == "0123-1"
+    assert own["system"].startswith("urn:oid:2.25.") and own["system"] not in SYSTEMS.values()
+    assert own["system"] != identifier(model_sha256="cd" * 32)["system"]
 
 
 def test_without_identifiers_there_is_none():

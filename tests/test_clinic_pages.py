@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import MAPS, WAY
-from helpers.clinic.pages import draw_page
+from helpers.clinic.pages import draw_page, percent
 from helpers.clinic.pictures import Picture
 
 BEHIND = {"value": -0.217, "low": -0.276, "high": -0.16, "images": 1142}
@@ -37,6 +37,35 @@ def test_a_page_names_the_way_of_its_map_and_tells_what_it_is_worth():
     assert deployment(maps=dict.fromkeys(MAPS, BEHIND)).map_told() in shown
     assert f" {WAY} " in shown and "Where the model looked" not in shown
     assert WAY not in words(page(None))
+
+
+def test_what_a_map_is_worth_stands_before_the_figures_and_larger():
+    worth = deployment(maps=dict.fromkeys(MAPS, BEHIND)).map_told()
+    texts = [" ".join(text.get_text().split()) for text in page(MAP).texts]
+    own, figures = texts.index(worth), next(n for n, text in enumerate(texts) if text.startswith(deployment().limit()))
+    assert own < figures and page(MAP).texts[own].get_fontsize() >= 7.5
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (0, "0%"),
+        (0.0006, "<1%"),
+        (0.0045, "<1%"),
+        (0.006, "1%"),
+        (0.5, "50%"),
+        (0.994, "99%"),
+        (0.998, ">99%"),
+        (1, "100%"),
+    ],
+)
+def test_a_share_is_nothing_or_all_only_where_it_is(share, told):
+    assert percent(share) == percent(np.float32(share)) == told
+
+
+def test_bars_tell_a_small_probability_from_none():
+    drawn = page(None, calibrated=np.array([0.9994, 0.0006, *np.zeros(5)]))
+    assert [text.get_text() for text in drawn.axes[-1].texts] == [">99%", "<1%", *["0%"] * 5]
 
 
 @pytest.mark.parametrize("silent", [True, False])

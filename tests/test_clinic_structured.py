@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from clinical import CODES, PLACE, SECRETS, SIDE, an_answer, deployment, secret_object
+from clinical import CODES, NAMING, PLACE, SECRETS, SIDE, an_answer, deployment, secret_object
 from conftest import picture
 from pydicom import config, dcmread
 
-from helpers.clinic.codes import SNOMED, SYSTEMS, concept
+from helpers.clinic.codes import OWN_OID, SCHEME, SNOMED, SYSTEMS, concept, probability_of
 from helpers.clinic.dicom import place_of, read_object
 from helpers.clinic.example import as_bytes, dermoscopic_object
 from helpers.clinic.pictures import Unreadable, Wanted
@@ -19,6 +19,7 @@ from helpers.study import StudyError
 
 PIXELS = np.asarray(picture(5, 48))
 FILED = Filed("1.2.99", 3)
+OF_THE_PATIENT = ("patient_id", "patient_issuer", "patient_name", "birth_date", "sex")
 needs_dciodvfy = pytest.mark.needs("dciodvfy")  # Debian: dicom3tools
 
 
@@ -71,7 +72,7 @@ def test_a_report_is_valid(tmp_path, kind):
     if kind == "capture":
         place = type(place)(**vars(place) | {"sop_class": "1.2.840.10008.5.1.4.1.1.7"})
     if kind == "empty":
-        place = type(place)(**vars(place) | dict.fromkeys(("patient_id", "patient_name", "birth_date", "sex"), ""))
+        place = type(place)(**vars(place) | dict.fromkeys(OF_THE_PATIENT, ""))
     assert errors(report(place, answers, deployment(), FILED), tmp_path) == []
     assert errors(map_image(place, PIXELS, deployment(), FILED), tmp_path) == []
 
@@ -96,13 +97,10 @@ def test_a_report_says_what_the_model_says():
     malignancy, *classes = map(said, groups(document))
     assert malignancy["Calibrated probability of the malignant classes"] == [60.0] and len(classes) == len(CODES)
     assert malignancy["Malignancy score at the operating point"][0][0].CodeValue == "reached"
-    assert malignancy["How the findings of a class are to be read"][0][0].CodeValue == "possible"
     melanoma = classes[CODES.index("mel")]
-    assert melanoma["Certainty of Finding"] == [40.0]
-    assert (melanoma["Finding"][0][0].CodeValue, melanoma["Finding"][0][0].CodingSchemeDesignator) == (
-        "93655004",
-        "SCT",
-    )
+    assert melanoma["Calibrated probability of melanoma"] == [40.0]
+    (candidate,) = melanoma["Candidate diagnosis, not a finding"][0]
+    assert (candidate.CodeValue, candidate.CodingSchemeDesignator) == ("93655004", "SCT")
     assert melanoma["Algorithm Name"] == ["MobileNet"] and melanoma["Algorithm Version"] == ["0123456789ab"]
     parameters = melanoma["Algorithm Parameters"]
     assert f"SHA-256 {'ab' * 32}" in parameters and any("before calibration" in one for one in parameters)
@@ -111,14 +109,42 @@ def test_a_report_says_what_the_model_says():
     assert document.ContentQualification == "RESEARCH"
 
 
+@pytest.mark.parametrize("silent", [False, True])
+def test_no_group_says_by_itself_that_there_is_a_diagnosis(silent):
+    """A group may be read without the others: what it finds is a lesion, and a class is named as a candidate alone."""
+    diagnoses = {(own.scheme, own.value) for own in map(concept, HAM10000)}
+    for group in groups(report(PLACE, [an_answer(silent)], deployment(), FILED)):
+        codes = {
+            item.ConceptNameCodeSequence[0].CodeValue: item.ConceptCodeSequence[0]
+            for item in group.ContentSequence
+            if "ConceptCodeSequence" in item
+        }
+        assert codes["121071"].CodeValue == "95324001"  # finding: skin lesion
+        codes.pop("candidate", None)
+        assert not {(one.CodingSchemeDesignator, one.CodeValue) for one in codes.values()} & diagnoses
+
+
+def written(document, folder):
+    """A report as it is read again from its file."""
+    (folder / "report.dcm").write_bytes(as_bytes(document))
+    return dcmread(folder / "report.dcm")
+
+
+def test_the_scheme_of_the_own_codes_has_its_identifier_in_the_file(tmp_path):
+    """The one that FHIR knows it by."""
+    schemes = written(report(PLACE, [an_answer()], deployment(), FILED), tmp_path).CodingSchemeIdentificationSequence
+    (own,) = (one for one in schemes if one.CodingSchemeDesignator == SCHEME)
+    assert own.CodingSchemeUID == OWN_OID and SYSTEMS[SCHEME] == f"urn:oid:{OWN_OID}"
+
+
 def test_a_report_in_short():
     lines = outline(report(PLACE, [an_answer()], deployment(), FILED))
     assert "Imaging Measurements" in lines
     stripped = [line.strip() for line in lines]
-    assert (
-        "Finding: Malignant melanoma of skin (SCT 93655004)" in stripped and "Certainty of Finding: 40.0 %" in stripped
-    )
-    assert stripped.count("Measurement Group") == 1 + len(CODES)
+    assert "Candidate diagnosis, not a finding: Malignant melanoma of skin (SCT 93655004)" in stripped
+    assert "Calibrated probability of melanoma: 40.0 %" in stripped
+    groups_and_findings = stripped.count("Measurement Group"), stripped.count("Finding: Skin lesion (SCT 95324001)")
+    assert groups_and_findings == (1 + len(CODES),) * 2
 
 
 def test_a_report_names_its_image_frame_by_frame():
@@ -150,10 +176,16 @@ def test_results_lie_in_the_study_and_hold_nothing_else_of_it(make):
         made = map_image(place, PIXELS, deployment(), FILED)
     assert (made.StudyInstanceUID, made.SeriesInstanceUID) == (source.StudyInstanceUID, "1.2.99")
     assert made.SOPInstanceUID != source.SOPInstanceUID and made.InstanceNumber == 3
-    for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber"):
+    for name in ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate"):
         assert str(getattr(made, name)) == str(getattr(source, name))
-    written = as_bytes(made)
-    assert not any(secret.encode() in written for secret in SECRETS[4:])
+    assert made.AccessionNumber == source.AccessionNumber
+    assert not any(secret.encode() in as_bytes(made) for secret in SECRETS[len(NAMING) :])
+
+
+def test_without_an_issuer_none_is_named():
+    place = replace(PLACE, patient_issuer="")
+    for made in (report(place, [an_answer()], deployment(), FILED), map_image(place, PIXELS, deployment(), FILED)):
+        assert "IssuerOfPatientID" not in made and made.PatientID == "P-17"
 
 
 def test_without_identifiers_there_is_none():
@@ -170,8 +202,8 @@ def test_without_identifiers_there_is_none():
 
 def test_letters_of_all_alphabets(tmp_path):
     place = type(PLACE)(**vars(PLACE) | {"patient_name": "Müller^Jürgen=山田^太郎"})
-    (tmp_path / "a.dcm").write_bytes(as_bytes(report(place, [an_answer()], deployment(), FILED)))
-    assert dcmread(tmp_path / "a.dcm").PatientName == "Müller^Jürgen=山田^太郎"
+    read = written(report(place, [an_answer()], deployment(), FILED), tmp_path)
+    assert read.PatientName == "Müller^Jürgen=山田^太郎"
 
 
 def test_the_pixels_of_a_map():
@@ -197,7 +229,7 @@ def test_a_result_that_comes_back_is_not_predicted():
             read_object(as_bytes(one), Wanted(SIDE))
 
 
-LONG = {"patient_id": "7" * 70, "patient_name": "M" * 70, "birth_date": "yesterday"}
+LONG = {"patient_id": "7" * 70, "patient_issuer": "R" * 70, "patient_name": "M" * 70, "birth_date": "yesterday"}
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -249,4 +281,6 @@ def test_codes_are_identifiers_and_each_class_has_one():
     for classes in (HAM10000, ISIC2019, BENIGN_OR_MALIGNANT):
         found = [concept(one) for one in classes]
         assert len({one.value for one in found}) == len(classes)
+        found += map(probability_of, classes)
+        assert len({one.value for one in found}) == 2 * len(classes)
         assert all(one.scheme in SYSTEMS and len(one.value) <= 16 and len(one.meaning) <= 64 for one in found)

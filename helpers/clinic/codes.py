@@ -52,8 +52,7 @@ PERCENT = Concept("%", "UCUM", "percent")
 OPERATING_POINT = Concept("operating-point", SCHEME, "Malignancy score at the operating point")
 REACHED = Concept("reached", SCHEME, "At or above the operating point: suspicious")
 NOT_REACHED = Concept("not-reached", SCHEME, "Below the operating point")
-READING = Concept("reading", SCHEME, "How the findings of a class are to be read")
-POSSIBLE = Concept("possible", SCHEME, "As possible only, and as likely as their certainty says")
+CANDIDATE = Concept("candidate", SCHEME, "Candidate diagnosis, not a finding")
 ANSWERED = Concept("answered", SCHEME, "Whether the model answers")
 SILENT = Concept("silent", SCHEME, "No answer: the energy of the logits is below its limit")
 ANSWERS = Concept("answers", SCHEME, "The model answers")
@@ -68,7 +67,8 @@ def concept(diagnosis: Diagnosis) -> Concept:
 
 def probability_of(diagnosis: Diagnosis) -> Concept:
     """The concept of what is measured of a class."""
-    return Concept(f"probability-of-{diagnosis.code.lower()}", SCHEME, f"Calibrated probability of {diagnosis.name}")
+    # Short, since DICOM puts a code of more than 16 letters into another attribute, which some readers do not know.
+    return Concept(f"prob-{diagnosis.code.lower()}", SCHEME, f"Calibrated probability of {diagnosis.name}")
 
 
 def level(suspicious: bool) -> Concept:

@@ -48,11 +48,11 @@ LONGEST_UID = 64
 class Place:
     """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
 
-    Texts as in DICOM, empty where the object has none. acquired: the day that the image was taken, as year, month and
-    day in eight digits, or failing that the day of its content or of its study; loss: the ratio of lossy compression
-    that its pixels went through, 1 where it is not told, 0 for none; burned_in, recognisable: whether the object says
-    that text stands in its pixels and that a person can be recognised in them, YES, NO or empty; anonymous: whether the
-    identifiers are made up.
+    Texts as in DICOM, empty where the object has none. patient_issuer: who gave out patient_id; acquired: the day that
+    the image was taken, as year, month and day in eight digits, or failing that the day of its content or of its study;
+    loss: the ratio of lossy compression that its pixels went through, 1 where it is not told, 0 for none; burned_in,
+    recognisable: whether the object says that text stands in its pixels and that a person can be recognised in them,
+    YES, NO or empty; anonymous: whether the identifiers are made up.
     """
 
     sop_class: str
@@ -67,6 +67,7 @@ class Place:
     study_time: str = ""
     study_id: str = ""
     accession_number: str = ""
+    patient_issuer: str = ""
     acquired: str = ""
     modality: str = ""
     burned_in: str = ""
@@ -99,6 +100,7 @@ NAMED = {  # attributes of DICOM behind the identifiers of a place
     "study_time": "StudyTime",
     "study_id": "StudyID",
     "accession_number": "AccessionNumber",
+    "patient_issuer": "IssuerOfPatientID",
 }
 DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first that is there counts
 PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")

@@ -44,7 +44,8 @@ def bundle(image: str, frame: int, own: Answer, deployment: Deployment, place: P
     risk = next(names), _risk(own, deployment, entries, results, now)
     code = codes.DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else codes.IMAGING
     filed = {"code": _coded(code, text="Classification of a skin lesion"), **about, **_imaging(entries)}
-    report = next(names), _report(f"{image}-{frame}", own, deployment, filed | {"result": results})
+    filed |= {"identifier": [_identifier(f"{image}-{frame}", deployment)], "result": results}
+    report = next(names), _report(own, deployment, filed)
     everything = [report, risk, *observations, *entries.values()]
     content = {
         "resourceType": "Bundle",
@@ -105,9 +106,21 @@ def _coded(own: Concept, *broader: Concept, text: str = "") -> dict:
 
 
 def _patient(place: Place | None) -> dict:
-    """The patient, by the number that the study is filed under and nothing else."""
-    known = place is not None and place.patient_id
-    return {"resourceType": "Patient"} | ({"identifier": [{"value": place.patient_id}]} if known else {})
+    """The patient, by the number that the study is filed under, who gave it out, and nothing else."""
+    if place is None or not place.patient_id:
+        return {"resourceType": "Patient"}
+    # DICOM tells who gave it out in words, while a system is a URI.
+    issuer = {"assigner": {"display": place.patient_issuer}} if place.patient_issuer else {}
+    return {"resourceType": "Patient", "identifier": [{"value": place.patient_id} | issuer]}
+
+
+def _identifier(name: str, deployment: Deployment) -> dict:
+    """What a report is known by: the picture's name in the table, among the reports of this model.
+
+    Another model's report about the same picture is another one.
+    """
+    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.model_sha256}")
+    return {"system": f"urn:oid:2.25.{reports.int}", "value": name}
 
 
 def _device(deployment: Deployment) -> dict:
@@ -190,11 +203,10 @@ def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[d
     }
 
 
-def _report(image: str, own: Answer, deployment: Deployment, filed: dict) -> dict:
+def _report(own: Answer, deployment: Deployment, filed: dict) -> dict:
     # A device cannot be the performer of a report in R4: the observations and the risk name it.
     return {
         "resourceType": "DiagnosticReport",
-        "identifier": [{"system": codes.OWN_SYSTEM, "value": image}],
         "status": "preliminary",
         "category": [{"coding": [CATEGORY]}],
         "conclusion": " ".join([verdict(own, deployment), *_doubts(own, deployment), DISCLAIMER]),

@@ -51,11 +51,19 @@ def write_page(
         figure.savefig(temporary, dpi=DOTS, facecolor="white", metadata=nothing[path.suffix[1:]])
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1 in whole percent; 0 and 100 % stand for nothing and all alone, not for what is near them."""
+    told = f"{share:.0%}"
+    if told == "0%" and share > 0:
+        return "<1%"
+    return ">99%" if told == "100%" and share < 1 else told
+
+
 def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
     """The calibrated probabilities."""
     places = np.arange(len(deployment.classes))
     drawn = axes.barh(places, own.calibrated, color=class_colours(deployment.codes))
-    axes.bar_label(drawn, [f"{share:.0%}" for share in own.calibrated], padding=2, fontsize=7)
+    axes.bar_label(drawn, [percent(share) for share in own.calibrated], padding=2, fontsize=7)
     axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1), yticks=places, xlabel="calibrated probability")
     marks = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in deployment.classes]
     axes.set_yticklabels(marks, fontsize=7)
@@ -72,12 +80,13 @@ def _lines(figure: Figure, own: Answer, deployment: Deployment, worth: str) -> N
     texts = [(verdict(own, deployment), 9.5, WARNING if own.silent or own.suspicious else GOOD)]
     if own.warnings:
         texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
-    limits = f"{deployment.limit()} {deployment.counted()} {deployment.told()} {worth}"
-    texts.append((limits, 6.5, NEUTRAL))
-    height = 0.44
+    if worth:
+        texts.append((worth, 7.5, GOOD))
+    texts.append((f"{deployment.limit()} {deployment.counted()} {deployment.told()}", 6.5, NEUTRAL))
+    height = 0.455
     for text, size, colour in texts:
         lines = textwrap.wrap(text, int(WRAP * 8 / size))
         figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
         height -= (len(lines) + 0.6) * size * 0.0029
-    figure.text(0.04, 0.1, model, fontsize=6.5, color=NEUTRAL, va="bottom")
-    figure.text(0.04, 0.03, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")
+    figure.text(0.04, 0.088, model, fontsize=6.5, color=NEUTRAL, va="bottom")
+    figure.text(0.04, 0.02, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")

@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 from pydicom.valuerep import validate_value
 
 from helpers.clinic import MAKER, codes
-from helpers.clinic.codes import Concept, concept, level
+from helpers.clinic.codes import Concept, concept, level, probability_of
 from helpers.clinic.deployment import WAY, Deployment, software_version
 from helpers.clinic.dicom import DERMOSCOPIC, NAMED, Place
 from helpers.clinic.prediction import Answer
@@ -51,9 +51,10 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
     """A Comprehensive SR by TID 1500 about the frames of one image: what the model says of each.
 
     Each frame has a group for malignancy, with the calibrated probability and whether the score before calibration
-    reaches the operating point, and one for each class with the calibrated probability as the certainty of that
-    finding, in percent, which the first one says is but possible; where the model is silent, only that it is. The
-    report is preliminary and not verified. Raises StudyError if the place cannot be written as DICOM.
+    reaches the operating point, and one for each class with its calibrated probability, in percent, and the class as a
+    candidate; where the model is silent, only that it is. What is found is a skin lesion in every one of them, since a
+    group may be read without the others. The report is preliminary and not verified. Raises StudyError if the place
+    cannot be written as DICOM.
     """
     groups = [group for number, own in enumerate(answers, 1) for group in _groups(place, own, deployment, number)]
     content = sr.MeasurementReport(
@@ -72,7 +73,7 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, file
             instance_number=filed.number,
             is_complete=True,
             content_qualification="RESEARCH",
-            coding_schemes=[CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER, uid=codes.OWN_OID)],
+            coding_schemes=[_own_scheme()],
             **_equipment(deployment),
         )
         return _marked(document, place)
@@ -126,6 +127,8 @@ def identifiers(place: Place) -> Dataset:
         setattr(found, keyword, "" if name in OPTIONAL and not _allowed(keyword, value) else value)
     if place.sex not in ("M", "F", "O"):
         found.PatientSex = ""
+    if not place.patient_issuer:
+        del found.IssuerOfPatientID  # DICOM does not ask for it
     found.ReferringPhysicianName = ""
     return found
 
@@ -141,25 +144,28 @@ def _allowed(keyword: str, value: str) -> bool:
 def _groups(place: Place, own: Answer, deployment: Deployment, number: int) -> list:
     """The groups of a frame, by its number from 1."""
     frames = [number] if place.frames > 1 else None
-    group = partial(
+    lesion = partial(
         sr.MeasurementsAndQualitativeEvaluations,
+        finding_type=_code(codes.SKIN_LESION),
         tracking_identifier=sr.TrackingIdentifier(
             uid=generate_uid(prefix=None), identifier=f"Lesion in frame {number}"
         ),
         algorithm_id=_algorithm(deployment),
         source_images=[sr.SourceImageForMeasurementGroup(place.sop_class, place.sop_instance, frames)],
     )
-    lesion = partial(group, finding_type=_code(codes.SKIN_LESION))
     if own.silent:
         return [lesion(qualitative_evaluations=[_said(codes.ANSWERED, codes.SILENT)])]
     said = [(codes.ANSWERED, codes.ANSWERS), (codes.OPERATING_POINT, level(own.suspicious))]
     malignancy = lesion(
         measurements=[_percent(codes.MALIGNANCY, own.calibrated_malignancy)],
-        qualitative_evaluations=[_said(*one) for one in (*said, (codes.READING, codes.POSSIBLE))],
+        qualitative_evaluations=[_said(*one) for one in said],
     )
     classes = zip(deployment.classes, own.calibrated, strict=True)
     return [malignancy] + [
-        group(finding_type=_code(concept(one)), measurements=[_percent(codes.CERTAINTY, share)])
+        lesion(
+            measurements=[_percent(probability_of(one), share)],
+            qualitative_evaluations=[_said(codes.CANDIDATE, concept(one))],
+        )
         for one, share in classes
     ]
 
@@ -204,6 +210,14 @@ def _equipment(deployment: Deployment) -> dict[str, str]:
         "software_versions": f"{software_version()} {deployment.version}",
         "device_serial_number": deployment.model_sha256,
     }
+
+
+def _own_scheme() -> CodingSchemeIdentificationItem:
+    """The scheme of the own codes, with the identifier that they have elsewhere."""
+    scheme = CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER)
+    # highdicom takes an identifier only of a scheme that is registered somewhere; DICOM asks for no registry.
+    scheme.CodingSchemeUID = codes.OWN_OID
+    return scheme
 
 
 def _code(own: Concept) -> Code:
