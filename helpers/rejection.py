@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from helpers.features import features, logit_weights
-from helpers.metrics import auc, bootstrap_weights, interval, means
+from helpers.metrics import auc, bootstrap_weights, interval, shares
 from helpers.study import StudyError
 from helpers.training import Samples
 
@@ -109,11 +109,12 @@ def _risks(
 def share(event: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> dict[str, float | None]:
     """How often an event, bool [n], holds, as {"value", "low", "high"} with the images resampled by lesion.
 
-    All are None where there is no image.
+    Where it always or never holds, the interval is the exact one of `metrics.shares`. All are None where there is no
+    image.
     """
     if not len(event):
         return {"value": None, "low": None, "high": None}
-    return means({"share": event}, lesions, resamples, seed).loc["share"].to_dict()
+    return shares({"share": event}, lesions, resamples, seed).loc["share"].to_dict()
 
 
 def rejection_threshold(sure: np.ndarray, answered: float = 0.95) -> float:
@@ -145,7 +146,7 @@ def submission(
     given = np.asarray(probabilities, np.float64)
     odds = np.exp(np.clip((threshold - np.asarray(sure)) / scale, -50, 50)) * given.max(axis=1)
     unknown = odds / (1 + odds)
-    shares: Mapping[str, np.ndarray] = dict(zip(codes, given.T, strict=True))
-    columns = {code: shares.get(code, np.zeros(len(unknown))) * (1 - unknown) for code in ISIC_ORDER}
+    of_class: Mapping[str, np.ndarray] = dict(zip(codes, given.T, strict=True))
+    columns = {code: of_class.get(code, np.zeros(len(unknown))) * (1 - unknown) for code in ISIC_ORDER}
     table = pd.DataFrame({"image": list(image_ids), **columns, UNKNOWN: unknown})
     return table.round(dict.fromkeys((*ISIC_ORDER, UNKNOWN), 6))

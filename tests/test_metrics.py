@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from helpers import metrics
@@ -902,6 +903,64 @@ def test_a_difference_of_means_has_one_set_of_resamples():
     assert table.loc["none"].isna().all()
     parts = [metrics.means({"own": own[rows]}, lesions[rows], 500) for rows in (group, ~group)]
     assert parts[0].loc["own"].value - parts[1].loc["own"].value == pytest.approx(table.loc["own"].value)
+
+
+def test_shares_of_all_or_nothing_have_the_exact_bound_of_the_lesions():
+    lesions = np.repeat(np.arange(30), 2)
+    half = np.where(np.arange(60) < 20, 1.0, np.nan)
+    columns = {"all": np.ones(60), "none": np.zeros(60, bool), "known of 10": half, "unknown": np.full(60, np.nan)}
+    columns |= {"some": np.arange(60) < 20, "other": np.full(60, 0.5)}
+    table = metrics.shares(columns, lesions, 200)
+    for name, right, trials in (("all", 30, 30), ("none", 0, 30), ("known of 10", 10, 10)):
+        exact = binomtest(right, trials).proportion_ci(0.95, "exact")
+        assert table.loc[name, ["low", "high"]].tolist() == pytest.approx([exact.low, exact.high])
+    assert table.loc["unknown"].isna().all()
+    same = ["some", "other"]
+    pd.testing.assert_frame_equal(table.loc[same], metrics.means({name: columns[name] for name in same}, lesions, 200))
+
+
+def of_strata(rows):
+    """Columns group, stratum and right, a row an image, from rows (group, stratum, right answers, wrong answers)."""
+    table = [(group, stratum, 1.0) for group, stratum, right, _ in rows for _ in range(right)]
+    table += [(group, stratum, 0.0) for group, stratum, _, wrong in rows for _ in range(wrong)]
+    return tuple(map(np.array, zip(*table, strict=True)))
+
+
+def test_a_standardised_difference_has_the_mix_of_the_group():
+    # In a the group is 0.25 ahead with 4 images, in b 0.5 behind with 1; c and d have images on one side only.
+    rows = [(True, "a", 3, 1), (False, "a", 5, 5), (True, "b", 0, 1), (False, "b", 1, 1)]
+    rows += [(False, "c", 9, 0), (True, "d", 2, 0)]
+    group, strata, right = of_strata(rows)
+    names = np.arange(len(group))
+    columns = {"right": right, "none": np.full(len(group), np.nan), "of a": np.where(strata == "a", right, np.nan)}
+    table = metrics.standardised_differences(columns, group, strata, names, 200)
+    assert table["value"].tolist() == pytest.approx([0.1, np.nan, 0.25], nan_ok=True)
+    assert table.loc["right"].low < 0.1 < table.loc["right"].high and table.loc["none"].isna().all()
+    apart = metrics.standardised_differences(columns, group, np.where(group, "x", "y"), names, 20)
+    assert apart.isna().all(axis=None)
+    alike = metrics.standardised_differences(columns, group, np.zeros(len(group)), names, 200)
+    pd.testing.assert_frame_equal(alike, metrics.mean_differences(columns, group, names, 200))
+
+
+def test_a_stratum_that_a_resample_lacks_is_left_out_of_that_resample():
+    # The one lesion of a without it is missing in every third resample; what is left there, b, has no difference.
+    group, strata, right = of_strata([(True, "a", 30, 0), (False, "a", 0, 1), (True, "b", 30, 0), (False, "b", 30, 0)])
+    row = metrics.standardised_differences({"right": right}, group, strata, np.arange(len(group)), 300).loc["right"]
+    assert row.value == pytest.approx(0.5) and row.low == 0 and row.high > 0.5
+
+
+def test_the_interval_of_a_standardised_difference_covers_the_true_one():
+    covered, plain = 0, []
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        strata = random.integers(0, 2, 300)
+        group = random.random(300) < np.where(strata == 1, 0.3, 0.1)  # more often where answers are seldom right
+        right = random.random(300) < np.where(strata == 1, 0.5, 0.9) - 0.2 * group
+        own = {"right": right}, group
+        found = metrics.standardised_differences(*own, strata, np.arange(300), 200, seed).loc["right"]
+        covered += found.low <= -0.2 <= found.high
+        plain.append(metrics.mean_differences(*own, np.arange(300), 10).loc["right"].value)
+    assert 88 <= covered <= 100 and np.mean(plain) < -0.25
 
 
 def answers_of_kinds(rows):

@@ -110,3 +110,10 @@ def test_a_share_with_its_interval():
     found = share(np.arange(200) < 60, NAMES, 300)
     assert found["value"] == 0.3 and 0.22 < found["low"] < 0.3 < found["high"] < 0.38
     assert share(np.array([]), np.array([])) == {"value": None, "low": None, "high": None}
+
+
+def test_a_share_of_all_or_nothing_is_not_certain():
+    images = np.repeat(np.arange(40), 2)
+    never, always = (share(np.full(80, event), images, 100) for event in (False, True))
+    assert never["value"] == never["low"] == 0 and never["high"] == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert always["value"] == always["high"] == 1 and always["low"] == pytest.approx(0.025 ** (1 / 40))
