@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import WAY, Deployment
 from helpers.clinic.pictures import Picture
-from helpers.clinic.prediction import Answer, verdict
+from helpers.clinic.prediction import Answer, percent, verdict
 from helpers.plots import NEUTRAL, class_colours
 from helpers.study import atomic_path
 
@@ -49,14 +49,6 @@ def write_page(
     nothing = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DOTS, facecolor="white", metadata=nothing[path.suffix[1:]])
-
-
-def percent(share: float) -> str:
-    """A share from 0 to 1 in whole percent; 0 and 100 % stand for nothing and all alone, not for what is near them."""
-    told = f"{share:.0%}"
-    if told == "0%" and share > 0:
-        return "<1%"
-    return ">99%" if told == "100%" and share < 1 else told
 
 
 def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:

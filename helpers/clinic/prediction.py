@@ -146,12 +146,20 @@ def verdict(own: Answer, deployment: Deployment) -> str:
     answered, likeliest = int(own.probabilities.argmax()), int(own.calibrated.argmax())
     names = [one.name for one in deployment.classes]
     # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
-    more = f", {names[likeliest]} {own.calibrated[likeliest]:.0%}" if likeliest != answered else ""
+    more = f", {names[likeliest]} {percent(own.calibrated[likeliest])}" if likeliest != answered else ""
     return (
-        f"Answer: {names[answered]}. Calibrated probabilities: {names[answered]} {own.calibrated[answered]:.0%}{more}, "
-        f"malignant {own.calibrated_malignancy:.0%}. {level(own.suspicious).meaning} "
+        f"Answer: {names[answered]}. Calibrated probabilities: {names[answered]} {percent(own.calibrated[answered])}{more}, "
+        f"malignant {percent(own.calibrated_malignancy)}. {level(own.suspicious).meaning} "
         f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 in whole percent; 0 and 100 % stand for nothing and all alone, not for what is near them."""
+    told = f"{share:.0%}"
+    if told == "0%" and share > 0:
+        return "<1%"
+    return ">99%" if told == "100%" and share < 1 else told
 
 
 def predict_files(files: Sequence[Found], reader: Reader, deployment: Deployment, logits: Logits) -> Iterator[Outcome]:

@@ -186,7 +186,7 @@ def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
         manufacturer=MAKER,
         parameters=[
             f"SHA-256 {deployment.model_sha256}",
-            f"temperature {deployment.temperature:.4g}, {point}, silent below {deployment.silence:.4g}",
+            f"temperature {deployment.temperature:.4g} and a bias a class, {point}, silent below {deployment.silence:.4g}",
             deployment.counted(),
             NOTE,
         ],
