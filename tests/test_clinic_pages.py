@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from helpers.clinic import DISCLAIMER
 from helpers.clinic.deployment import MAPS, WAY
 from helpers.clinic.pages import draw_page
-from helpers.clinic.prediction import percent
 from helpers.clinic.pictures import Picture
+from helpers.clinic.prediction import percent
 
 BEHIND = {"value": -0.217, "low": -0.276, "high": -0.16, "images": 1142}
 WARNINGS = ("its colours and contrasts are unlike those of dermatoscopic images", "it is blurred", "it is too small")

@@ -144,12 +144,13 @@ def verdict(own: Answer, deployment: Deployment) -> str:
     if own.silent:
         return f"{SILENT.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
     answered, likeliest = int(own.probabilities.argmax()), int(own.calibrated.argmax())
-    names = [one.name for one in deployment.classes]
+    name = deployment.classes[answered].name
     # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
-    more = f", {names[likeliest]} {percent(own.calibrated[likeliest])}" if likeliest != answered else ""
+    other = f"{deployment.classes[likeliest].name} {percent(own.calibrated[likeliest])}, "
+    told = f"{name} {percent(own.calibrated[answered])}, {other if likeliest != answered else ''}"
     return (
-        f"Answer: {names[answered]}. Calibrated probabilities: {names[answered]} {percent(own.calibrated[answered])}{more}, "
-        f"malignant {percent(own.calibrated_malignancy)}. {level(own.suspicious).meaning} "
+        f"Answer: {name}. Calibrated probabilities: {told}malignant {percent(own.calibrated_malignancy)}. "
+        f"{level(own.suspicious).meaning} "
         f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )
 

@@ -179,6 +179,7 @@ def _percent(name: Concept, share: float) -> sr.Measurement:
 
 
 def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
+    calibration = f"calibrated by a temperature of {deployment.temperature:.4g} and a bias a class"
     point = f"operating point {deployment.threshold:.4g} of the score before calibration"
     return sr.AlgorithmIdentification(
         name=deployment.name,
@@ -186,7 +187,7 @@ def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
         manufacturer=MAKER,
         parameters=[
             f"SHA-256 {deployment.model_sha256}",
-            f"temperature {deployment.temperature:.4g} and a bias a class, {point}, silent below {deployment.silence:.4g}",
+            f"{calibration}, {point}, silent below {deployment.silence:.4g}",
             deployment.counted(),
             NOTE,
         ],
