@@ -334,7 +334,7 @@ def forest(table: pd.DataFrame, label: str, title: str, floor: tuple[float, str]
     for place, (value, low, high) in enumerate(table[["value", "low", "high"]].to_numpy(float)):
         if np.isfinite(value):
             axes.annotate(
-                f"{value:z.3f} [{low:z.3f}, {high:z.3f}]",
+                f"{value:.3f} [{low:.3f}, {high:.3f}]",
                 (1.02, place),
                 xycoords=("axes fraction", "data"),
                 va="center",

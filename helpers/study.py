@@ -159,11 +159,11 @@ def set_seed(seed: int) -> None:
 def with_interval(figure: dict, digits: int = 3) -> str:
     """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash for what is undefined.
 
-    There is no minus before a zero.
+    A minus before a zero stays: it says on which side of zero an end of the interval lies.
     """
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
-        return "–" if pd.isna(figure["value"]) else f"{figure['value']:z.{digits}f} [–]"
-    return "{value:z.{d}f} [{low:z.{d}f}, {high:z.{d}f}]".format(d=digits, **figure)
+        return "–" if pd.isna(figure["value"]) else f"{figure['value']:.{digits}f} [–]"
+    return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
 
 
 def verdict(figure: Mapping) -> str:
