@@ -108,7 +108,7 @@ $(eval $(call reads,build/test,tested))
 
 force:
 
-report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, its model card, the table of README.md
+report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, its model card, the tables of README.md
 	$(PY) -m helpers.report pages --study $(STUDY)
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.report card --study $(STUDY))
 	$(PY) -m helpers.report readme

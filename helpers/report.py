@@ -1,6 +1,6 @@
-"""What is made from finished runs: web pages, the table of README.md, model cards, the references of the tests.
+"""What is made from finished runs: web pages, the tables of README.md, model cards, the references of the tests.
 
-`python -m helpers.report readme` writes the table from the run records; with --check it only says whether it is stale.
+`python -m helpers.report readme` writes the tables from the run records; with --check it only says if they are stale.
 `python -m helpers.report verify` holds a fresh run of a study against its published records.
 """
 
@@ -17,7 +17,8 @@ from helpers.study import ROOT, StudyError, atomic_path, build_folder, read_reco
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
-PUBLISHED = ("ham10000", "ham10000_cpu")  # README shows the first of these that has results
+# README shows of each dataset the first of these studies that has results.
+PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 COLUMNS = {
     "balanced accuracy": "balanced_accuracy",
     "accuracy": "accuracy",
@@ -50,32 +51,41 @@ def write_pages(study: str) -> Path:
     return folder / "index.html"
 
 
-def results_table() -> str:
-    """The models of diagnosis of the published study as a Markdown table, best balanced accuracy first."""
-    study = next((name for name in PUBLISHED if (ROOT / "results" / name).is_dir()), None)
-    if study is None:
-        return "No results are published yet."
+def results_tables() -> str:
+    """The models of diagnosis of the published studies, a Markdown table a dataset."""
+    tables = []
+    for dataset, studies in PUBLISHED.items():
+        if study := next((name for name in studies if (ROOT / "results" / name).is_dir()), None):
+            tables.append(_results_table(dataset, study))
+    return "\n\n".join(tables) or "No results are published yet."
+
+
+def _results_table(dataset: str, study: str) -> str:
+    """Best balanced accuracy first."""
     records = read_records(ROOT / "results" / study, compared=True)
     records = [record for record in records if record["task"] == "diagnosis"]
     records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
-    split = records[0]["split"]
-    lines = [f"| model | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
+    first = records[0]
+    lines = [f"| {dataset} | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
     for record in records:
         cells = [with_interval(record["test"][key]) for key in COLUMNS.values()]
         lines.append(
             f"| [{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb) | {' | '.join(cells)} |"
         )
-    caption = f"Study [`{study}`](studies/{study}.yaml): {split['test']:,} test images, of lesions that no model was "
-    return "\n".join([*lines, "", f"{caption}trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."])
+    missing = first.get("missing_images", 0)
+    absent = f" {missing:,} images that the publisher lists were missing." if missing else ""
+    caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images, of lesions that no "
+    caption += "model was trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."
+    return "\n".join([*lines, "", caption + absent])
 
 
 def write_readme(check: bool = False) -> bool:
-    """Bring README's table up to date; returns whether it was already. With `check`, nothing is written."""
+    """Bring README's tables up to date; returns whether they were already. With `check`, nothing is written."""
     text = README.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
-        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the table are gone. Put them back.")
+        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the tables are gone. Put them back.")
     head, _, rest = text.partition(BEGIN)
-    fresh = f"{head}{BEGIN}\n\n{results_table()}\n\n{END}{rest.partition(END)[2]}"
+    fresh = f"{head}{BEGIN}\n\n{results_tables()}\n\n{END}{rest.partition(END)[2]}"
     if fresh != text and not check:
         with atomic_path(README) as temporary:
             temporary.write_text(fresh, encoding="utf-8")
@@ -114,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.report", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pages", help="web pages of a study").add_argument("--study", default="demo")
-    commands.add_parser("readme", help="the table of README.md").add_argument("--check", action="store_true")
+    commands.add_parser("readme", help="the tables of README.md").add_argument("--check", action="store_true")
     commands.add_parser("card", help="the model card of a study").add_argument("--study", default="demo")
     against = commands.add_parser("verify", help="a fresh run against the published records of a study")
     against.add_argument("fresh", type=Path, help="results folder of the fresh run")
@@ -131,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "references":
             write_references(options.folder)
         elif not write_readme(options.check) and options.check:
-            raise StudyError("README.md: its table is stale. Run `make report`.")
+            raise StudyError("README.md: its tables are stale. Run `make report`.")
     except StudyError as error:
         print(error, file=sys.stderr)
         return 1

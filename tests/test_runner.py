@@ -137,6 +137,15 @@ def test_the_readme_table_comes_from_the_records(published, capsys):
     assert report.main(["readme", "--check"]) == 1
 
 
+def test_every_dataset_has_a_table_which_says_what_was_missing(published):
+    folder = published / "results" / "isic2019_cpu" / "03_x"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.4, split="def", missing_images=12723)))
+    first, second = report.results_tables().split("| ISIC 2019 |")
+    assert first.startswith("| HAM10000 |") and "missing" not in first
+    assert "0.400 [0.300, 0.500]" in second and "12,723 images that the publisher lists were missing" in second
+
+
 def test_without_its_marks_the_readme_is_left_alone(published, capsys):
     (published / "README.md").write_text("nothing here\n")
     assert report.main(["readme"]) == 1 and "Put them back" in capsys.readouterr().err
@@ -144,7 +153,7 @@ def test_without_its_marks_the_readme_is_left_alone(published, capsys):
 
 def test_no_published_results(published):
     (published / "results").rename(published / "elsewhere")
-    assert report.results_table() == "No results are published yet."
+    assert report.results_tables() == "No results are published yet."
 
 
 def test_pages_and_their_index(tiny, monkeypatch, capsys):
