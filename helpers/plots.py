@@ -88,7 +88,8 @@ def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
     boxes = axes.boxplot(groups, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": "white"})
     for box, colour in zip(boxes["boxes"], class_colours(codes), strict=True):
         box.set(facecolor=colour, edgecolor=colour)
-    axes.set_xticks(range(1, len(codes) + 1), [f"{code}\nn = {len(g)}" for code, g in zip(codes, groups, strict=True)])
+    names = [f"{code}\nn = {len(group):,}" for code, group in zip(codes, groups, strict=True)]
+    axes.set_xticks(range(1, len(codes) + 1), names)
     axes.set(ylabel="age (years)", title="Age by diagnosis, images of known age")
     return figure
 
