@@ -33,8 +33,11 @@ def audit_split(lesions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     in any number of parts; a row for each use, so that an image which was oversampled is there several times.
     Returns the split's rows with lesion_id, `kind` (one of KINDS, the gravest) and `elsewhere` (the other parts that
     hold the lesion, joined by commas). A split is clean if every kind is `none`. Raises StudyError for an image of the
-    split that the lesions do not have, and for one that they have twice.
+    split that is in no part or that the lesions do not have, and for one that they have twice.
     """
+    if len(nowhere := split.loc[split["part"].isna(), "image_id"]):
+        remedy = "Name their part, or leave these rows out"
+        raise StudyError(f"{len(nowhere)} rows of the split name no part, that of {nowhere.iloc[0]} first. {remedy}.")
     table = split[["image_id", "part"]].astype(str).reset_index(drop=True)
     table["lesion_id"] = _lesion_of(lesions, table["image_id"]).to_numpy()
     held = table.groupby("lesion_id")["part"].agg(lambda parts: sorted(set(parts)))

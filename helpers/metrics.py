@@ -90,6 +90,20 @@ class Predictions:
         chosen = self.labels[mask], self.probabilities[mask], self.lesions[mask]
         return Predictions(*chosen, self.classes, self.malignant)
 
+    def among(self, classes: Sequence[str]) -> "Predictions":
+        """The images of these classes, as if the model had been asked which of these alone each of them is.
+
+        Their probabilities are brought to a sum of 1; an image of which all are 0 gets equal ones.
+        """
+        columns = [self.classes.index(one) for one in classes]
+        chosen = np.isin(self.labels, columns)
+        given = self.probabilities[chosen][:, columns]
+        total = given.sum(axis=1, keepdims=True)
+        shares = np.divide(given, total, out=np.full_like(given, 1 / len(columns)), where=total > 0)
+        labels = pd.Index(columns).get_indexer(self.labels[chosen])
+        kept = tuple(self.malignant[column] for column in columns)
+        return Predictions(labels, shares, self.lesions[chosen], tuple(classes), kept)
+
     @cached_property
     def predicted(self) -> np.ndarray:
         """Index of the most probable class, int [n]; of equally probable ones the first."""

@@ -192,7 +192,12 @@ def test_a_column_of_parts_by_another_name_is_found(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"), [("image_id,role\na1,x\na2,y\n", "all of it is one"), ("image_id,part\n", "no images in it")]
+    ("text", "fault"),
+    [
+        ("image_id,role\na1,x\na2,y\n", "all of it is one"),
+        ("image_id,part\n", "no images in it"),
+        ("image_id,part\na1,train\na2,\n", "1 rows of the split name no part, that of a2 first"),
+    ],
 )
 def test_what_is_not_understood_as_a_split_is_not_called_clean_or_leaking(tmp_path, capsys, text, fault):
     LESIONS.to_csv(tmp_path / "metadata.csv", index=False)

@@ -786,6 +786,16 @@ def test_subset_of_nothing_is_refused():
         random_predictions(50, 0).subset(np.zeros(50, bool))
 
 
+def test_among_fewer_classes_the_rest_of_the_probability_does_not_count():
+    """Of (0.2, 0.5, 0.3), among the first and the last, 0.4 and 0.6 are left; an image of another class goes."""
+    probabilities = [[0.2, 0.5, 0.3], [0.0, 1.0, 0.0], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]]
+    whole = Predictions([2, 0, 0, 1], probabilities, list("abcd"), ("nv", "bcc", "mel"), (False, True, True))
+    both = whole.among(["mel", "nv"])
+    assert (both.classes, both.malignant, list(both.lesions)) == (("mel", "nv"), (True, False), ["a", "b", "c"])
+    assert both.labels.tolist() == [0, 1, 1]
+    assert np.allclose(both.probabilities, [[0.6, 0.4], [0.5, 0.5], [1 / 7, 6 / 7]])
+
+
 TABLE = pd.DataFrame(
     {"image_id": ["i1", "i2"], "part": "test", "label": ["nv", "mel"], "nv": [0.7, 0.4], "mel": [0.3, 0.6]},
     index=[7, 3],
