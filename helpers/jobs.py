@@ -34,61 +34,82 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
         return [function(**job) for job in jobs]
     if workers < 2:  # joblib would run the jobs in this process, whatever it was asked for
         raise StudyError(f"workers is {workers}: {parallel} takes 2 or more. One job at a time is `parallel: none`.")
-    gpus = count_gpus()
-    if parallel == "processes" and 0 < gpus < workers:
-        raise StudyError(f"workers is {workers}, and there {'is one GPU' if gpus == 1 else f'are {gpus} GPUs'}.")
     os.environ.update(SHARING)
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     named = function.__module__, function.__qualname__
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with joblib.parallel_config(**_backend(parallel, workers, gpus)):
-        tasks = [joblib.delayed(_in_worker)(*named, job, passed, threads, parallel, gpus) for job in jobs]
+    settings, threads, gpus = _on_ray(workers) if parallel == "ray" else _on_this_machine(workers)
+    with joblib.parallel_config(**settings):
+        tasks = [joblib.delayed(_in_worker)(*named, job, passed, threads, gpus) for job in jobs]
         return joblib.Parallel(batch_size=1)(tasks)
 
 
-def count_gpus() -> int:
-    """How many GPUs of NVIDIA this machine has."""
+def visible_gpus() -> list[str]:
+    """The GPUs of NVIDIA that this process may use: those in CUDA_VISIBLE_DEVICES, else all of the machine, by number.
+
+    A cluster's scheduler names some only, by number or by UUID.
+    """
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        names = [name.strip() for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
+        return [name for name in names if name not in ("", "-1")]  # both mean none
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.splitlines())
+        return []
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
 
 
-def claim_gpu(count: int, folder: Path) -> int:
-    """The number of a GPU that no other process has claimed, which is claimed until this process ends.
+def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
+    """That of the GPUs which no other process has claimed; it is claimed until this process ends.
 
-    Raises StudyError if all are taken.
+    folder: of the locks, which all processes of the machine share. Raises StudyError if all are taken.
     """
-    for number in range(count):
-        lock = (Path(folder) / f"skin-lesion-study-gpu-{number}.lock").open("a")
+    for name in gpus:
+        try:
+            lock = (Path(folder) / f"skin-lesion-study-gpu-{name}.lock").open("a")
+        except PermissionError:  # another user's
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             continue
         _claimed.append(lock)
-        return number
-    raise StudyError(f"All {count} GPUs are taken by other jobs; try fewer workers.")
+        return name
+    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs; try fewer workers.")
 
 
-def _backend(parallel: str, workers: int, gpus: int) -> dict:
-    """Settings of joblib."""
-    if parallel == "processes":
-        return {"backend": "loky", "n_jobs": workers}
+def _on_this_machine(workers: int) -> tuple[dict, int, list[str]]:
+    """Settings of joblib for processes, the threads of each, and the GPUs that they deal out among themselves."""
+    gpus = visible_gpus()
+    _check_gpus(len(gpus), workers)
+    return {"backend": "loky", "n_jobs": workers}, max(1, (os.cpu_count() or 1) // workers), gpus
+
+
+def _on_ray(workers: int) -> tuple[dict, int, list[str]]:
+    """The same for Ray, by what the cluster has, whatever this machine has; Ray deals out GPUs itself."""
     if find_spec("ray") is None:
         raise StudyError("parallel is ray, and Ray is not installed: pip install -r requirements-ray.txt")
+    import ray
     from ray.util.joblib import register_ray
 
+    if not ray.is_initialized():
+        ray.init()  # the cluster whose address RAY_ADDRESS holds, or one of this machine
     register_ray()
-    return {"backend": "ray", "n_jobs": workers, "ray_remote_args": {"num_cpus": 1, "num_gpus": int(gpus > 0)}}
+    held = ray.cluster_resources()
+    _check_gpus(int(held.get("GPU", 0)), workers)
+    # One processor is reserved for each job, so that none waits for a machine that the cluster does not have.
+    reserved = {"num_cpus": 1, "num_gpus": int("GPU" in held)}
+    return {"backend": "ray", "n_jobs": workers, "ray_remote_args": reserved}, max(1, int(held["CPU"] // workers)), []
 
 
-def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, parallel: str, gpus: int):
+def _check_gpus(count: int, workers: int) -> None:
+    if 0 < count < workers:
+        raise StudyError(f"workers is {workers}, and there {'is one GPU' if count == 1 else f'are {count} GPUs'}.")
+
+
+def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, gpus: Sequence[str]):
     """One job in a process of its own. Keras may be imported only when the environment stands."""
     os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
-    if parallel == "processes" and gpus and not _claimed:  # Ray deals out GPUs itself
-        given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        names = given or [str(number) for number in range(gpus)]  # a cluster's scheduler may have given us some only
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[claim_gpu(len(names), Path(tempfile.gettempdir()))]
+    if gpus and not _claimed:
+        os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))
     return getattr(import_module(module), name)(**job)

@@ -1,8 +1,10 @@
 """Cross-validation and the search for hyperparameters, as jobs that can run side by side and be taken up again."""
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -118,6 +120,24 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=states)
 
 
+@contextmanager
+def taking_part(path: Path, first: Mapping) -> Iterator[None]:
+    """While this is open, this run takes part in the search at `path`, with whichever others do.
+
+    Whoever comes when nobody else is there makes it ready, see `begin_search`: a trial that is running then has lost
+    its worker. Others' trials are left alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".owners").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            begin_search(path, first)
+        except BlockingIOError:
+            pass
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
 def begin_search(path: Path, first: Mapping) -> None:
     """Make the search at `path` ready for its workers, before any of them starts.
 
@@ -144,10 +164,11 @@ def search(
     """
     study = open_search(path)
     while (done := len(finished(study))) < trials:
+        begun = done + len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)))
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=STARTUP,
             multivariate=True,
-            seed=int(np.random.SeedSequence([seed, worker, done]).generate_state(1)[0]),
+            seed=int(np.random.SeedSequence([seed, worker, begun]).generate_state(1)[0]),
         )
         study.pruner = optuna.pruners.MedianPruner(STARTUP, patient)
         study.optimize(objective, n_trials=1)
@@ -156,14 +177,15 @@ def search(
 def all_trials(experiment: Experiment, kind: str) -> optuna.Study:
     """The search for a network's hyperparameters, with all its trials, the first of which is the study file itself.
 
-    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`.
+    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`; a second run of the same search
+    helps the first.
     """
     run, p = experiment.run, experiment.run.parameters
     path = search_storage(experiment, kind)
-    begin_search(path, as_it_is(p, kind))
     workers = 1 if p["parallel"] == "none" else p["workers"]
     same = {"notebook": run.notebook, "parameters": p, "kind": kind}
-    run_jobs(run_search, [same | {"worker": worker} for worker in range(workers)], p["parallel"], workers)
+    with taking_part(path, as_it_is(p, kind)):
+        run_jobs(run_search, [same | {"worker": worker} for worker in range(workers)], p["parallel"], workers)
     return open_search(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers import jobs
-from helpers.jobs import SHARING, claim_gpu, count_gpus, run_jobs
+from helpers.jobs import SHARING, claim_gpu, run_jobs, visible_gpus
 from helpers.study import StudyError
 
 
@@ -62,22 +62,36 @@ def test_what_workers_know_of_their_surroundings(monkeypatch):
 
 def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "_claimed", [])
-    assert [claim_gpu(2, tmp_path), claim_gpu(2, tmp_path)] == [0, 1]
+    assert [claim_gpu("01", tmp_path), claim_gpu("01", tmp_path)] == ["0", "1"]
     with pytest.raises(StudyError, match="All 2 GPUs are taken"):
-        claim_gpu(2, tmp_path)
+        claim_gpu("01", tmp_path)
+    assert claim_gpu("23", tmp_path) == "2"  # two jobs of a scheduler on one machine do not meet
     jobs._claimed.pop(0).close()
-    assert claim_gpu(2, tmp_path) == 0
+    assert claim_gpu("01", tmp_path) == "0"
 
 
-def test_gpus_are_counted(tmp_path, monkeypatch):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every file")
+def test_a_gpu_that_another_user_has_claimed_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_claimed", [])
+    lock = tmp_path / "skin-lesion-study-gpu-0.lock"
+    lock.touch()
+    lock.chmod(0)
+    assert claim_gpu("01", tmp_path) == "1"
+
+
+def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert count_gpus() == 0
+    assert visible_gpus() == []
     listing = tmp_path / "nvidia-smi"
     listing.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: a)'\necho 'GPU 1: H200 (UUID: b)'\n")
     listing.chmod(0o755)
-    assert count_gpus() == 2
+    assert visible_gpus() == ["0", "1"]
     with pytest.raises(StudyError, match="workers is 3, and there are 2 GPUs"):
         run_jobs(squared, TASKS, "processes", 3)
+    for named, found in (("2, 3", ["2", "3"]), ("GPU-a", ["GPU-a"]), ("", []), ("-1", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert visible_gpus() == found
 
 
 def test_what_cannot_be():

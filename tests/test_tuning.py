@@ -29,6 +29,7 @@ from helpers.tuning import (
     score,
     search,
     search_storage,
+    taking_part,
     trials_table,
     version_arm,
     write_study,
@@ -121,6 +122,19 @@ def test_two_workers_at_once_share_a_search(tmp_path):
         workers = [pool.submit(search, tmp_path / "shared", slow, 8, 0, worker) for worker in range(2)]
         assert [worker.result() for worker in workers] == [None, None]
     assert len(found(tmp_path / "shared")) in (8, 9) and found(tmp_path / "shared").count(5.0) == 1
+
+
+def test_a_second_run_helps_the_first_and_leaves_its_trial_alone(tmp_path):
+    with taking_part(tmp_path / "s", START):
+        ours = open_search(tmp_path / "s").ask()
+        with taking_part(tmp_path / "s", START):
+            search(tmp_path / "s", objective, 2, 0)
+        open_search(tmp_path / "s").tell(ours, 1.0)
+    assert len(finished(open_search(tmp_path / "s"))) == 3
+    lost = open_search(tmp_path / "s").ask()
+    with taking_part(tmp_path / "s", START):
+        states = {trial.number: trial.state for trial in open_search(tmp_path / "s").trials}
+    assert states[lost.number] == optuna.trial.TrialState.FAIL and states[ours.number].name == "COMPLETE"
 
 
 def test_the_table_and_what_mattered(tmp_path):
