@@ -611,8 +611,9 @@ def excess(
 
     Alike are images of one label and one kind; kinds: of each image of the two, [n] and [m]; chosen: bool [n]. Index:
     `chosen`, `others` and `difference`, or the one that there is; columns value, low and high (95 %, the lesions of
-    `first` and `second` resampled independently) and images. Each is a mean over labels, of those that have
-    FEWEST_ALIKE lesions in each row; images with fewer lesions like them are left out. NaN where nothing is left.
+    `first` and `second` resampled independently), images, and classes, their codes joined by commas. Each is a mean
+    over labels, of those that have FEWEST_ALIKE lesions in each row; images with fewer lesions like them are left out.
+    NaN where nothing is left.
     """
     values = _above_expected(first, second, kinds, resamples, seed + 1)
     compared = ~np.isnan(values[0])
@@ -627,7 +628,7 @@ def excess(
         images["difference"] = sum(images.values())
     figures = [_figure(own[0], own[1:]) for own in drawn.values()]
     table = pd.DataFrame(figures, list(drawn), ["value", "low", "high"], dtype=float)
-    return table.assign(images=pd.Series(images, dtype=int))
+    return table.assign(images=pd.Series(images, dtype=int), classes=", ".join(first.classes[one] for one in labels))
 
 
 def _above_expected(

@@ -17,6 +17,7 @@ from helpers.clinic.deployment import (
     measured_maps,
     prepare,
 )
+from helpers.datasets import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
 from helpers.metrics import Predictions
 from helpers.study import StudyError
 
@@ -83,6 +84,23 @@ def test_the_limit_tells_what_is_deployed():
 def test_whether_silence_is_worth_having_is_told_from_the_interval(apart, word):
     trade = dict.fromkeys(FIGURES, FIGURE) | {DIFFERENCE: apart}
     assert deployment(trade=trade).told().endswith(f"], {word}.")
+
+
+def test_what_was_missing_is_told_where_something_was():
+    assert "missing" not in deployment().told()
+    assert deployment(missing_images=12723).told().endswith(" 12,723 images that the publisher lists were missing.")
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (HAM10000, "; actinic keratosis and Bowen's disease are pre-malignant or in situ."),
+        (ISIC2019, ", squamous cell carcinoma; actinic keratosis is pre-malignant."),
+        (BENIGN_OR_MALIGNANT, "Counted as malignant: malignant."),
+    ],
+)
+def test_what_counts_as_malignant_is_what_the_model_knows(classes, told):
+    assert deployment(classes=classes).counted().endswith(told)
 
 
 @pytest.mark.parametrize(

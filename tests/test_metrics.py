@@ -1006,11 +1006,12 @@ def test_too_few_are_not_held_against_each_other():
     second, others = answers_of_kinds([(0, 1, 5, 5), (0, 0, 5, 5), (1, 1, 2, 2), (1, 0, 5, 5)])
     table = metrics.excess(first, second, (kinds, others), kinds == 1, 50)
     assert table["images"].to_dict() == {"chosen": 10, "others": 10, "difference": 20}
+    assert set(table["classes"]) == {first.classes[0]}
     assert table.loc["difference", "value"] == pytest.approx(0.5)
     only = metrics.excess(first, second, (kinds, others), np.zeros(len(kinds), bool), 50)
     assert list(only.index) == ["others"]
     nothing = metrics.excess(first, second, (kinds, np.full(len(others), 2)), kinds == 1, 50)
-    assert nothing.empty and list(nothing.columns) == ["value", "low", "high", "images"]
+    assert nothing.empty and list(nothing.columns) == ["value", "low", "high", "images", "classes"]
 
 
 def test_the_interval_of_an_excess_covers_the_true_one():

@@ -46,7 +46,8 @@ class Deployment:
     below which it gives no answer; trade: what that costs and brings on test, by FIGURES; malignant: sensitivity and
     specificity among the images that it answers there, and the share of the malignant ones that it holds back, by
     MALIGNANT; maps: what its maps are worth there, by those of MAPS that were measured; each figure is {"value",
-    "low", "high"}; side and colour_constancy: of the images it takes; profile: what they are like.
+    "low", "high"}; side and colour_constancy: of the images it takes; profile: what they are like; missing_images: how
+    many images the publisher lists that the study did not have.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Deployment:
     side: int
     colour_constancy: str
     profile: Profile
+    missing_images: int = 0
 
     @property
     def codes(self) -> list[str]:
@@ -88,17 +90,22 @@ class Deployment:
     def counted(self) -> str:
         """What counts as malignant, in a sentence."""
         listed = ", ".join(one.name for one in self.classes if one.malignant)
-        return f"Counted as malignant: {listed}; actinic keratosis and Bowen's disease are pre-malignant or in situ."
+        early = [name for name in ("actinic keratosis", "Bowen's disease") if name in listed]
+        word = "are pre-malignant or in situ" if len(early) > 1 else "is pre-malignant"
+        return f"Counted as malignant: {listed}" + (f"; {' and '.join(early)} {word}." if early else ".")
 
     def told(self) -> str:
-        """What its silence costs and brings, in a sentence."""
+        """What its silence costs and brings, and on how much of the data it stands."""
         share = {name: with_interval(self.trade[name], 2) for name in FIGURES}
+        absent = (
+            f" {self.missing_images:,} images that the publisher lists were missing." if self.missing_images else ""
+        )
         return (
             f"Measured on test, it answers a share of {share['answered']} of the images. Of its answers "
             f"{share['wrong of those answered']} are wrong; of those that it holds back "
             f"{share['wrong of those held back']} would have been; were all answered, "
             f"{share['wrong if all are answered']} would be. That of those held back minus that of its answers: "
-            f"{share[DIFFERENCE]}, {verdict(self.trade[DIFFERENCE])}."
+            f"{share[DIFFERENCE]}, {verdict(self.trade[DIFFERENCE])}.{absent}"
         )
 
     def map_told(self) -> str:
@@ -174,6 +181,7 @@ def prepare(
         side=p["side"],
         colour_constancy=p["colour_constancy"],
         profile=profile,
+        missing_images=record.get("missing_images", 0),
     )
 
 
