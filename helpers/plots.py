@@ -227,7 +227,7 @@ def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, title: str) -> 
         fmt="o",
         color=MODEL_COLOURS[0],
         capsize=3,
-        label="all folds together",
+        label="all folds together,\nwith 95 % interval",
     )
     for place, kind in enumerate(whole.index):
         own = points.loc[points["kind"] == kind, "value"]
@@ -244,9 +244,10 @@ def search_history(trials: pd.DataFrame) -> Figure:
     looks = {"complete": ("o", MODEL_COLOURS[0], "trained to its end"), "pruned": ("x", NEUTRAL, "stopped early")}
     for state, (mark, colour, name) in looks.items():
         own = trials[trials["state"] == state]
-        axes.scatter(own["trial"] + 1, own["score"], marker=mark, color=colour, s=28, label=f"{name} ({len(own)})")
-    axes.step(trials["trial"] + 1, trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
-    axes.set(xlabel="trial", ylabel="balanced accuracy on validation", title=f"A search of {len(trials)} trials")
+        axes.scatter(own["trial"], own["score"], marker=mark, color=colour, s=28, label=f"{name} ({len(own)})")
+    axes.step(trials["trial"], trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
+    label = "trial (0 is the study file)"
+    axes.set(xlabel=label, ylabel="balanced accuracy on validation", title=f"A search of {len(trials)} trials")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
     return figure

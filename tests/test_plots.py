@@ -352,7 +352,7 @@ def test_folds_show_each_fold_and_all_together():
     assert_every_axis_is_labelled(figure)
     (axes,) = figure.axes
     drawn = [collection for collection in axes.collections if len(collection.get_offsets()) == 5]
-    assert len(drawn) == 2 and "one fold" in texts(figure) and "all folds together" in texts(figure)
+    assert len(drawn) == 2 and "one fold" in texts(figure) and "all folds together,\nwith 95 % interval" in texts(figure)
 
 
 def test_a_search_shows_every_trial_and_the_best_so_far():
@@ -360,7 +360,7 @@ def test_a_search_shows_every_trial_and_the_best_so_far():
     trials = pd.DataFrame({"trial": range(4), "score": scores, "state": ["complete", "complete", "pruned", "complete"]})
     figure = plots.search_history(trials)
     assert_every_axis_is_labelled(figure)
-    assert list(figure.axes[0].lines[0].get_ydata()) == [0.3, 0.5, 0.5, 0.6]
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0, 0.3], [1, 0.5], [2, 0.5], [3, 0.6]]
     assert "stopped early (1)" in texts(figure)
 
 
