@@ -44,18 +44,17 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of NVIDIA that this process may use: those in CUDA_VISIBLE_DEVICES, else all of the machine, by number.
+    """The machine's GPUs of NVIDIA that this process may use, by number, or as CUDA_VISIBLE_DEVICES names them.
 
     A cluster's scheduler names some only, by number or by UUID.
     """
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        names = [name.strip() for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
-        return [name for name in names if name not in ("", "-1")]  # both mean none
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+    numbers = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(numbers)) if numbers else ""
+    return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]  # both mean none
 
 
 def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
