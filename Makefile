@@ -28,6 +28,9 @@ REMEMBERED := $(shell mkdir -p $(BUILD); echo '$(DATA_DIR)' | cmp -s - $(BUILD)/
 ORIGINALS := $(or $(DATA_DIR),data/$(DATASET))
 
 # An environment that already has the packages (conda, a container) is used as it is; else .venv is made.
+ifeq ($(REQUIREMENTS),requirements-jax.txt)
+export KERAS_BACKEND ?= jax
+endif
 BACKEND := $(or $(KERAS_BACKEND),tensorflow)
 NEEDED := $(BACKEND) keras papermill ipykernel pandas matplotlib seaborn sklearn imagehash pooch yaml pydicom highdicom gdcm fhir
 READY := $(shell $(PYTHON) -c "import sys; from importlib.util import find_spec; \
@@ -113,10 +116,12 @@ report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, 
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.report card --study $(STUDY))
 	$(PY) -m helpers.report readme
 
-# A run beside the published one: its models are trained anew, and its results go elsewhere.
+# A run beside the published one: its models are trained anew, and its results go elsewhere. One that was cut short goes
+# on; of one that is complete the results stay, and the next trains anew.
 FRESH := $(CURDIR)/build/verify
 verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say which figures were reproduced
 	BUILD_DIR=$(FRESH) RESULTS_DIR=$(FRESH)/results $(MAKE) all BUILD=build/verify/stamps/$(STUDY) RESULTS=build/verify/results/$(STUDY)
+	@rm -rf build/verify/stamps/$(STUDY) $(FRESH)/$(STUDY)
 	$(PY) -m helpers.report verify --study $(STUDY) $(FRESH)/results/$(STUDY)
 
 # Unit tests and notebooks go side by side: each leaves a core idle now and then, and what one waits for another can do.

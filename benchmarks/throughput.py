@@ -5,17 +5,21 @@ the demo if neither is there. All figures come from one process, in turns, on th
 goes to benchmarks/throughput.csv and the figure beside it. The ways:
 
 study           helpers.training: images on the device, batches gathered by index inside of the compiled step
-stock           image_dataset_from_directory from the JPEG files, and plain `fit`; needs TensorFlow
-PyTorch         the same MobileNet with a DataLoader from the JPEG files, a process a core; needs torch
+stock           image_dataset_from_directory from the JPEG files, and plain `fit`; needs TensorFlow, for reading them
+PyTorch         MobileNet's layers in PyTorch, with a DataLoader from the JPEG files, a process a core; needs torch, and
+                mirrors only, where the study augments by more
 one batch       the compiled step of the study on one batch that stays on the device: the ceiling
 PyTorch, one    the same of PyTorch
+
+The study's own speed is that of an epoch, without the judging on validation between two of them. With
+KERAS_BACKEND=jax the same is measured of JAX; `--out FOLDER` keeps it beside the first.
 """
 
 import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,12 +33,14 @@ from helpers import compiled, models, plots
 from helpers.compiled import Optimizer, Reader, shared
 from helpers.datasets import dataset_folder
 from helpers.images import build_cache
+from helpers.jobs import SHARING, visible_gpus
 from helpers.runner import study_parameters
 from helpers.study import ROOT, atomic_path, declared_parameters, device_name, set_seed, write_csv
 from helpers.training import Recipe, Samples, fit, predict
 
 Speed = Callable[[], float]  # measures once, images a second
 STEPS = 30  # of one batch, in a round
+FEW = 2000  # images
 
 
 def parameters(study: str) -> dict:
@@ -120,7 +126,8 @@ def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Cal
 
 
 def _timed(step: Callable, batch: int) -> float:
-    np.asarray(step())  # the first compiles
+    for _ in range(2):  # both may compile: in the first, JAX makes variables that the second finds
+        np.asarray(step())
     started = time.perf_counter()
     for _ in range(STEPS):
         last = step()
@@ -130,33 +137,52 @@ def _timed(step: Callable, batch: int) -> float:
 
 def stock_speeds(build: Callable[[], keras.Model], folder: Path, side: int, batch: int) -> tuple[Speed, Speed]:
     """`image_dataset_from_directory` and plain `fit` and `predict`, as Keras' own examples do it."""
-    options = {"image_size": (side, side), "batch_size": batch, "crop_to_aspect_ratio": True, "verbose": False}
-    data = keras.utils.image_dataset_from_directory(folder, label_mode="categorical", seed=0, **options)
-    data = data.map(lambda images, labels: (images_to_bytes(images), labels)).prefetch(2)
-    model, images = build(), sum(len(labels) for _, labels in data)
+    import tensorflow
+
+    images, model = sum(1 for _ in folder.glob("*/*")), build()
     model.compile("adamw", "categorical_crossentropy", metrics=["accuracy"])
-    model.fit(data.take(2), verbose=0)
-    model.predict(data.take(2), verbose=0)
+    options = {"image_size": (side, side), "crop_to_aspect_ratio": True, "label_mode": "categorical", "seed": 0}
 
-    def timed(work: Callable) -> float:
-        started = time.perf_counter()
-        work(data, verbose=0)
-        return images / (time.perf_counter() - started)
+    def to_bytes(pictures, labels):
+        """Keras reads pictures as float32; the networks take uint8."""
+        return tensorflow.cast(tensorflow.round(pictures), tensorflow.uint8), labels
 
-    return partial(timed, model.fit), partial(timed, model.predict)
+    def measured(work: Callable, size: int) -> Speed:
+        read = keras.utils.image_dataset_from_directory(folder, batch_size=size, verbose=False, **options)
+        # Whole batches only: the last one, being smaller, would be compiled anew while the time runs.
+        data, counted = read.map(to_bytes).take(images // size).prefetch(2), images // size * size
+        work(data.take(2), verbose=0)
+
+        def speed() -> float:
+            started = time.perf_counter()
+            work(data, verbose=0)
+            return counted / (time.perf_counter() - started)
+
+        return speed
+
+    return measured(model.fit, batch), measured(model.predict, compiled.BATCH_FOR_PREDICTION)
 
 
-def images_to_bytes(images):
-    """Keras reads pictures as float32; the networks take uint8."""
-    return keras.ops.cast(keras.ops.round(images), "uint8")
+def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFrame]:
+    """Speeds of all ways: median, minimum and maximum of the rounds, and the share of the ceiling.
 
-
-def measure(study: str, images: int, rounds: int) -> pd.DataFrame:
-    """Speeds of all ways and networks: median, minimum and maximum of the rounds, and the share of the ceiling."""
+    Gives the table after each network, with those before. images: so many are taken; None: FEW, or all for a GPU.
+    """
     p = parameters(study)
     keras.config.set_dtype_policy(p["precision"])
     dataset, lesions = lesions_to_measure()
+    images = images or (len(lesions) if visible_gpus() else FEW)
     lesions = lesions.sample(min(images, len(lesions)), random_state=0)
+    setting = {
+        "dataset": dataset,
+        "images": len(lesions),
+        "study": study,
+        "side": p["side"],
+        "batch": p["batch_size"],
+        "precision": p["precision"],
+        "backend": keras.config.backend(),
+        "device": device_name(),
+    }
     rows = []
     with tempfile.TemporaryDirectory(dir=dataset_folder("demo").parent) as folder:
         cache = build_cache(lesions, p["side"], Path(folder) / "cache")
@@ -173,17 +199,8 @@ def measure(study: str, images: int, rounds: int) -> pd.DataFrame:
                 from torch_mobilenet import torch_speeds
 
                 ways |= torch_speeds(classes, p["side"], p["alpha"], p["batch_size"], p["precision"])
-            rows += [{"network": name, **row} for row in _rounds(ways, rounds)]
-            print(pd.DataFrame(rows).to_string(index=False), flush=True)
-    return pd.DataFrame(rows).assign(
-        dataset=dataset,
-        images=len(lesions),
-        side=p["side"],
-        batch=p["batch_size"],
-        precision=p["precision"],
-        backend=keras.config.backend(),
-        device=device_name(),
-    )
+            rows += [{"network": name, **row, **setting} for row in _rounds(ways, rounds)]
+            yield pd.DataFrame(rows)
 
 
 def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:
@@ -205,15 +222,20 @@ def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", default="demo", help="whose sizes and precision are taken")
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, help=f"of the dataset; {FEW} or, for a GPU, all if it is left out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()
+    if options.images is not None and options.images < compiled.BATCH_FOR_PREDICTION:
+        parser.error(f"--images is {options.images}; it has to be {compiled.BATCH_FOR_PREDICTION} or more")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    table = measure(options.study, options.images, options.rounds)
-    write_csv(options.out / "throughput.csv", table)
-    with atomic_path(options.out / "throughput.png") as temporary:
-        plots.throughput(table).savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+    os.environ.update(SHARING)  # PyTorch needs some of the GPU's memory too
+    for table in measure(options.study, options.images, options.rounds):
+        write_csv(options.out / "throughput.csv", table)
+        with atomic_path(options.out / "throughput.png") as temporary:
+            plots.throughput(table).savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+        latest = table[table["network"] == table["network"].iloc[-1]]
+        print(latest[["network", "what", "way", "median", "low", "high", "share_of_ceiling"]].to_string(index=False))
     print(f"The table and its figure: {options.out}/throughput.csv, throughput.png")
 
 

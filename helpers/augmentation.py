@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from helpers.study import StudyError
+from helpers.study import StudyError, tensorflow_gpus
 
 ZOOM = 1.25  # at most this many times larger or smaller
 BRIGHTNESS = 0.15  # share of the range 0 to 255 that is added or taken away, at most
@@ -107,7 +107,11 @@ class RandomSymmetry(RandomLayer):
         line, image = ops.arange(side), ops.arange(ops.shape(images)[0])
         start = first + side * side * image[:, None, None]
         source = start + by_row * line[None, :, None] + by_column * line[None, None, :]
-        return ops.take(ops.reshape(images, (-1, channels)), source, axis=0)
+        pixels = ops.reshape(images, (-1, channels))
+        if not tensorflow_gpus():
+            return ops.take(pixels, source, axis=0)
+        # TensorFlow gathers no bytes on a GPU, and would send the batch to the host and back. Halves hold all of them.
+        return ops.cast(ops.take(ops.cast(pixels, "float16"), source, axis=0), images.dtype)
 
 
 @keras.saving.register_keras_serializable(package="skin")

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from helpers.models import set_trainable
-from helpers.study import StudyError
+from helpers.study import StudyError, tensorflow_gpus
 
 DEVICE_SHARE = 0.25  # of the device's memory that the images may take; the rest is for training
 VALUES = ("seed", "strength", "trainable")  # entries of a layer's configuration that are variables of the compiled step
@@ -44,7 +44,13 @@ class Reader(keras.Model):
         return self.network(pictures, training=training)
 
     def _fetch(self, batch):
-        return batch if self.images is None else ops.take(self.images, batch, axis=0)
+        if self.images is None or keras.config.backend() != "tensorflow":
+            return batch if self.images is None else ops.take(self.images, batch, axis=0)
+        import tensorflow as tf
+
+        # Gathered from the variable, and not from what was read of it: for bytes only the former has a kernel on GPUs,
+        # and without one all images would be copied to the host in every step.
+        return tf.gather(self.images.value, batch)
 
 
 class FusedNormalization(keras.layers.BatchNormalization):
@@ -58,21 +64,22 @@ class FusedNormalization(keras.layers.BatchNormalization):
         import tensorflow as tf
 
         learning = bool(training and self.trainable)
+        if training and not learning and tensorflow_gpus():
+            return super().call(inputs, training)  # the kernel has no deterministic gradient for it on GPUs
         known = {} if learning else {"mean": self.moving_mean, "variance": self.moving_variance}
         fused = tf.compat.v1.nn.fused_batch_norm
-        values = ops.cast(inputs, "float32")
         answer, mean, variance = fused(
-            values, self.gamma, self.beta, **known, epsilon=self.epsilon, is_training=learning
+            inputs, self.gamma, self.beta, **known, epsilon=self.epsilon, is_training=learning
         )
         if learning:
             # Keras averages the variance of the batch itself, the kernel gives the estimate for what it is drawn from.
-            count = ops.cast(ops.size(values) // values.shape[-1], "float32")
+            count = ops.cast(ops.size(inputs) // inputs.shape[-1], "float32")
             for moving, of_batch in (
                 (self.moving_mean, mean),
                 (self.moving_variance, variance * (count - 1) / count),
             ):
                 moving.assign(self.momentum * moving + (1 - self.momentum) * of_batch)
-        return ops.cast(answer, self.compute_dtype)
+        return answer
 
 
 class CosineRate(keras.optimizers.schedules.LearningRateSchedule):

@@ -95,7 +95,7 @@ def verify(published: Path, fresh: Path) -> pd.DataFrame:
         for figure, was in record["test"].items():
             value = again.get(figure, {}).get("value")
             rows.append({"model": record["name"], "place": place, "figure": figure, **was, "fresh": value})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).astype({"fresh": float})  # a figure that is not there is NaN
     return table.assign(reproduced=[_reproduced(row) for row in table.itertuples()])
 
 

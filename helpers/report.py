@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from nbconvert import HTMLExporter
 
 from helpers.published import verify, write_card
@@ -17,8 +18,9 @@ from helpers.study import ROOT, StudyError, atomic_path, build_folder, read_reco
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
-# README shows of each dataset the first of these studies that has results.
+# README shows of each dataset the first of these studies that has come to the comparison of its models.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
+LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
 COLUMNS = {
     "balanced accuracy": "balanced_accuracy",
     "accuracy": "accuracy",
@@ -55,7 +57,7 @@ def results_tables() -> str:
     """The models of diagnosis of the published studies, a Markdown table a dataset."""
     tables = []
     for dataset, studies in PUBLISHED.items():
-        if study := next((name for name in studies if (ROOT / "results" / name).is_dir()), None):
+        if study := next((name for name in studies if (ROOT / "results" / name / LAST_TABLE).is_file()), None):
             tables.append(_results_table(dataset, study))
     return "\n\n".join(tables) or "No results are published yet."
 
@@ -114,7 +116,7 @@ def verified(study: str, fresh: Path) -> bool:
         print(f"{model} ({place}): {figures['reproduced'].sum()} of {len(figures)} figures reproduced")
         for row in figures[~figures["reproduced"]].itertuples():
             published = with_interval({"value": row.value, "low": row.low, "high": row.high})
-            print(f"  {row.figure}: published {published}, now {'–' if row.fresh is None else f'{row.fresh:.3f}'}")
+            print(f"  {row.figure}: published {published}, now {'–' if pd.isna(row.fresh) else f'{row.fresh:.3f}'}")
     print(f"{table['reproduced'].sum()} of {len(table)} figures lie inside their published interval.")
     return bool(table["reproduced"].all())
 

@@ -148,12 +148,22 @@ def set_seed(seed: int) -> None:
     import keras
 
     keras.utils.set_random_seed(seed)
-    if keras.config.backend() == "tensorflow":
+    if tensorflow_gpus():
         import tensorflow
 
         # On processors TensorFlow's numbers repeat without it, and with it training takes twice as long.
-        if tensorflow.config.list_physical_devices("GPU"):
-            tensorflow.config.experimental.enable_op_determinism()
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def tensorflow_gpus() -> list:
+    """The GPUs that TensorFlow computes on; none under another backend."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        return []
+    import tensorflow
+
+    return tensorflow.config.list_physical_devices("GPU")
 
 
 def with_interval(figure: dict, digits: int = 3) -> str:
@@ -298,8 +308,8 @@ def device_name() -> str:
     if keras.config.backend() == "tensorflow":
         import tensorflow
 
-        devices = tensorflow.config.list_physical_devices("GPU")
-        names = [tensorflow.config.experimental.get_device_details(device).get("device_name") for device in devices]
+        details = tensorflow.config.experimental.get_device_details
+        names = [details(device).get("device_name") for device in tensorflow_gpus()]
     elif keras.config.backend() == "jax":
         import jax
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import augmentation
 from helpers.augmentation import (
     AUGMENTATIONS,
     BRIGHTNESS,
@@ -269,7 +270,10 @@ def test_a_batch_is_mixed_in_training_as_it_says():
     assert not np.array_equal(seen, batch["own"]) and np.array_equal(reader({"own": batch["own"]}), batch["own"])
 
 
-def test_the_symmetries_are_made_as_their_draws_say():
+@pytest.mark.parametrize("gpus", [[], ["made up"]])
+def test_the_symmetries_are_made_as_their_draws_say(gpus, monkeypatch):
+    """On a GPU of TensorFlow too, which gathers other numbers than bytes."""
+    monkeypatch.setattr(augmentation, "tensorflow_gpus", lambda: gpus)
     layer = RandomSymmetry(seed=3)
     images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 3)).astype(np.uint8)
     draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.drawn(images)]

@@ -109,6 +109,18 @@ def test_a_network_that_reads_sequences_trains():
     assert np.isfinite(fitted.history["loss"]).all() and np.isfinite(predict(model, TRAIN)).all()
 
 
+def test_a_network_trains_in_half_precision():
+    """It learns to tell bright from dark, and answers in single precision."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small_cnn(augmentation={"symmetries": 1.0, "noise": 1.0})
+    finally:
+        keras.config.set_dtype_policy("float32")
+    fitted = fit(model, TRAIN, bright_or_dark(seed=1), RECIPE)
+    assert {layer.compute_dtype for layer in model.layers} == {"bfloat16", "float32"}
+    assert fitted.history["val_balanced_accuracy"].max() > 0.9 and predict(model, TRAIN).dtype == np.float32
+
+
 def test_only_the_very_images_are_taken_from_the_device():
     samples = bright_or_dark()
     assert on_device(samples.pixels) is None
@@ -183,20 +195,24 @@ def test_a_step_is_traced_once(monkeypatch):
 def test_the_same_under_jax(under_jax):
     """Those of the tests above in which a backend could differ."""
     names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or adamw or sequences"
-    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", f"{names} or half", "-p", "no:cacheprovider")
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's kernel")
+@pytest.mark.parametrize("gpus", [[], ["made up"]])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("trainable", [True, False])
-def test_the_fused_normalisation_is_that_of_keras(trainable):
+def test_the_fused_normalisation_is_that_of_keras(trainable, policy, gpus, monkeypatch):
     """Outputs, gradients and moving averages over three steps, then inference."""
     import tensorflow as tf
 
     random = np.random.default_rng(0)
     maps, weights = random.normal(1, 2, (2, 3, 4, 4, 5)).astype("float32")[0], random.normal(size=5).astype("float32")
+    monkeypatch.setattr(compiled, "tensorflow_gpus", lambda: gpus)
+    close = 2e-4 if policy == "float32" else 2e-2
     seen = []
     for kind in (keras.layers.BatchNormalization, compiled.FusedNormalization):
-        layer = kind(momentum=0.7, trainable=trainable)
+        layer = kind(momentum=0.7, trainable=trainable, dtype=policy)
         layer.build((None, 4, 4, 5))
         layer.gamma.assign(weights)
         layer.beta.assign(weights[::-1])
@@ -209,7 +225,7 @@ def test_the_fused_normalisation_is_that_of_keras(trainable):
         seen[-1] += [layer(maps), *layer.variables]
     for keras_own, fused in zip(seen[:3], seen[3:], strict=True):
         for expected, value in zip(keras_own, fused, strict=True):
-            assert np.allclose(expected, value, rtol=2e-4, atol=2e-4)
+            assert np.allclose(tf.cast(expected, "float32"), tf.cast(value, "float32"), rtol=close, atol=close)
 
 
 def test_more_devices_than_there_are():

@@ -11,16 +11,17 @@ def pins(name):
     found = {}
     for line in lines:
         if line and line != "-e .":
-            match = re.fullmatch(r"([A-Za-z0-9_.-]+)(\[[a-z,-]+\])?==([0-9.]+)(?:; (.+))?", line)
+            match = re.fullmatch(r"([A-Za-z0-9_.-]+)(\[[a-z0-9,-]+\])?==([0-9.]+)(?:; (.+))?", line)
             assert match, f"{name}: not an exact version: {line}"
             found[match[1] + (match[2] or "")] = match[3]
     return found
 
 
-def test_every_version_is_exact_and_both_files_agree():
-    cpu, gpu = pins("requirements.txt"), pins("requirements-gpu.txt")
+def test_every_version_is_exact_and_all_files_agree():
+    cpu, gpu, jax = (pins(f"requirements{kind}.txt") for kind in ("", "-gpu", "-jax"))
     assert cpu.pop("tensorflow-cpu") == cpu.pop("tensorflow") == gpu.pop("tensorflow[and-cuda]")
-    assert cpu == gpu
+    assert f"jax=={jax.pop('jax[cuda12]')}" in (ROOT / ".ci" / "run").read_text()
+    assert cpu == gpu == jax
 
 
 def test_what_is_optional_is_exact_too_and_does_not_differ():
@@ -31,7 +32,7 @@ def test_what_is_optional_is_exact_too_and_does_not_differ():
 
 
 def test_the_study_itself_is_installed_by_each():
-    for name in ("requirements.txt", "requirements-gpu.txt"):
+    for name in ("requirements.txt", "requirements-gpu.txt", "requirements-jax.txt"):
         assert re.search(r"^-e \.", (ROOT / name).read_text(), re.MULTILINE)
 
 

@@ -12,6 +12,7 @@ from helpers.study import ROOT
 
 STAND_IN = """#!/usr/bin/env bash
 echo "$@" >> "{log}"
+echo "$KERAS_BACKEND" > "{log}.backend"
 [ "$1 $2" = "-m helpers.runner" ] || exit 0
 [ "$3" != "$FAILING" ] || exit 1
 results=${{RESULTS_DIR:-results}}/$5
@@ -67,6 +68,17 @@ def test_all_runs_every_notebook_in_order_and_once(house):
     assert make(house, "all") == [f"{name} --study demo" for name in ALL]
     assert "Study demo is complete" in make.last.stdout
     assert make(house, "all") == []
+
+
+def test_the_environment_of_jax_runs_under_jax(house, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    ready = house / ".venv" / "requirements-jax.txt.ready"
+    for wanted, chosen in (("", {}), ("jax", {}), ("torch", {"KERAS_BACKEND": "torch"})):
+        assert make(house, "01_eda", **chosen) == ["01_eda --study demo"]
+        assert (house / "log.backend").read_text().strip() == wanted
+        shutil.rmtree(house / "build")
+        ready.parent.mkdir(exist_ok=True)
+        ready.touch()
 
 
 def test_two_at_a_time_keep_to_what_they_read(house):
@@ -136,6 +148,7 @@ def test_verify_runs_all_anew_elsewhere_and_compares(house):
     assert [line.split()[0] for line in ran[:-1]] == ALL
     assert ran[-1] == f"-m helpers.report verify --study mine {house}/build/verify/results/mine"
     assert make(house, "all", "STUDY=mine") == []
+    assert make(house, "verify", "STUDY=mine", "DATA_DIR=a") == ran
 
 
 def test_an_unknown_study_is_an_error(house):

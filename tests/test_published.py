@@ -175,6 +175,15 @@ def test_an_arm_that_is_missing_is_not_reproduced(study):
     }
 
 
+def test_where_no_figure_is_there_dashes_are_shown(study, capsys):
+    fresh = study.parent / "fresh"
+    shutil.copytree(study, fresh)
+    for path in fresh.glob("0*/metrics.json"):
+        write_json(path, json.loads(path.read_text()) | {"test": {}, "arms": {}})
+    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 1
+    assert "accuracy: published 0.700 [0.650, 0.750], now –" in capsys.readouterr().out
+
+
 def test_another_split_is_no_reproduction(study):
     fresh = study.parent / "fresh"
     shutil.copytree(study, fresh)

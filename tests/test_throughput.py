@@ -4,6 +4,7 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.study import ROOT
@@ -43,9 +44,28 @@ def test_a_bare_step_trains():
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("study", ["demo", "ham10000"])
+@pytest.mark.parametrize("study", ["demo", "ham10000", "ham10000_cpu", "isic2019", "isic2019_cpu"])
 def test_networks_are_those_of_the_study(study):
-    networks = throughput.networks(study, 7)
+    """And their weights, which are published with its results, take less than 16 MB each."""
+    networks = throughput.networks(study, 8)
     assert list(networks) == ["CNN", "CNN-LSTM", "MobileNet"]
-    if study == "demo":
-        assert all(build().output_shape == (None, 7) for build in networks.values())
+    for build in networks.values():
+        model = build()
+        assert model.output_shape == (None, 8) and 4 * model.count_params() < 16e6
+
+
+def test_too_few_images_to_measure_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["throughput.py", "--images", "100"])
+    with pytest.raises(SystemExit):
+        throughput.main()
+    assert "128 or more" in capsys.readouterr().err
+
+
+def test_all_ways_are_measured_under_jax(under_jax, tmp_path):
+    """The stock recipe too, whose pictures TensorFlow reads; PyTorch where it is there."""
+    command = ["benchmarks/throughput.py", "--study", "demo", "--images", "128", "--rounds", "1"]
+    under_jax(*command, "--out", str(tmp_path))
+    table = pd.read_csv(tmp_path / "throughput.csv")
+    assert set(table["backend"]) == {"jax"} and set(table["way"]) >= {"study", "stock", "one batch"}
+    assert (table["median"] > 0).all() and (tmp_path / "throughput.png").stat().st_size > 0
+    assert table.groupby("network").size().eq(2 * table["way"].nunique()).loc["MobileNet"]
