@@ -160,7 +160,7 @@ def stock_speeds(build: Callable[[], keras.Model], folder: Path, side: int, batc
 
         return speed
 
-    return measured(model.fit, batch), measured(model.predict, compiled.BATCH_FOR_PREDICTION)
+    return measured(partial(model.fit, shuffle=False), batch), measured(model.predict, compiled.BATCH_FOR_PREDICTION)
 
 
 def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFrame]:

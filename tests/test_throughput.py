@@ -1,18 +1,23 @@
 """The benchmark's arithmetic, and one round of it at its smallest."""
 
 import sys
+from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.jobs import SHARING
+from helpers.models import cnn
 from helpers.study import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import throughput  # noqa: E402, benchmarks are no package
 from test_training import bright_or_dark, small_cnn  # noqa: E402
+
+TORCH = ("PyTorch", "PyTorch, one batch") if find_spec("torch") else ()
 
 
 def test_speeds_are_medians_and_shares_of_the_ceiling():
@@ -61,11 +66,20 @@ def test_too_few_images_to_measure_are_refused(monkeypatch, capsys):
     assert "128 or more" in capsys.readouterr().err
 
 
-def test_all_ways_are_measured_under_jax(under_jax, tmp_path):
-    """The stock recipe too, whose pictures TensorFlow reads; PyTorch where it is there."""
-    command = ["benchmarks/throughput.py", "--study", "demo", "--images", "128", "--rounds", "1"]
-    under_jax(*command, "--out", str(tmp_path))
+def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
+    """On the demo's pictures, with a small network in place of MobileNet, and PyTorch's own where it is installed."""
+    monkeypatch.setattr(throughput, "networks", lambda study, classes: {"MobileNet": lambda: cnn(64, classes, [4])})
+    monkeypatch.setattr(throughput, "STEPS", 2)
+    for name, value in SHARING.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["throughput.py", "--images", "128", "--rounds", "1", "--out", str(tmp_path)])
+    throughput.main()
     table = pd.read_csv(tmp_path / "throughput.csv")
-    assert set(table["backend"]) == {"jax"} and set(table["way"]) >= {"study", "stock", "one batch"}
-    assert (table["median"] > 0).all() and (tmp_path / "throughput.png").stat().st_size > 0
-    assert table.groupby("network").size().eq(2 * table["way"].nunique()).loc["MobileNet"]
+    ways = {"study", "one batch", *({"stock"} if find_spec("tensorflow") else ()), *TORCH}
+    assert set(table["way"]) == ways and len(table) == 2 * len(ways) and (table["median"] > 0).all()
+    assert set(table["backend"]) == {keras.config.backend()} and (tmp_path / "throughput.png").stat().st_size > 0
+
+
+def test_the_same_under_jax(under_jax):
+    """The stock recipe too, whose pictures TensorFlow reads."""
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", "measured or figure", "-p", "no:cacheprovider")
