@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -16,6 +18,9 @@ from keras import ops
 
 from helpers.models import set_trainable
 from helpers.study import StudyError, tensorflow_gpus
+
+if TYPE_CHECKING:
+    import tensorflow
 
 DEVICE_SHARE = 0.25  # of the device's memory that the images may take; the rest is for training
 VALUES = ("seed", "strength", "trainable")  # entries of a layer's configuration that are variables of the compiled step
@@ -159,7 +164,7 @@ class SharedNetwork:
         batch = min(BATCH_FOR_PREDICTION, -(-len(rows) // SMALLEST_BATCH) * SMALLEST_BATCH)
         filled = np.resize(rows, -(-len(rows) // batch) * batch)
         own = pixels[filled] if images is None else filled.astype(np.int32)
-        return self._readers[key].predict({"own": own}, batch, verbose=0)[: len(rows)]
+        return predicted(self._readers[key], {"own": own}, batch)[: len(rows)]
 
     def trainer(
         self,
@@ -194,6 +199,34 @@ def shared(model: keras.Model) -> SharedNetwork:
         _networks[key] = SharedNetwork(model)
     _copy(model, _networks[key].network)
     return _networks[key]
+
+
+def predicted(model: keras.Model, inputs: dict[str, np.ndarray], batch: int) -> np.ndarray:
+    """Keras' `predict`, in whole batches; see `untuned`."""
+    if keras.config.backend() != "tensorflow":
+        return model.predict(inputs, batch, verbose=0)
+
+    def part(step: int) -> tuple[dict]:
+        return ({name: values[step * batch : (step + 1) * batch] for name, values in inputs.items()},)
+
+    steps = len(next(iter(inputs.values()))) // batch
+    return model.predict(untuned(lambda: map(part, range(steps)), part(0)), steps=steps, verbose=0)
+
+
+def untuned(batches: Callable[[], Iterator[tuple]], like: tuple) -> "tensorflow.data.Dataset":
+    """A dataset of TensorFlow from what `batches` gives anew each time, read two ahead, that does not tune itself.
+
+    like: one of the batches; the others may differ in their number of images.
+
+    Keras would make one that tunes itself, by a thread that sleeps for 10, 20, 40 ms and so on. As of TensorFlow 2.21
+    the end of such a dataset now and then waits for it to wake up: an epoch then takes up to twice as long.
+    """
+    import tensorflow as tf
+
+    shapes = keras.tree.map_structure(lambda values: tf.TensorSpec((None, *values.shape[1:]), values.dtype), like)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(2).with_options(options)
 
 
 def spread(devices: int) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
-from helpers.compiled import Optimizer, SharedNetwork, mixed, on_device, shared
+from helpers.compiled import Optimizer, SharedNetwork, mixed, on_device, shared, untuned
 from helpers.images import PixelCache, gather
 from helpers.models import set_trainable
 from helpers.study import StudyError, atomic_path
@@ -122,6 +122,18 @@ class Batches(keras.utils.PyDataset):
     def _images(self, chosen: np.ndarray) -> np.ndarray:
         rows = self.samples.rows[chosen]
         return gather(self.samples.pixels, rows) if on_device(self.samples.pixels) is None else rows.astype(np.int32)
+
+    def for_fit(self) -> dict:
+        """What `fit` is given for them, under this backend; see `compiled.untuned`."""
+        if keras.config.backend() != "tensorflow":
+            return {"x": self}
+        return {"x": untuned(self._epochs, self[0]), "steps_per_epoch": len(self)}
+
+    def _epochs(self) -> Iterator[tuple]:
+        """One epoch after another, without end, each in a new order, as Keras has it: the first one too."""
+        while True:
+            self.on_epoch_end()
+            yield from (self[batch] for batch in range(len(self)))
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -264,7 +276,7 @@ def fit(
     averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
     judge = Validation(network, validation, recipe.epochs, recipe.patience, label)
     options = {"epochs": recipe.epochs, "callbacks": [*averaged, judge, *callbacks], "verbose": 0, "shuffle": False}
-    table = pd.DataFrame(trainer.fit(batches, **options).history)
+    table = pd.DataFrame(trainer.fit(**batches.for_fit(), **options).history)
     network.copy_to(model)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     training = {

@@ -11,7 +11,7 @@ from helpers import compiled
 from helpers.compiled import CosineRate, Optimizer, Reader, on_device, place, shared, spread
 from helpers.models import classifier, convolution_trunk, read_as_sequence
 from helpers.study import StudyError, set_seed
-from helpers.training import Samples, fit, predict
+from helpers.training import Batches, Samples, fit, predict
 
 TRAIN = bright_or_dark()  # its images are put on the device once, as those of a study are
 
@@ -47,6 +47,22 @@ def test_a_training_does_not_depend_on_those_before_it(compilations):
     again = trained(**everything)
     assert len(compilations) == 1
     assert np.array_equal(first, again) and not np.allclose(first, between)
+
+
+@pytest.mark.parametrize("mixing", ["none", "mixup"])
+def test_what_a_backend_reads_ahead_is_what_keras_asks_for(monkeypatch, mixing):
+    """Batch by batch and epoch by epoch, whether they are handed over or asked for one by one."""
+    read_ahead = trained(replace(RECIPE, mixing=mixing))
+    monkeypatch.setattr(Batches, "for_fit", lambda self: {"x": self})
+    assert np.array_equal(trained(replace(RECIPE, mixing=mixing)), read_ahead)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's datasets")
+def test_datasets_do_not_tune_themselves():
+    """The end of one that does may wait for the thread that does it."""
+    batch = (np.zeros((2, 3), np.int32),)
+    data = compiled.untuned(lambda: iter([batch] * 3), batch)
+    assert data.options().autotune.enabled is False and [len(batch[0]) for batch in data] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from test_training import bright_or_dark, small_cnn  # noqa: E402
 TORCH = ("PyTorch", "PyTorch, one batch") if find_spec("torch") else ()
 
 
-def test_speeds_are_medians_and_shares_of_the_ceiling():
+def test_speeds_are_medians_and_shares_are_those_of_the_fastest():
     given = {"study": iter([90.0, 50.0, 80.0]), "one batch": iter([100.0, 160.0, 90.0])}
     ways = {way: (lambda own=speeds: next(own), lambda: 7.0) for way, speeds in given.items()}
     rows = {(row["way"], row["what"]): row for row in throughput._rounds(ways, 3)}
     training = rows["study", "training"]
     assert (training["median"], training["low"], training["high"]) == (80.0, 50.0, 90.0)
-    assert training["share_of_ceiling"] == 0.8 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
+    assert training["share_of_ceiling"] == 0.562 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
 
 
 def test_the_study_and_its_ceiling_are_measured():
