@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from scipy.ndimage import binary_erosion
 from sklearn.isotonic import isotonic_regression
 
@@ -613,9 +613,13 @@ def throughput(table: pd.DataFrame) -> Figure:
             spread = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
             axes.errorbar(rows["median"], down, xerr=spread, label=way, capsize=2, **looks[way] | {"linestyle": ""})
         axes.set(xscale="log", title=what, xlabel="images a second: median and range")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0][0].set_yticks(range(len(names)), names)
     panels[0][0].invert_yaxis()
     panels[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     first = table.iloc[0]
-    figure.suptitle(f"{first['side']} px, batches of {first['batch']}, {first['backend']}, {first['device']}")
+    size = f"{first['images']:,} images of {first['side']} px in batches of {first['batch']}, {first['rounds']} rounds"
+    figure.suptitle(f"{size}; {first['backend']} on {first['device']}")
     return figure

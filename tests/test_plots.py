@@ -339,7 +339,7 @@ def test_throughput_shows_every_way_of_every_network():
         for place, way in enumerate(("study", "stock", "one batch"), start=1)
         if (network, way) != ("CNN", "stock")
     ]
-    table = pd.DataFrame(rows).assign(side=64, batch=32, backend="jax", device="a processor")
+    table = pd.DataFrame(rows).assign(images=2000, side=64, batch=32, rounds=5, backend="jax", device="a processor")
     figure = plots.throughput(table)
     assert_every_axis_is_labelled(figure)
     assert all(word in texts(figure) for word in ("CNN", "MobileNet", "study", "stock", "one batch", "64 px"))
