@@ -110,14 +110,21 @@ def entry(name, value, split="abc", **about):
     return known | {"test": test} | about
 
 
+def publish(study, record):
+    """The results folder of a study with one record, which has come to the comparison of its models."""
+    comparison = study / report.LAST_TABLE
+    for folder in (study / "03_x" / "arms" / "colour", comparison.parent):
+        folder.mkdir(parents=True)
+    comparison.touch()
+    (study / "03_x" / "metrics.json").write_text(json.dumps(record))
+
+
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A repository with one published study of two models of diagnosis, one of malignancy, and a control."""
-    folder = tmp_path / "results" / "ham10000_cpu" / "03_x"
-    (folder / "arms" / "colour").mkdir(parents=True)
     arms = {"colour": entry("colour", 0.7), "binary": entry("binary", 0.9, task="malignancy")}
     arms["control"] = entry("control", 0.8, compared=False)
-    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.6, arms=arms)))
+    publish(tmp_path / "results" / "ham10000_cpu", entry("CNN", 0.6, arms=arms))
     (tmp_path / "README.md").write_text(f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
@@ -138,12 +145,18 @@ def test_the_readme_table_comes_from_the_records(published, capsys):
 
 
 def test_every_dataset_has_a_table_which_says_what_was_missing(published):
-    folder = published / "results" / "isic2019_cpu" / "03_x"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(entry("CNN", 0.4, split="def", missing_images=12723)))
+    publish(published / "results" / "isic2019_cpu", entry("CNN", 0.4, split="def", missing_images=12723))
     first, second = report.results_tables().split("| ISIC 2019 |")
     assert first.startswith("| HAM10000 |") and "missing" not in first
     assert "0.400 [0.300, 0.500]" in second and "12,723 images that the publisher lists were missing" in second
+
+
+def test_the_larger_study_is_shown_once_its_models_were_compared(published):
+    larger = published / "results" / "ham10000"
+    publish(larger, entry("CNN", 0.85))
+    assert "0.850" in report.results_tables()
+    (larger / report.LAST_TABLE).unlink()
+    assert "0.850" not in report.results_tables() and "0.600" in report.results_tables()
 
 
 def test_without_its_marks_the_readme_is_left_alone(published, capsys):
