@@ -201,15 +201,15 @@ def shared(model: keras.Model) -> SharedNetwork:
     return _networks[key]
 
 
-def predicted(model: keras.Model, inputs: dict[str, np.ndarray], batch: int) -> np.ndarray:
-    """Keras' `predict`, in whole batches; see `untuned`."""
+def predicted(model: keras.Model, inputs: np.ndarray | dict[str, np.ndarray], batch: int) -> np.ndarray:
+    """Keras' `predict`, for so many inputs as fill whole batches; see `untuned`."""
     if keras.config.backend() != "tensorflow":
         return model.predict(inputs, batch, verbose=0)
 
-    def part(step: int) -> tuple[dict]:
-        return ({name: values[step * batch : (step + 1) * batch] for name, values in inputs.items()},)
+    def part(step: int) -> tuple:
+        return (keras.tree.map_structure(lambda values: values[step * batch : (step + 1) * batch], inputs),)
 
-    steps = len(next(iter(inputs.values()))) // batch
+    steps = len(keras.tree.flatten(inputs)[0]) // batch
     return model.predict(untuned(lambda: map(part, range(steps)), part(0)), steps=steps, verbose=0)
 
 

@@ -15,12 +15,11 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     """
     layer = next(layer for layer in model.layers if layer.name.startswith(before))
     trunk = keras.Model(model.inputs, layer.input)
-    (images,) = trunk.inputs
     # Batches of one shape: TensorFlow traces anew for each further one.
     filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
     starts = range(0, len(filled), BLOCK)
     blocks = (gather(samples.pixels, filled[start : start + BLOCK]) for start in starts)
-    seen = [np.float32(predicted(trunk, {images.name: block}, BATCH_FOR_PREDICTION)) for block in blocks]
+    seen = [np.float32(predicted(trunk, block, BATCH_FOR_PREDICTION)) for block in blocks]
     return np.concatenate(seen)[: len(samples)]
 
 
