@@ -511,7 +511,7 @@ def before_and_after(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[
 
     names: what `before` and `after` are called in the legend.
     """
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(before) + 1.5))
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(before) + 1.7))
     places = np.arange(len(before))
     for table, shift, name, mark, colour in zip(
         (before, after), (-0.14, 0.14), names, ("o", "s"), (MODEL_COLOURS[1], MODEL_COLOURS[0]), strict=True
@@ -519,7 +519,7 @@ def before_and_after(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[
         bars = np.stack([table["value"] - table["low"], table["high"] - table["value"]])
         axes.errorbar(table["value"], places + shift, xerr=bars, fmt=mark, color=colour, capsize=3, label=name)
     axes.set(yticks=places, yticklabels=before.index, xlabel=label, title=title, ylim=(len(before) - 0.5, -0.5))
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)  # beside the axes it would leave them no room
     return figure
 
 
