@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from helpers.study import ROOT
@@ -22,6 +23,10 @@ ROWS = [
     ("HAM_0000003", "ISIC_0000004", "df", "consensus", None, "unknown", "unknown"),
 ]
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+
+# Notebooks run beside the tests: how long an example takes says nothing of the code.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -32,9 +32,7 @@ from helpers.study import ROOT, StudyError
 
 SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 10))
 SLOWEST = 10.0  # seconds for one file
-ROUND = settings(
-    max_examples=100, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+ROUND = settings(max_examples=100, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 WANTED = Wanted(SIDE, preview=64)
 PIXELS = np.asarray(picture(5, 40))
 

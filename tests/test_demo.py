@@ -113,7 +113,7 @@ def test_patients_resemble_ham10000s():
     assert abs((rows.sex == "female").mean() - 0.46) < 0.05
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(images=st.integers(30, 900), seed=st.integers(0, 2**32))
 def test_any_size_and_seed_can_be_planned(images, seed):
     plan = demo._plan(images, seed)

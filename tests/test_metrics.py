@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
@@ -400,7 +400,6 @@ def test_judge_chooses_on_validation_and_judges_test():
     assert judged == {**chosen, "validation": validation["test"], **test}
 
 
-@settings(deadline=None)
 @given(
     scores=st.lists(
         st.tuples(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=1, max_size=40

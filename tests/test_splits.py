@@ -31,7 +31,7 @@ lesion_sizes = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lesion_sizes, st.integers(0, 1000))
 def test_split_properties(sizes_by_label, seed):
     lesions = made_up_lesions(sizes_by_label)
@@ -49,7 +49,7 @@ def test_split_properties(sizes_by_label, seed):
         assert abs((own.part == "validation").sum() - rest / 8) <= max(sizes)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(lesion_sizes, st.randoms(use_true_random=False))
 def test_row_order_does_not_change_the_split(sizes_by_label, random):
     lesions = made_up_lesions(sizes_by_label)
@@ -150,7 +150,7 @@ def test_the_real_data_split(real_ham10000):
     assert np.allclose(shares[["train", "validation", "test"]], [0.7, 0.1, 0.2], atol=0.002)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(lesion_sizes, st.integers(0, 1000))
 def test_every_fold_is_the_test_part_once(sizes_by_label, seed):
     lesions = made_up_lesions(sizes_by_label)
