@@ -62,8 +62,8 @@ python: $(ENVIRONMENT)
 	@touch $@
 
 data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data/ (the demo's is drawn)
-	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
-	  $(PY) -c "from helpers.datasets import originals; print('Demo data:', originals('demo'))")
+	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.data.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
+	  $(PY) -c "from helpers.data.lesions import originals; print('Demo data:', originals('demo'))")
 
 # The demo's networks are so small that each keeps one core busy, and not all the time: three notebooks run at a time,
 # once data and split are there. Make starts what is named first as soon as it may; so first come those that others wait
@@ -85,15 +85,15 @@ $(NOTEBOOKS): %: $(BUILD)/%.done
 # the study file says. What a notebook left has to be there still: its executed copy, and for 02 the pixel cache.
 mine = $(and $(ARGS),$(filter $*,$(MAKECMDGOALS)))
 left = $(and $(wildcard $(RESULTS)/notebooks/$*.ipynb),$(if $(filter 02_%,$*),$(wildcard data/$(DATASET)/cache/*.npy),yes))
-$(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py) \
+$(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py helpers/*/*.py) \
   $$(if $$(and $$(left),$$(if $$(mine),,yes)),,force) | $(ENVIRONMENT)
 	@rm -f $@
-	$(PY) -m helpers.runner $* --study $(STUDY) $(if $(mine),$(ARGS))
+	$(PY) -m helpers.running.runner $* --study $(STUDY) $(if $(mine),$(ARGS))
 	@$(if $(mine),true,touch $@)
 
 # Which notebook reads what another one left.
 TABLES := $(foreach pattern,HAM10000_metadata* ISIC_2019_Training_*.csv,$(wildcard $(ORIGINALS)/$(pattern)))
-$(BUILD)/12_prediction.done: $(wildcard helpers/clinic/*.py)
+$(BUILD)/12_prediction.done: $(wildcard clinic/*.py)
 $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(TABLES))
 # The tests go in the same order. $(1): folder of the stamps; $(2): their suffix.
 MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation
@@ -112,9 +112,9 @@ $(eval $(call reads,build/test,tested))
 force:
 
 report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, its model card, the tables of README.md
-	$(PY) -m helpers.report pages --study $(STUDY)
-	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.report card --study $(STUDY))
-	$(PY) -m helpers.report readme
+	$(PY) -m helpers.running.report pages --study $(STUDY)
+	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.running.report card --study $(STUDY))
+	$(PY) -m helpers.running.report readme
 
 # A run beside the published one: its models are trained anew, and its results go elsewhere. One that was cut short goes
 # on; of one that is complete the results stay, and the next trains anew.
@@ -122,7 +122,7 @@ FRESH := $(CURDIR)/build/verify
 verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say which figures were reproduced
 	BUILD_DIR=$(FRESH) RESULTS_DIR=$(FRESH)/results $(MAKE) all BUILD=build/verify/stamps/$(STUDY) RESULTS=build/verify/results/$(STUDY)
 	@rm -rf build/verify/stamps/$(STUDY) $(FRESH)/$(STUDY)
-	$(PY) -m helpers.report verify --study $(STUDY) $(FRESH)/results/$(STUDY)
+	$(PY) -m helpers.running.report verify --study $(STUDY) $(FRESH)/results/$(STUDY)
 
 # Unit tests and notebooks go side by side: each leaves a core idle now and then, and what one waits for another can do.
 test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks against their references
@@ -132,7 +132,7 @@ test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks agai
 	@echo "All tests passed."
 
 units:
-	@$(PY) -m slipcover --source helpers --json --out build/coverage.json -m pytest tests -n 2 --dist worksteal --durations=5
+	@$(PY) -m slipcover --source helpers,clinic --json --out build/coverage.json -m pytest tests -n 2 --dist worksteal --durations=5
 	@$(PY) -m slipcover --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 90
 
 # A demo notebook against its reference; what it prints is shown when it is done.
@@ -144,14 +144,14 @@ build/test/%.tested:
 references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the references of `make test`
 	@rm -rf build/references
 	BUILD_DIR=$(CURDIR)/build/references RESULTS_DIR=$(CURDIR)/build/references/results $(MAKE) all STUDY=demo BUILD=build/references RESULTS=build/references/results/demo
-	$(PY) -m helpers.report references build/references/results/demo/notebooks
+	$(PY) -m helpers.running.report references build/references/results/demo/notebooks
 
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(PY) benchmarks/pixel_cache.py
 	$(PY) benchmarks/throughput.py --study $(STUDY)
 
 demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model; needs requirements-app.txt
-	$(PY) -m helpers.clinic.app --study $(STUDY) $(ARGS)
+	$(PY) -m clinic.app --study $(STUDY) $(ARGS)
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.datasets import dataset_folder, load_lesions, originals
-from helpers.images import build_cache
-from helpers.study import ROOT, StudyError, device_name, write_csv
-from helpers.training import Batches, Recipe, Samples
+from helpers.backend import device_name
+from helpers.data.lesions import dataset_folder, load_lesions, originals
+from helpers.data.pixels import build_cache
+from helpers.data.samples import Samples
+from helpers.models.recipe import Recipe
+from helpers.records import write_csv
+from helpers.study import ROOT, StudyError
+from helpers.training.batches import Batches
 
 BATCH = 64
 RECIPE = Recipe(epochs=1, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.0, imbalance="none", patience=1, seed=0)

@@ -29,14 +29,23 @@ import numpy as np
 import pandas as pd
 from pixel_cache import lesions_to_measure, link_by_class
 
-from helpers import compiled, models, plots
-from helpers.compiled import Optimizer, Reader, shared
-from helpers.datasets import dataset_folder
-from helpers.images import build_cache
-from helpers.jobs import SHARING, visible_gpus
-from helpers.runner import study_parameters
-from helpers.study import ROOT, atomic_path, declared_parameters, device_name, set_seed, write_csv
-from helpers.training import Recipe, Samples, fit, predict
+from helpers import plots
+from helpers.backend import device_name, set_seed
+from helpers.data.lesions import dataset_folder
+from helpers.data.pixels import build_cache
+from helpers.data.samples import Samples
+from helpers.models import networks as networks_module
+from helpers.models import sequence
+from helpers.models.recipe import Recipe
+from helpers.records import atomic_path, write_csv
+from helpers.running.jobs import SHARING, visible_gpus
+from helpers.running.runner import study_parameters
+from helpers.study import ROOT, declared_parameters
+from helpers.training import compiled
+from helpers.training.compiled import Reader, shared_network
+from helpers.training.fit import fit
+from helpers.training.fused import Optimizer
+from helpers.training.predict import predict
 
 Speed = Callable[[], float]  # measures once, images a second
 STEPS = 30  # of one batch, in a round
@@ -55,15 +64,15 @@ def parameters(study: str) -> dict:
 def networks(study: str, classes: int) -> dict[str, Callable[[], keras.Model]]:
     """The study's three networks for diagnosis, by name, with random weights."""
     p = parameters(study)
-    trunk = partial(models.convolution_trunk, filters=p["filters"], depth=p["depth"], stride=p["stride"])
-    read = partial(models.read_as_sequence, reading=p["reading"], lstm_units=p["lstm_units"])
+    backbone = partial(networks_module.cnn_backbone, filters=p["filters"], depth=p["depth"], stride=p["stride"])
+    read = partial(sequence.read_as_sequence, reading=p["reading"], lstm_units=p["lstm_units"])
     common = {"dropout": p["dropout"], "augmentation": p["augmentation"], "seed": 0}
     head = {"dense": [p["dense_units"]], "name": "cnn_lstm", **common}
     plain = {"depth": p["depth"], "stride": p["stride"], "dense_units": p["dense_units"], **common}
     return {
-        "CNN": lambda: models.cnn(p["side"], classes, p["filters"], **plain),
-        "CNN-LSTM": lambda: models.classifier(p["side"], classes, trunk, read, **head),
-        "MobileNet": lambda: models.mobilenet(p["side"], classes, p["version"], p["alpha"], **common),
+        "CNN": lambda: networks_module.cnn(p["side"], classes, p["filters"], **plain),
+        "CNN-LSTM": lambda: networks_module.classifier(p["side"], classes, backbone, read, **head),
+        "MobileNet": lambda: networks_module.mobilenet(p["side"], classes, p["version"], p["alpha"], **common),
     }
 
 
@@ -91,7 +100,7 @@ def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) 
 
 def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Reader, tuple, dict]:
     """The network ready for training, one batch to train on and one to predict, both on the device."""
-    network = shared(build()).network
+    network = shared_network(build()).network
     reader, optimizer = Reader(network, None), Optimizer(1e-4, 0.0)
     optimizer.build(network.trainable_variables)
     reader.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])

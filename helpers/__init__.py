@@ -1,0 +1,15 @@
+"""The rooms of the study's code. Each imports only from those above it:
+
+study         a study's parameters and folders; the error that a user can mend
+sentences     figures and sentences as a notebook prints them
+backend       seed, devices, versions
+records       files written whole, and the record that a run leaves
+demo          the generator of the embedded data
+data          tables of lesions, downloads, pixel cache, split, duplicates
+models        networks, augmentation and recipes, each defined once; published models
+evaluation    predictions, bootstrap, scores, comparison, calibration, subgroups, abstention, leakage
+training      batches, compiled networks, fit, predict, the experiment of a notebook
+explanation   maps, how far they can be believed, artefacts
+plots         one style, one file for each family of pictures
+running       runner, jobs, cross-validation, search, report, verification
+"""

@@ -1,31 +1,24 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import study
+from helpers import backend, study
+from helpers.records import Run, atomic_path, network_of, read_records, write_csv, write_json
+from helpers.sentences import verdict, with_interval
 from helpers.study import (
     ROOT,
-    Run,
     StudyError,
-    atomic_path,
     build_folder,
     check_parameters,
     declared_parameters,
     load_study,
-    network_of,
     parse_value,
-    read_records,
     results_folder,
-    verdict,
-    with_interval,
-    write_csv,
-    write_json,
 )
 
 DECLARED = {"study": "demo", "epochs": 5, "learning_rate": 1e-3, "filters": [16, 32], "keep": True, "seeds": []}
@@ -163,11 +156,11 @@ SPLIT = pd.DataFrame(
 )
 
 
-def write_example_record(folder, arm="", split=SPLIT, arms=None, **about):
+def write_example_record(folder, variant="", split=SPLIT, variants=None, **about):
     run = object.__new__(Run)
     run.notebook, run.study, run.parameters, run.folder = folder.name, "demo", {"seed": 0}, folder
-    entry = run.entry(arm or "model", "diagnosis", split, {"test": {}}, None) | {"arms": arms or {}} | about
-    run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), arm)
+    entry = run.entry(variant or "model", "diagnosis", split, {"test": {}}, None) | {"variants": variants or {}} | about
+    run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), variant)
     return entry
 
 
@@ -195,13 +188,13 @@ def test_a_verdict_is_that_of_the_interval(figure, words):
     assert verdict(dict(zip(("value", "low", "high"), figure, strict=True))) == words
 
 
-def test_records_are_written_and_read_with_their_arms(tmp_path):
-    arm = write_example_record(tmp_path / "03_cnn_baseline", "colour")
+def test_records_are_written_and_read_with_their_variants(tmp_path):
+    variant = write_example_record(tmp_path / "03_cnn_baseline", "colour")
     write_example_record(tmp_path / "03_cnn_baseline", "of_an_earlier_run")
-    write_example_record(tmp_path / "03_cnn_baseline", arms={"colour": arm})
+    write_example_record(tmp_path / "03_cnn_baseline", variants={"colour": variant})
     records = {record["name"]: record for record in read_records(tmp_path)}
     assert set(records) == {"model", "colour"}
-    assert records["colour"]["folder"] == tmp_path / "03_cnn_baseline" / "arms" / "colour"
+    assert records["colour"]["folder"] == tmp_path / "03_cnn_baseline" / "variants" / "colour"
     assert (records["colour"]["folder"] / "predictions.csv").read_text() == "image_id\nc\n"
     entry = records["model"]
     assert {key: entry["split"][key] for key in ("train", "validation", "test")} == {
@@ -235,7 +228,7 @@ def test_a_stale_record_of_what_is_not_compared_does_not_stand_in_the_way(tmp_pa
 def test_outside_git_there_is_no_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert study.environment()["commit"] is None
+    assert backend.environment()["commit"] is None
 
 
 def test_two_seeded_draws_agree():
@@ -243,80 +236,22 @@ def test_two_seeded_draws_agree():
 
     draws = []
     for _ in range(2):
-        study.set_seed(3)
+        backend.set_seed(3)
         draws.append((np.random.rand(), float(keras.random.normal(()))))
     assert draws[0] == draws[1]
 
 
 def test_helpers_need_no_backend_of_their_own():
     code = (
-        "import sys, helpers.runner, helpers.report, helpers.datasets, helpers.splits, helpers.metrics, helpers.plots\n"
+        "import sys, helpers.running.runner, helpers.running.report, helpers.data.lesions, helpers.data.split\n"
+        "import helpers.evaluation.judge, helpers.plots\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'jax', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-ORDER = ["study", "demo", "datasets", "download", "images", "splits", "leakage"]
-ORDER += ["augmentation", "models", "pretraining", "compiled", "training", "features", "explain"]
-ORDER += [
-    "explain",
-    "saliency",
-    "artefacts",
-    "metrics",
-    "plots",
-    "rejection",
-    "history",
-    "candidates",
-    "arms",
-    "jobs",
-    "tuning",
-    "published",
-    "clinic",
-    "runner",
-    "report",
-]
-
-
-CLINIC_ORDER = ["quality", "pictures", "dicom", "worker", "intake", "deployment", "codes", "prediction", "maps"]
-CLINIC_ORDER += ["pages", "structured", "fhir", "outputs", "example", "command", "app"]
-CLINIC_ONLY = {"pydicom", "highdicom", "fhir", "voila", "ipywidgets"}  # packages that nothing else needs
-
-
-def imports(path: Path) -> set[tuple[str, ...]]:
-    """The modules that a file imports, at its top or in a function, split at the dots."""
-    import ast
-
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {tuple(alias.name.split(".")) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = tuple((node.module or "").split("."))
-            # `from helpers import demo` names a module, `from helpers.demo import generate` what is in one.
-            package = module in (("helpers",), ("helpers", "clinic"))
-            found |= {(*module, alias.name) if package else module for alias in node.names}
-    return found
-
-
-@pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_a_module_imports_only_from_below(path):
-    found = imports(path)
-    imported = {names[1] for names in found if names[0] == "helpers"}
-    assert all(ORDER.index(name) < ORDER.index(path.stem) for name in imported)
-    assert not {names[0] for names in found} & CLINIC_ONLY
-
-
-@pytest.mark.parametrize("path", sorted(Path(ROOT, "helpers", "clinic").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_a_module_of_the_clinic_imports_only_from_below(path):
-    own = {names for names in imports(path) if names[0] == "helpers"}
-    below = {names[1] for names in own if names[1] != "clinic"}
-    assert all(ORDER.index(name) < ORDER.index("clinic") for name in below)
-    beside = {names[2] for names in own if names[1] == "clinic" and names[2] in CLINIC_ORDER}
-    assert all(CLINIC_ORDER.index(name) < CLINIC_ORDER.index(path.stem) for name in beside)
-
-
 def test_views_are_another_reading_of_the_notebooks_network(tmp_path):
-    main, views = tmp_path / "05_mobilenet", tmp_path / "05_mobilenet" / "arms" / "views"
+    main, views = tmp_path / "05_mobilenet", tmp_path / "05_mobilenet" / "variants" / "views"
     assert network_of({"folder": main}) == (main, 1)
     assert network_of({"folder": views, "views": 8}) == (main, 8)
-    assert network_of({"folder": main / "arms" / "frozen-100"}) == (main / "arms" / "frozen-100", 1)
+    assert network_of({"folder": main / "variants" / "frozen-100"}) == (main / "variants" / "frozen-100", 1)

@@ -1,4 +1,4 @@
-"""A tiny made-up study, for tests that train: 84 pictures of 42 lesions, two of each, at 16 px."""
+"""Tiny networks and images, and a tiny made-up study: 84 pictures of 42 lesions, two of each, at 16 px."""
 
 from pathlib import Path
 
@@ -7,15 +7,35 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import arms
-from helpers.datasets import HAM10000, save_lesions
-from helpers.images import build_cache
-from helpers.study import ROOT, Run, declared_parameters, write_csv
+from helpers.data.lesions import HAM10000, save_lesions
+from helpers.data.pixels import build_cache
+from helpers.data.samples import Samples
+from helpers.models.networks import cnn
+from helpers.models.recipe import Recipe
+from helpers.records import Run, write_csv
+from helpers.study import ROOT, declared_parameters
+from helpers.training import experiment
 
 CODES = [one.code for one in HAM10000]
 DEAL = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", 0), ("test", 0))  # part and fold
 SMALL = {"side": 16, "resamples": 20}
 NO_DUPLICATES = pd.DataFrame(columns=["image_a", "image_b", "lesion_a", "lesion_b", "kind"])
+
+RECIPE = Recipe(
+    epochs=6, batch_size=8, learning_rate=1e-2, weight_decay=1e-4, imbalance="class_weight", patience=6, seed=0
+)
+
+
+def bright_or_dark(count=64, side=16, seed=0):
+    """Images of class 1 are brighter than those of class 0; a quarter is of class 1."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % 4 == 0).astype(np.int64)
+    pixels = random.integers(0, 120, (count, side, side, 3)) + 100 * labels[:, None, None, None]
+    return Samples(pixels.astype(np.uint8), np.arange(count), labels)
+
+
+def small_cnn(**options):
+    return cnn(16, 2, [4, 8], dense_units=8, **options)
 
 
 def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) -> Run:
@@ -37,7 +57,7 @@ def use_folders(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Look for the study and its data below `folder`."""
     patch.setenv("RESULTS_DIR", str(folder / "results"))
     patch.setenv("BUILD_DIR", str(folder / "build"))
-    patch.setattr(arms, "dataset_folder", lambda _: folder)
+    patch.setattr(experiment, "dataset_folder", lambda _: folder)
 
 
 def make_run(notebook: str, **given) -> Run:

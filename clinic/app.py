@@ -1,0 +1,157 @@
+"""A small page to try a model: upload an image, see what the model says. `python -m clinic.app --study demo`.
+
+The page is served by Voilà to this machine alone, at an address with a token. An upload stays in memory and is
+forgotten with the next one.
+"""
+
+import argparse
+import html
+import io
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinic import DISCLAIMER
+from clinic.deployment import find_deployment, load
+from clinic.maps import grad_cam, laid_over
+from clinic.pages import DOTS, PREVIEW, draw_page
+from clinic.pictures import Unreadable, decode, quiet
+from clinic.prediction import Answer, Network, answer, verdict
+from helpers.study import ROOT, StudyError
+
+if TYPE_CHECKING:
+    import ipywidgets as widgets
+
+WORKING = '<p role="status">The model looks at the image …</p>'
+NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
+LARGEST = 8 * 2**20  # bytes of an upload
+STUDY = "CLINIC_STUDY"  # environment variable that tells the page which study's model it shows
+HOST, PORT = "127.0.0.1", 8866
+NEEDED = "The page needs Voilà and ipywidgets: pip install -r requirements-app.txt"
+
+
+class Desk:
+    """A study's model, ready to answer. Raises StudyError if the study has no deployment."""
+
+    def __init__(self, study: str):
+        deployment, file = find_deployment(study)
+        self.model, self.deployment = load(deployment, file)
+        self.network, self.draw_map = Network(self.model), grad_cam
+
+    def respond(self, data: bytes) -> tuple[str, bytes]:
+        """What is shown about an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
+        try:
+            if len(data) > LARGEST:
+                raise Unreadable(f"larger than {LARGEST // 2**20} MiB")
+            shown = decode(data, self.deployment.wanted(PREVIEW))
+        except Unreadable as fault:
+            return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
+        (own,) = answer(self.deployment, self.network(shown.square[None]), [shown])
+        mapped = None if own.silent else laid_over(self.draw_map, self.model, [shown])[0]
+        with io.BytesIO() as file:
+            draw_page("upload", shown, own, self.deployment, mapped).savefig(file, dpi=DOTS, facecolor="white")
+            return as_html(own, self), file.getvalue()
+
+
+def as_html(own: Answer, desk: Desk) -> str:
+    """The verdict, the warnings and the calibrated probabilities, for those who hear a page or copy from it."""
+    rows = "".join(
+        f"<tr><td>{html.escape(one.name)}</td><td>{share:.1%}</td></tr>"
+        for one, share in zip(desk.deployment.classes, own.calibrated, strict=True)
+    )
+    warned = "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in own.warnings)
+    head = "<tr><th>class</th><th>calibrated probability</th></tr>"
+    table = "" if own.silent else f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
+    worth = "" if own.silent else f"<p>{html.escape(desk.deployment.map_told())}</p>"
+    return f'<p id="verdict"><b>{html.escape(verdict(own, desk.deployment))}</b></p>{warned}{table}{worth}'
+
+
+def show() -> None:
+    """Build the page in the notebook that Voilà serves."""
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    quiet()
+    desk = Desk(os.environ.get(STUDY, "demo"))
+    upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", description="Choose an image", layout={"width": "200px"})
+    told, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
+
+    def uploaded(change: dict) -> None:
+        if not change["new"]:
+            return
+        data = bytes(change["new"][0]["content"])
+        upload.value = ()  # the file is not kept
+        answer_upload(desk, data, told, page)
+
+    upload.observe(uploaded, "value")
+    heading = f"<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>"
+    limits = f"<p>JPEG or PNG, up to {LARGEST // 2**20} MiB. The file stays in memory and is not kept.</p>"
+    display(widgets.VBox([widgets.HTML(heading + limits), upload, told, page]))
+
+
+def answer_upload(desk: Desk, data: bytes, told: "widgets.HTML", page: "widgets.Image") -> None:
+    """Show what the desk says of an upload; until then, and if it fails, nothing of what stood there before."""
+    told.value, page.value, page.layout.display = WORKING, b"", "none"
+    try:
+        told.value, page.value = desk.respond(data)
+    except Exception:  # its own text could name what is in the file
+        told.value = NO_ANSWER
+    page.layout.display = "block" if page.value else "none"
+
+
+def serve(study: str, port: int, token: str, browser: bool) -> None:
+    """Serve the page until it is interrupted. Raises StudyError if there is no model to show, or no Voilà."""
+    find_deployment(study)
+    try:
+        import ipywidgets  # noqa: F401, the page needs it, in a process of its own
+        import nbformat
+        from traitlets.config import Config
+        from voila.app import Voila
+    except ImportError as error:
+        raise StudyError(NEEDED) from error
+    os.environ |= {
+        STUDY: study,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.ipynb"
+        code = nbformat.v4.new_code_cell("from clinic.app import show\n\nshow()")
+        nbformat.write(nbformat.v4.new_notebook(cells=[code]), page)
+        print(f"http://{HOST}:{port}/?token={token}  (end with Ctrl-C)", flush=True)
+        Voila.launch_instance([str(page)], config=Config(_settings(port, token, browser)))
+
+
+def _settings(port: int, token: str, browser: bool) -> dict:
+    """Voilà's settings: this machine alone, a token, nothing but the page.
+
+    A message may be larger than the largest upload: of one that is larger still, the page could not even say so.
+    """
+    server = {"ip": HOST, "port": port, "port_retries": 0, "token": token, "open_browser": browser, "log_level": "WARN"}
+    return {
+        "Voila": server | {"tornado_settings": {"websocket_max_message_size": 4 * LARGEST}},
+        "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": False},
+    }
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m clinic.app", description=DISCLAIMER)
+    parser.add_argument("--study", default="demo", help="whose 12_prediction prepared the model (%(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="of this machine (%(default)s)")
+    parser.add_argument("--token", default="", help="part of the address; drawn at random by default")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    given = parser.parse_args(words)
+    try:
+        serve(given.study, given.port, given.token or secrets.token_urlsafe(16), not given.no_browser)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What the numbers are computed with: the seed, the devices, and the versions that a record names."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from helpers.study import ROOT
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and the Keras backend, so that two runs on one machine give the same numbers."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    if tensorflow_gpus():
+        import tensorflow
+
+        # On processors TensorFlow's numbers repeat without it, and with it training takes twice as long.
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def tensorflow_gpus() -> list:
+    """The GPUs that TensorFlow computes on; none under another backend."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        return []
+    import tensorflow
+
+    return tensorflow.config.list_physical_devices("GPU")
+
+
+def environment() -> dict:
+    """Versions, device and commit of this process, for the record."""
+    import keras
+
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": keras.config.backend(),
+        "device": device_name(),
+        "commit": _commit(),
+    }
+
+
+def device_name() -> str:
+    """What the numbers are computed on: the accelerator's name where the backend has one, else the processor's."""
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        import tensorflow
+
+        details = tensorflow.config.experimental.get_device_details
+        names = [details(device).get("device_name") for device in tensorflow_gpus()]
+    elif keras.config.backend() == "jax":
+        import jax
+
+        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    else:
+        names = []
+    return f"{len(names)} x {names[0]}" if names else f"CPU, {os.cpu_count()} cores ({_processor()})"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Commit of the code, with `+changes` if what a result depends on was edited since; None outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "helpers", "notebooks", "studies", "requirements.txt")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

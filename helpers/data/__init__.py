@@ -1,0 +1,1 @@
+"""Datasets, from the publisher's files to the images of one part."""

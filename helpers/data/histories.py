@@ -1,0 +1,99 @@
+"""Lesions instead of images: the photographs of each as a sequence, what is known of its patient, small networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+AGE_STEP = 20.0  # years: what the networks see of an age is how many of these it lies from the mean
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Histories:
+    """n lesions, each with up to `steps` photographs and what is known of its patient.
+
+    lesions: their ids, str [n]; first: image id of each one's first photograph, str [n]; images: float32 [n, steps, d],
+    features of each photograph, zeros after the last; count: photographs, int64 [n]; patient: float32 [n, m];
+    labels: class indices, int64 [n].
+    """
+
+    lesions: np.ndarray
+    first: np.ndarray
+    images: np.ndarray
+    count: np.ndarray
+    patient: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lesions)
+
+    def table(self, codes: Sequence[str]) -> pd.DataFrame:
+        """One row a lesion: image_id, that of its first photograph, lesion_id and label."""
+        return pd.DataFrame({"image_id": self.first, "lesion_id": self.lesions, "label": np.array(codes)[self.labels]})
+
+    def shuffled(self, seed: int) -> "Histories":
+        """The same with the photographs of each lesion in an order drawn at random."""
+        random = np.random.default_rng(seed)
+        rank = random.random(self.images.shape[:2]) + (np.arange(self.images.shape[1]) >= self.count[:, None])
+        return replace(self, images=np.take_along_axis(self.images, rank.argsort(axis=1)[..., None], axis=1))
+
+    def without_patient(self, encoder: "PatientEncoder") -> "Histories":
+        """The same with nothing known of any patient."""
+        return replace(self, patient=np.tile(encoder.blank(), (len(self), 1)))
+
+
+class PatientEncoder:
+    """Age, sex and site as numbers, with a place for `unknown` in each: float32 [n, m].
+
+    Age as its distance from the mean of the images it was fitted on, in steps of AGE_STEP, 0 if unknown, and whether
+    it is known; sex and site as one number a word, among those of the fitted images; another word counts as unknown.
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        self.mean_age = float(table["age"].mean()) if table["age"].notna().any() else 0.0
+        self.words = {name: sorted({*map(str, table[name]), UNKNOWN}) for name in ("sex", "site")}
+        self.columns = ["age", "age known", *(f"{name}: {word}" for name in self.words for word in self.words[name])]
+
+    def __call__(self, table: pd.DataFrame) -> np.ndarray:
+        known = table["age"].notna().to_numpy()
+        age = (table["age"].fillna(self.mean_age).to_numpy(float) - self.mean_age) / AGE_STEP
+        parts = [age[:, None], known[:, None]]
+        for name, words in self.words.items():
+            given = table[name].astype(str)
+            given = given.where(given.isin(words), UNKNOWN)
+            parts.append(given.to_numpy()[:, None] == np.array(words)[None])
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def blank(self) -> np.ndarray:
+        """What is seen of a patient of whom nothing is known, float32 [m]."""
+        return self(pd.DataFrame({"age": [np.nan], "sex": [UNKNOWN], "site": [UNKNOWN]}))[0]
+
+
+def histories(
+    table: pd.DataFrame, features: np.ndarray, patient: np.ndarray, codes: Sequence[str], steps: int
+) -> Histories:
+    """Images put together as lesions; of a lesion with more than `steps` photographs the first so many are taken.
+
+    table: one row an image: image_id, lesion_id, label and, where there is one, date (text that sorts by time);
+    features: float32 [images, d]; patient: float32 [images, m]. A lesion's photographs are ordered by date and then by
+    image id; its label and patient are those of its first.
+    """
+    keys = [name for name in ("lesion_id", "date", "image_id") if name in table]
+    order = table.reset_index(drop=True).sort_values(keys).index.to_numpy()
+    rows = table.iloc[order].reset_index(drop=True)
+    place = rows.groupby("lesion_id").cumcount().to_numpy()
+    starts = np.flatnonzero(place == 0)
+    lesion = np.cumsum(place == 0) - 1
+    kept = place < steps
+    images = np.zeros((len(starts), steps, features.shape[1]), np.float32)
+    images[lesion[kept], place[kept]] = features[order[kept]]
+    return Histories(
+        lesions=rows["lesion_id"].to_numpy(str)[starts],
+        first=rows["image_id"].to_numpy(str)[starts],
+        images=images,
+        count=np.minimum(np.bincount(lesion), steps),
+        patient=patient[order[starts]],
+        labels=pd.Index(codes).get_indexer(rows["label"].to_numpy()[starts]),
+    )

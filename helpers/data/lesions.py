@@ -1,0 +1,278 @@
+"""Every dataset as one tidy table of lesions, whatever its publisher calls the columns."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.demo.generate import generate
+from helpers.records import write_csv, write_json
+from helpers.study import ROOT, StudyError
+
+COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
+TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
+OPTIONAL = ["date", "source"]  # columns that a table of lesions has where its publisher gives them
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+HOW_TO_GET = "Run `make data STUDY=…` or name the folder that holds it with DATA_DIR=…; see data/README.md."
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One class: the publisher's short code, its name in words, and whether it counts as malignant."""
+
+    code: str
+    name: str
+    malignant: bool
+
+
+# akiec and AK are pre-malignant or in situ; like most work on these data, the study counts them as malignant.
+HAM10000 = (
+    Diagnosis("akiec", "actinic keratosis or Bowen's disease", True),
+    Diagnosis("bcc", "basal cell carcinoma", True),
+    Diagnosis("bkl", "benign keratosis-like lesion", False),
+    Diagnosis("df", "dermatofibroma", False),
+    Diagnosis("mel", "melanoma", True),
+    Diagnosis("nv", "melanocytic nevus", False),
+    Diagnosis("vasc", "vascular lesion", False),
+)
+ISIC2019 = (
+    Diagnosis("AK", "actinic keratosis", True),
+    Diagnosis("BCC", "basal cell carcinoma", True),
+    Diagnosis("BKL", "benign keratosis-like lesion", False),
+    Diagnosis("DF", "dermatofibroma", False),
+    Diagnosis("MEL", "melanoma", True),
+    Diagnosis("NV", "melanocytic nevus", False),
+    Diagnosis("SCC", "squamous cell carcinoma", True),
+    Diagnosis("VASC", "vascular lesion", False),
+)
+CREDIT = {
+    "demo": "Pictures: drawn by helpers.demo; no patients.",
+    "ham10000": "Images: HAM10000, Tschandl, Rosendahl and Kittler, Sci. Data 5:180161 (2018), CC BY-NC 4.0.",
+    "isic2019": "Images: ISIC 2019 (HAM10000, BCN_20000, MSK), CC BY-NC 4.0.",
+}
+BENIGN_OR_MALIGNANT = (Diagnosis("benign", "benign", False), Diagnosis("malignant", "malignant", True))
+TASKS = ("diagnosis", "malignancy")
+DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}
+
+
+def diagnoses(dataset: str) -> tuple[Diagnosis, ...]:
+    """The classes of a dataset, in the order of every table and figure. Raises StudyError for an unknown name."""
+    if dataset not in DIAGNOSES:
+        raise StudyError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DIAGNOSES)}.")
+    return DIAGNOSES[dataset]
+
+
+def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
+    """What a model of this task tells apart: the `diagnosis` task's diagnoses, or for `malignancy` two classes.
+
+    Raises StudyError for an unknown dataset or task.
+    """
+    if task not in TASKS:
+        raise StudyError(f"task {task!r}: choose one of {', '.join(TASKS)}.")
+    return diagnoses(dataset) if task == "diagnosis" else BENIGN_OR_MALIGNANT
+
+
+def dataset_folder(dataset: str) -> Path:
+    """Where a dataset's own files and its pixel cache live: data/<dataset>/."""
+    return ROOT / "data" / dataset
+
+
+def originals(dataset: str) -> Path:
+    """Folder of the original files: the environment variable DATA_DIR if it is set, else data/<dataset>/.
+
+    The demo's are drawn into data/demo/ if they are not there yet. Raises StudyError for an unknown dataset.
+    """
+    diagnoses(dataset)
+    if dataset == "demo":
+        return generate(dataset_folder("demo"))
+    return Path(os.environ.get("DATA_DIR") or dataset_folder(dataset)).expanduser()
+
+
+def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) -> pd.DataFrame:
+    """The `lesions` table of a dataset: one row an image, sorted by image_id.
+
+    Columns: image_id, lesion_id (an image without one is its own lesion), label (class code), malignant (bool),
+    age (years, NaN if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made),
+    path, mask_path (None if there is none) and, where it is known, date (of the picture, as 2017-05-31) and
+    source (the collection or clinic that it comes from).
+    `attrs["missing_images"]` counts the rows left out because their image is absent, which only `allow_missing_images`
+    permits.
+    Raises StudyError, naming file and row, when the files do not hold what they should.
+    """
+    folder = Path(folder)
+    classes = diagnoses(name)
+    if not folder.is_dir():
+        raise StudyError(f"{folder}: no such folder. {HOW_TO_GET}")
+    source, table = _read_isic2019(folder) if name == "isic2019" else _read_ham10000(folder)
+    _check_ids(source, table)
+    _check_labels(source, table, classes)
+    table = _attach_images(source, table, folder, allow_missing_images)
+    table["malignant"] = table["label"].map({diagnosis.code: diagnosis.malignant for diagnosis in classes}).astype(bool)
+    return _tidy(source, table)
+
+
+def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
+    """Write a `lesions` table as csv, atomically, and beside it, as json, how many images of it are missing."""
+    write_csv(path, lesions)
+    write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
+
+
+def read_lesions(path: Path) -> pd.DataFrame:
+    """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is absent."""
+    beside = Path(path).with_suffix(".json")
+    if not (Path(path).is_file() and beside.is_file()):
+        raise StudyError(f"{path}: not there yet. Run the notebook 02_preprocessing of this study first.")
+    lesions = pd.read_csv(path, dtype=dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"})
+    lesions["mask_path"] = lesions["mask_path"].where(lesions["mask_path"].notna(), None)
+    lesions.attrs.update(json.loads(beside.read_text()))
+    return lesions
+
+
+def coverage(lesions: pd.DataFrame) -> str:
+    """A sentence on whether the images that the publisher lists are all there."""
+    if count := lesions.attrs["missing_images"]:
+        listed = f"**{count:,} images that the publisher's table lists are missing here**"
+        return f"{listed}; every figure is of the {len(lesions):,} others."
+    return f"All **{len(lesions):,} images** that the publisher's table lists are here."
+
+
+def _read_ham10000(folder: Path) -> tuple[Path, pd.DataFrame]:
+    """HAM10000's metadata under the names of the `lesions` table."""
+    names = [f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt")]
+    source = next((folder / name for name in names if (folder / name).is_file()), None)
+    if source is None:
+        raise StudyError(f"{folder}: no HAM10000_metadata.csv (or HAM10000_metadata) in it. {HOW_TO_GET}")
+    table = _read_table(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
+    names = {"dx": "label", "dx_type": "reference", "localization": "site", "dataset": "source"}
+    return source, table.rename(columns=names)
+
+
+def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
+    """ISIC 2019's one-hot ground truth joined with its metadata, under the names of the `lesions` table."""
+    source, described = folder / "ISIC_2019_Training_GroundTruth.csv", folder / "ISIC_2019_Training_Metadata.csv"
+    for path in (source, described):
+        if not path.is_file():
+            raise StudyError(f"{folder}: no {path.name} in it. {HOW_TO_GET}")
+    codes = [diagnosis.code for diagnosis in ISIC2019]
+    truth = _read_table(source, ["image", *codes]).rename(columns={"image": "image_id"})
+    metadata = _read_table(described, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
+    metadata = metadata.rename(columns={"image": "image_id", "age_approx": "age", "anatom_site_general": "site"})
+    _check_ids(described, metadata)
+    hot = truth[codes].apply(pd.to_numeric, errors="coerce").to_numpy()
+    wrong = np.flatnonzero((hot == 1).sum(axis=1) != 1)
+    if len(wrong):
+        raise _row_error(source, truth, wrong[0], f"not exactly one 1 in {' '.join(codes)}", "Mend or remove the row.")
+    lost = np.flatnonzero(~truth["image_id"].isin(metadata["image_id"]))
+    if len(lost):
+        raise _row_error(
+            source, truth, lost[0], f"no row for this image in {described.name}", "Fetch both files again."
+        )
+    table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
+    # Lesion numbers begin with their collection; what is not of the two large ones is of MSK, with or without a number.
+    source_of = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False).map({"HAM": "HAM10000", "BCN": "BCN_20000"})
+    labels = np.array(codes)[hot.argmax(axis=1)]
+    return source, table.assign(label=labels, reference="unknown", source=source_of.fillna("MSK"))
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A comma- or tab-separated file as text columns, plus `row`: the line number in the file, the header being 1."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            separator = "\t" if "\t" in file.readline() else ","
+        table = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise StudyError(f"{path}: not a readable table ({error}). Fetch it again from its publisher.") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise StudyError(f"{path}: column {', '.join(missing)} is missing. Fetch it again from its publisher.")
+    table["row"] = np.arange(len(table)) + 2
+    return table.dropna(how="all", subset=columns)
+
+
+def _row_error(source: Path, table: pd.DataFrame, position: int, fault: str, remedy: str) -> StudyError:
+    row = table.iloc[position]
+    return StudyError(f"{source}, row {row['row']} (image {row['image_id']}): {fault}. {remedy}")
+
+
+def _check_ids(source: Path, table: pd.DataFrame) -> None:
+    """Every row needs an image id of its own."""
+    if table.empty:
+        raise StudyError(f"{source}: it has no rows. Fetch it again from its publisher.")
+    nameless = np.flatnonzero(table["image_id"].isna())
+    if len(nameless):
+        raise _row_error(source, table, nameless[0], "the image id is missing", "Mend or remove the row.")
+    twice = np.flatnonzero(table["image_id"].duplicated())
+    if len(twice):
+        raise _row_error(source, table, twice[0], "this image id was listed before", "Keep one of the rows.")
+
+
+def _check_labels(source: Path, table: pd.DataFrame, classes: tuple[Diagnosis, ...]) -> None:
+    """Known diagnoses only, and one diagnosis a lesion."""
+    codes = [diagnosis.code for diagnosis in classes]
+    unknown = np.flatnonzero(~table["label"].isin(codes))
+    if len(unknown):
+        label = table["label"].iloc[unknown[0]]
+        raise _row_error(source, table, unknown[0], f"unknown diagnosis {label!r}", f"Known are {', '.join(codes)}.")
+    table["lesion_id"] = table["lesion_id"].fillna(table["image_id"])
+    first = table.groupby("lesion_id")["label"].transform("first")
+    torn = np.flatnonzero(first != table["label"])
+    if len(torn):
+        fault = f"lesion {table['lesion_id'].iloc[torn[0]]} has two diagnoses, {first.iloc[torn[0]]} before and "
+        fault += f"{table['label'].iloc[torn[0]]} here"
+        raise _row_error(source, table, torn[0], fault, "Settle which is right.")
+
+
+def _attach_images(source: Path, table: pd.DataFrame, folder: Path, allow_missing: bool) -> pd.DataFrame:
+    """Add path and mask_path; leave out rows without an image where the study allows that."""
+    images, masks = _find_images(folder)
+    path = table["image_id"].map(images).fillna((table["image_id"] + "_downsampled").map(images))
+    absent = np.flatnonzero(path.isna())
+    if len(absent) and not allow_missing:
+        fault = f"no image file of this name below {folder} ({len(absent)} of {len(table)} images are absent)"
+        raise _row_error(source, table, absent[0], fault, "Complete the folder, or set allow_missing_images: true.")
+    if len(absent) == len(table):
+        raise StudyError(f"{folder}: none of the {len(table)} images listed in {source.name} is there. {HOW_TO_GET}")
+    table = table.assign(path=path, mask_path=table["image_id"].map(masks)).loc[path.notna()].copy()
+    table.attrs["missing_images"] = len(absent)
+    return table
+
+
+def _find_images(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Image and mask files by image id, from the folder itself and the folders in it; other files do not matter."""
+    images, masks = {}, {}
+    places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir() and place.name != "cache")]
+    for path in (path for place in places for path in sorted(place.iterdir())):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem.endswith("_segmentation"):
+            masks.setdefault(path.stem.removesuffix("_segmentation"), str(path))
+        else:
+            images.setdefault(path.stem, str(path))
+    return images, masks
+
+
+def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Types and order of the `lesions` table. Raises StudyError for an age that is no number of years."""
+    age = pd.to_numeric(table["age"], errors="coerce")
+    wrong = np.flatnonzero((age.isna() & table["age"].notna() & (table["age"] != "unknown")) | (age < 0) | (age > 120))
+    if len(wrong):
+        fault = f"age {table['age'].iloc[wrong[0]]!r} is no age in years"
+        raise _row_error(source, table, wrong[0], fault, "Mend it or leave it empty.")
+    table["age"] = age.astype(float)
+    for column in ("sex", "site"):
+        table[column] = table[column].fillna("unknown").str.lower().astype("category")
+    table["reference"] = table["reference"].fillna("unknown")
+    columns = [*COLUMNS, *(name for name in OPTIONAL if name in table)]
+    if "date" in table:
+        day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
+        wrong = np.flatnonzero(day.isna() & table["date"].notna())
+        if len(wrong):
+            fault = f"date {table['date'].iloc[wrong[0]]!r} is no date like 2017-05-31"
+            raise _row_error(source, table, wrong[0], fault, "Mend it or leave it empty.")
+        table["date"] = day.dt.strftime("%Y-%m-%d")
+    table = table.astype({name: object for name in TEXT if name in table}).sort_values("image_id", ignore_index=True)
+    table["mask_path"] = table["mask_path"].where(table["mask_path"].notna(), None)
+    return table[columns]

@@ -1,0 +1,234 @@
+"""From original image files to the pixel cache that every model reads."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from helpers.records import atomic_path, file_sha256, write_json
+from helpers.study import StudyError
+
+COLOUR_CONSTANCY = ("none", "shades_of_gray")
+MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
+BLOCK = 512  # images a block of the cache; a block is all of the cache that is ever in memory while it is written
+COPIERS = min(4, os.cpu_count() or 1)  # threads that copy a batch
+_COPYING = ThreadPoolExecutor(COPIERS)
+VERSION = 1  # raised when the same settings come to give other pixels
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n].
+
+    fingerprint: of pixels and ids, so the same wherever and whenever the cache was made from the same images.
+    """
+
+    pixels: np.ndarray
+    image_ids: np.ndarray
+    fingerprint: str = ""
+
+    def rows(self, image_ids: Iterable[str]) -> np.ndarray:
+        """Positions int64 [m] of the given images in `pixels`. Raises StudyError for an image that is not cached."""
+        rows = pd.Index(self.image_ids).get_indexer(list(image_ids))
+        if (rows < 0).any():
+            raise StudyError("The pixel cache lacks images of the split. Run 02_preprocessing of this study again.")
+        return rows
+
+
+def read_square(path: Path, side: int) -> np.ndarray:
+    """The centre square of an image file, resized: uint8 [side, side, 3], RGB, turned upright by its EXIF tag.
+
+    Grey, CMYK, palette and transparent images become RGB, transparency is dropped.
+    Raises StudyError for a file that is empty, truncated, no image, or larger than MOST_PIXELS.
+    """
+    return np.asarray(_open_square(path, side, "RGB"))
+
+
+def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
+    """The centre square of an open image at `side` pixels, in mode `RGB` or `L`, as every model of the study sees it.
+
+    A large JPEG is decoded at a reduced scale first. Raises what Pillow does for a file that is broken.
+    """
+    image.draft(mode, (2 * side, 2 * side))
+    if image.format != "JPEG" or "exif" in image.info:
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.mode != mode:
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    # For shrinking, Pillow's documentation rates Hamming as good as bicubic; it takes 60 % of the time.
+    smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
+    return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
+
+
+def read_grey(path: Path, side: int) -> Image.Image:
+    """The centre square of an image file in grey at `side` pixels, decoded at low resolution where JPEG allows."""
+    return _open_square(path, side, "L")
+
+
+def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
+    """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
+
+    All False where there is no file. Raises StudyError for one that cannot be read, as `read_square` does.
+    """
+    masks = np.zeros((len(paths := list(paths)), side, side), bool)
+    for place, path in enumerate(paths):
+        if isinstance(path, str) and Path(path).is_file():
+            masks[place] = np.asarray(read_grey(path, side)) >= 128
+    return masks
+
+
+def skin_colour(images: np.ndarray) -> np.ndarray:
+    """The colour about the lesion, uint8 [n, 3]: the median over a ring inside of uint8 [n, side, side, 3].
+
+    The ring ends before the corners, which are black where a dermatoscope's round opening shows.
+    """
+    place = (np.arange(images.shape[1]) + 0.5) / images.shape[1] * 2 - 1
+    distance = np.hypot(place[:, None], place)
+    return np.median(images[:, (distance > 0.7) & (distance < 0.9)], axis=1).astype(np.uint8)
+
+
+def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
+    """Scale the colour channels of uint8 [side, side, 3] so that their Minkowski means agree (same shape and type).
+
+    Finlayson and Trezzi, Shades of Gray and Colour Constancy, Color Imaging Conference 2004; power 6 is theirs.
+    """
+    light = np.power(image.astype(np.float32), power).mean(axis=(0, 1)) ** (1 / power)
+    gain = light.mean() / np.maximum(light, 1e-6)
+    return np.clip(np.rint(image * gain), 0, 255).astype(np.uint8)
+
+
+def build_cache(lesions: pd.DataFrame, side: int, folder: Path, colour_constancy: str = "none") -> PixelCache:
+    """The pixel cache of these images in `folder`, made if it is absent or stale, reused if it is good.
+
+    side: pixels; colour_constancy: `none` or `shades_of_gray`. Decoding is spread over the cores and written block by
+    block, so memory stays below a few hundred MiB; an interrupted build leaves nothing behind.
+    Raises StudyError that names every unreadable image (the first ten of them).
+    """
+    if colour_constancy not in COLOUR_CONSTANCY:
+        raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
+    target = cache_path(folder, side, colour_constancy)
+    wanted = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
+    if not (target.is_file() and wanted.items() <= _description(target).items()):
+        target.with_suffix(".json").unlink(missing_ok=True)
+        with atomic_path(target) as temporary:
+            _write_pixels(temporary, list(lesions["path"]), side, colour_constancy)
+        ids = "\n".join(wanted["image_ids"]).encode()
+        fingerprint = hashlib.sha256(file_sha256(target).encode() + ids).hexdigest()
+        write_json(target.with_suffix(".json"), wanted | {"fingerprint": fingerprint})
+    return open_cache(folder, side, colour_constancy)
+
+
+def cache_path(folder: Path, side: int, colour_constancy: str = "none") -> Path:
+    """Where the cache of one size lies: <side>px.npy, with the colour constancy in its name where there is one."""
+    suffix = "" if colour_constancy == "none" else f"_{colour_constancy}"
+    return Path(folder) / f"{side}px{suffix}.npy"
+
+
+def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> PixelCache:
+    """Open a finished cache, read-only. Raises StudyError if there is none."""
+    target = cache_path(folder, side, colour_constancy)
+    if not target.is_file() or not _description(target):
+        raise StudyError(f"{target}: no finished pixel cache. Run the notebook 02_preprocessing of this study first.")
+    # A plain view: indexing a memmap object costs more than indexing an array.
+    pixels = np.asarray(np.load(target, mmap_mode="r"))
+    description = _description(target)
+    return PixelCache(pixels, np.array(description["image_ids"], dtype=object), description["fingerprint"])
+
+
+def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`pixels[rows]` for valid row numbers, copied by several threads: one does not fill the memory's bandwidth."""
+    images = np.empty((len(rows), *pixels.shape[1:]), pixels.dtype)
+
+    def copy(part: slice) -> None:
+        # Without mode="clip" NumPy copies twice, to leave `out` untouched should a row number be out of range.
+        np.take(pixels, rows[part], axis=0, out=images[part], mode="clip")
+
+    edges = np.linspace(0, len(rows), COPIERS + 1, dtype=int)
+    list(_COPYING.map(copy, [slice(*edge) for edge in zip(edges[:-1], edges[1:], strict=True)]))
+    return images
+
+
+def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:
+    """Results of `function` over `items`, in order, spread over the cores; `bar` counts them, 64 at a time.
+
+    Threads serve because Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
+    """
+    results = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for count, result in enumerate(pool.map(function, items), 1):
+            results.append(result)
+            if count % 64 == 0:
+                bar.update(64)
+    bar.update(len(results) % 64)
+    return results
+
+
+def _open_square(path: Path, side: int, mode: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            return centre_square(image, side, mode)
+    except Image.DecompressionBombError as error:
+        raise StudyError(f"{path}: too large to be a photograph ({error}). Remove it or fetch it again.") from error
+    except (UnidentifiedImageError, SyntaxError) as error:
+        fault = "not an image" if Path(path).stat().st_size else "the file is empty"
+        raise StudyError(f"{path}: {fault}. Remove it or fetch it again.") from error
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read to its end ({error}). Fetch it again.") from error
+
+
+def _write_pixels(path: Path, sources: list[str], side: int, colour_constancy: str) -> None:
+    """Decode `sources` into an .npy file at `path`; all unreadable files are named in one StudyError."""
+    np.lib.format.open_memmap(path, "w+", np.uint8, (len(sources), side, side, 3))
+    if hasattr(os, "posix_fallocate"):  # a full disk fails here and not at the last image; writing is faster, too
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    faults = []
+    with tqdm(total=len(sources), desc=f"{side} px cache", unit="image", mininterval=1) as bar:
+        for start in range(0, len(sources), BLOCK):
+            # Opened anew for each block: the pages of a map that stays open count as this process's memory.
+            window = np.lib.format.open_memmap(path, "r+")[start : start + BLOCK]
+            decode = partial(_decode_into, window, sources[start : start + BLOCK], colour_constancy)
+            faults += [fault for fault in map_threads(decode, range(len(window)), bar) if fault]
+    if faults:
+        listing = "\n".join(faults[:10])
+        raise StudyError(f"{len(faults)} of {len(sources)} images cannot be read, among them:\n{listing}")
+
+
+def _decode_into(window: np.ndarray, sources: list[str], colour_constancy: str, position: int) -> str | None:
+    """Put one decoded image into its place in `window`; an unreadable one gives its fault instead."""
+    try:
+        image = read_square(sources[position], window.shape[1])
+    except StudyError as error:
+        return str(error)
+    window[position] = image if colour_constancy == "none" else shades_of_gray(image)
+    return None
+
+
+def _sources(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
+    """Changes when a source file is replaced (by name, size or time), or a setting is."""
+    digest = hashlib.sha256(f"{VERSION} {side} {colour_constancy}".encode())
+    for path in lesions["path"]:
+        status = Path(path).stat()
+        digest.update(f"{Path(path).name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _description(target: Path) -> dict:
+    try:
+        return json.loads(target.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,111 @@
+"""Train, validation and test parts, and five folds, that keep every lesion on one side."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.records import write_csv
+from helpers.study import StudyError
+
+FOLDS = 5  # fold 0 is the test part, a fifth of the images
+VALIDATION_SHARE = 1 / 8  # of what is left of the data without the test part, so a tenth of all images
+PARTS = ("train", "validation", "test")
+
+
+def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataFrame:
+    """The split table: image_id, lesion_id, label, part and fold (0 to 4), sorted by image_id.
+
+    Per diagnosis, whole groups are dealt to five folds of equally many images; fold 0 is the test part. The other
+    groups are dealt to validation and train at 1 to 7. Depends on ids, labels, groups and seed alone, not on row order.
+    Raises StudyError if a diagnosis has fewer groups than there are folds.
+    """
+    table = lesions[["image_id", "lesion_id", "label"]].assign(group=groups).sort_values("image_id", ignore_index=True)
+    units = table.groupby("group").agg(label=("label", _most_frequent), images=("label", "size"))
+    dealt = [_deal_label(label, members, seed + 7919 * k) for k, (label, members) in enumerate(units.groupby("label"))]
+    return table.join(pd.concat(dealt), on="group").drop(columns="group")
+
+
+def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """The split whose test part is another fold, for cross-validation; fold 0 gives the split itself.
+
+    Validation is dealt anew from the other folds, in the same share, whole groups as in `make_split`; all else is
+    training. groups: of each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
+    """
+    if fold not in range(FOLDS):
+        raise StudyError(f"fold is {fold}; it has to be 0 to {FOLDS - 1}.")
+    if fold == 0:
+        return split
+    part = np.where(split["fold"] == fold, "test", "train").astype(object)
+    rest = split.assign(group=groups)[split["fold"] != fold]
+    units = rest.groupby("group").agg(label=("label", _most_frequent), images=("label", "size"))
+    for number, (_, members) in enumerate(units.groupby("label")):
+        order = np.random.default_rng([seed, fold, number]).permutation(len(members))
+        members = members.iloc[order].sort_values("images", ascending=False, kind="stable")
+        dealt = _deal(members["images"].to_numpy(), np.array([1 - VALIDATION_SHARE, VALIDATION_SHARE]))
+        part[np.isin(groups, members.index[dealt == 1])] = "validation"
+    return split.assign(part=part)
+
+
+def write_split(split: pd.DataFrame, path: Path) -> None:
+    """Write a split as csv, the same bytes on every machine."""
+    write_csv(path, split)
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read a split table. Raises StudyError if it is absent or not a split."""
+    if not Path(path).is_file():
+        raise StudyError(f"{path}: no split yet. Run the notebook 02_preprocessing of this study first.")
+    split = pd.read_csv(path, dtype={"image_id": str, "lesion_id": str, "label": str, "part": str})
+    missing = {"image_id", "lesion_id", "label", "part", "fold"} - set(split.columns)
+    if missing:
+        raise StudyError(f"{path}: column {', '.join(sorted(missing))} is missing. Run 02_preprocessing again.")
+    return split
+
+
+def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """The split with only a share of its training lesions, as many of each label; validation and test stay whole.
+
+    A label keeps at least one lesion. With the same seed a smaller share is part of a larger one. Raises StudyError for
+    a fraction outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise StudyError(f"The fraction of training lesions is {fraction}; it has to be above 0 and at most 1.")
+    training = split[split["part"] == "train"]
+    kept = []
+    for _, lesions in training.groupby("label")["lesion_id"]:
+        names = np.random.default_rng(seed).permutation(np.unique(lesions))
+        kept.extend(names[: max(1, round(fraction * len(names)))])
+    return split[(split["part"] != "train") | split["lesion_id"].isin(kept)]
+
+
+def _most_frequent(labels: pd.Series) -> str:
+    """The commonest label; of equally common ones the first in alphabetical order."""
+    return labels.value_counts().sort_index().idxmax()
+
+
+def _deal_label(label: str, members: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Fold and part of each group of one diagnosis, indexed by group."""
+    if len(members) < FOLDS:
+        raise StudyError(f"Diagnosis {label} has {len(members)} lesions; {FOLDS} folds need one each.")
+    random = np.random.default_rng(seed)
+    # Large groups first, so that the small ones can level the folds out.
+    members = members.sort_index().iloc[random.permutation(len(members))]
+    members = members.sort_values("images", ascending=False, kind="stable")
+    images = members["images"].to_numpy()
+    fold = random.permutation(FOLDS)[_deal(images, np.full(FOLDS, 1 / FOLDS))]
+    part = np.full(len(members), "test", dtype=object)
+    rest = fold != 0
+    dealt = _deal(images[rest], np.array([1 - VALIDATION_SHARE, VALIDATION_SHARE]))
+    part[rest] = np.array(["train", "validation"], dtype=object)[dealt]
+    return pd.DataFrame({"part": part, "fold": fold}, index=members.index)
+
+
+def _deal(sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Give each item, in order, to the pile that lacks the largest part of its share; int64 [items]."""
+    piles = np.zeros(len(shares))
+    chosen = np.empty(len(sizes), dtype=np.int64)
+    for item, size in enumerate(sizes):
+        chosen[item] = np.argmin(piles / shares)
+        piles[chosen[item]] += size
+    return chosen

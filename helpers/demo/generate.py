@@ -1,0 +1,172 @@
+"""The embedded data: a made-up collection of skin lesions in HAM10000's layout."""
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+from tqdm import tqdm
+
+from helpers.demo.camera import draw_artefacts, draw_view, random_pose, second_camera
+from helpers.demo.lesion import draw_scene, grown, sample_lesion
+from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_stream
+from helpers.records import write_json
+from helpers.study import StudyError
+
+VERSION = 2  # to be raised whenever a picture or a row changes
+METADATA = "HAM10000_metadata.csv"
+PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+MASKS = "HAM10000_segmentations_lesion_tschandl"
+LAYOUT = (METADATA, *PARTS, MASKS)
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date", "dataset")
+
+
+def generate(folder: Path, images: int = 700, side: int = 128, seed: int = 0) -> Path:
+    """Draw `images` pictures of `side` x `side` pixels into `folder` and return it.
+
+    A folder that already holds them is left as it is; demo data of other settings is replaced, while anything else that
+    lies beside it (`cache/`) stays. Raises StudyError for a folder that holds other things, and for too small a set.
+    """
+    folder = Path(folder)
+    if images < 30 or side < 32:
+        raise StudyError(f"Demo data needs at least 30 images of at least 32 px; {images} of {side} px were asked for.")
+    settings = {"version": VERSION, "images": images, "side": side, "seed": seed}
+    found = _settings(folder)
+    if found == settings and all((folder / name).exists() for name in LAYOUT):
+        return folder
+    if found is None:
+        _refuse_foreign(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as drawn:
+        _draw_all(Path(drawn), plan_pictures(images, seed), side, seed)
+        _publish(Path(drawn), folder, settings)
+    return folder
+
+
+def drawn_artefacts(images: int = 700, side: int = 128, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """What lies over each picture, by its image id: opacity by name (see `draw_artefacts`), float64 [side, side] of 0 to 1.
+
+    So that what looks for hairs or rulers can be held against the truth. It is drawn again, without the lesions.
+    """
+    drawn = {}
+    for picture in plan_pictures(images, seed):
+        rng = _view_stream(seed, picture)
+        random_pose(side, side, rng)  # comes first in the stream
+        layers = draw_artefacts(side, rng)
+        drawn[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
+    return drawn
+
+
+def _settings(folder: Path) -> dict | None:
+    """Settings that `folder` was drawn with; None if it is no demo folder."""
+    try:
+        return json.loads((folder / "demo.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise StudyError if `folder` holds anything but a cache and hidden files."""
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{folder} is a file; demo data needs a folder. Give another name, or move the file.")
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if foreign := [name for name in held if name != "cache" and not name.startswith(".")]:
+        raise StudyError(
+            f"{folder} holds {foreign[0]} but no demo.json, so it is not demo data and nothing was written. "
+            "Give another folder, or move away what this one holds."
+        )
+
+
+def _publish(drawn: Path, folder: Path, settings: dict) -> None:
+    """Move a finished drawing into `folder`, in place of an older one; until the end, demo.json says `unfinished`."""
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "demo.json", {"version": "unfinished"})
+    for name in LAYOUT:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        (drawn / name).replace(folder / name)
+    write_json(folder / "demo.json", settings)
+
+
+def _view_stream(seed: int, picture: Picture) -> Generator:
+    """What decides upon one view: how it lies, what lies over it, its light."""
+    return random_stream(seed, picture.number, 100 + picture.view)
+
+
+def draw_structures(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of lesions of all classes in turn, and the structures they show, in the order of STRUCTURES.
+
+    uint8 [count, side, side, 3], and float32 [count, structures] of 0 and 1.
+    """
+    tasks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
+    pictures, shown = [], []
+    with tqdm(total=count, desc="drawing pictures", unit="picture") as bar:
+        for images, structures in _spread(partial(_draw_structures, side, seed), tasks):
+            pictures.append(images)
+            shown.append(structures)
+            bar.update(len(images))
+    return np.concatenate(pictures), np.concatenate(shown)
+
+
+def _draw_all(folder: Path, pictures: list[Picture], side: int, seed: int) -> None:
+    """Draw `pictures` into `folder`, spread over the processors, and write the table that describes them."""
+    for name in LAYOUT[1:]:
+        (folder / name).mkdir()
+    lesions = defaultdict(list)
+    for k, picture in enumerate(pictures):
+        lesions[picture.number].append((PARTS[2 * k >= len(pictures)], picture))
+    with tqdm(total=len(pictures), desc="drawing demo data", unit="image") as bar:
+        for drawn in _spread(partial(_draw_lesion, folder, side, seed), list(lesions.values())):
+            bar.update(drawn)
+    with (folder / METADATA).open("w", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(picture.row for picture in pictures)
+
+
+def _spread(draw: Callable, tasks: list) -> Iterator[int]:
+    """Results of `draw` on `tasks`, in as many processes as there are processors."""
+    workers = min(_processors(), len(tasks))
+    if workers == 1:
+        yield from map(draw, tasks)
+        return
+    # A fork of a process that runs TensorFlow's threads may hang; spawn starts afresh.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(draw, tasks, chunksize=4)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, Picture]]) -> int:
+    """Draw one lesion's pictures and masks into their parts of `folder`; returns how many."""
+    dx, number = pictures[0][1].row["dx"], pictures[0][1].number
+    lesion = sample_lesion(dx, seed, number)
+    for part, picture in pictures:
+        scene = draw_scene(grown(lesion, dx, picture.months), side)
+        rgb, mask = draw_view(*scene, side, _view_stream(seed, picture))
+        if picture.row["dataset"] == CLINICS[1]:
+            rgb = second_camera(rgb)
+        rgb = np.round(np.minimum(rgb * picture.gain, 255)).astype(np.uint8)
+        quality = 92 if picture.gain == 1 else 80
+        Image.fromarray(rgb).save(folder / part / f"{picture.row['image_id']}.jpg", quality=quality)
+        Image.fromarray(mask).save(folder / MASKS / f"{picture.row['image_id']}_segmentation.png")
+    return len(pictures)
+
+
+def _draw_structures(side: int, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
+    lesions = [sample_lesion(CLASSES[number % len(CLASSES)], seed, number) for number in numbers]
+    images = [draw_view(*draw_scene(lesion, side), side, random_stream(*lesion.key, 100))[0] for lesion in lesions]
+    structures = [[strength > 0 for strength in lesion.structures.values()] for lesion in lesions]
+    return np.stack(images), np.array(structures, np.float32)

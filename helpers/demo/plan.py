@@ -1,0 +1,151 @@
+"""Who is drawn: patients, their lesions, the visits, and the duplicates that are planted among them."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
+
+# Every table below has one column a class, in this order.
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+# HAM10000's aggregate numbers. References and sites in thousandths of a class's images, ages in years.
+SHARE = (0.033, 0.051, 0.110, 0.011, 0.111, 0.670, 0.014)
+IMAGES_PER_LESION = (1.43, 1.57, 1.51, 1.58, 1.81, 1.24, 1.45)
+FEMALE = (0.32, 0.38, 0.42, 0.45, 0.38, 0.49, 0.51)
+AGE_MEAN = (67, 67, 64, 53, 61, 47, 51)
+AGE_DEVIATION = (12, 14, 14, 14, 15, 15, 22)
+REFERENCE = {
+    "histo": (1000, 1000, 697, 478, 1000, 373, 472),
+    "follow_up": (0, 0, 0, 0, 0, 552, 0),
+    "consensus": (0, 0, 240, 522, 0, 75, 528),
+    "confocal": (0, 0, 63, 0, 0, 0, 0),
+}
+SITE = {
+    "abdomen": (15, 35, 38, 35, 59, 128, 190),
+    "back": (89, 362, 184, 17, 291, 213, 155),
+    "chest": (37, 91, 67, 0, 61, 30, 42),
+    "ear": (9, 0, 5, 0, 15, 4, 0),
+    "face": (346, 196, 290, 0, 93, 15, 56),
+    "foot": (0, 8, 1, 17, 25, 42, 0),
+    "genital": (0, 0, 2, 9, 0, 7, 0),
+    "hand": (40, 4, 13, 0, 1, 8, 35),
+    "lower extremity": (199, 113, 158, 713, 173, 221, 190),
+    "neck": (31, 27, 28, 0, 26, 12, 21),
+    "scalp": (43, 37, 31, 0, 13, 7, 14),
+    "trunk": (3, 21, 66, 0, 42, 185, 218),
+    "upper extremity": (190, 95, 95, 209, 191, 98, 77),
+}
+MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unknown", 0.023)}  # blank, share
+CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # and the share of patients who came to the second
+FIRST_VISITS, MONTHS_BETWEEN = (date(2014, 1, 1), 1500), (3, 12)  # earliest day, and days in which the first visits lie
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """What all pictures of one lesion share; any number of views can be drawn from it.
+
+    `key` is the seed and number that its random streams start from. `look` holds LOOK's parameters, lengths in half
+    widths of a picture; `structures` strengths of 0 (absent) to 1. Each structure draws from a stream of its own and is
+    placed in the lesion's own frame, so that a lesion may grow, or one structure fade, while the rest stays in place.
+    """
+
+    key: tuple[int, int]
+    skin: tuple[float, float, float]
+    look: dict[str, float]
+    structures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to draw: its row of metadata, the lesion it shows, which view of it, how many months after the first
+    it was taken, a gain of brightness."""
+
+    row: dict[str, str]
+    number: int
+    view: int
+    months: int = 0
+    gain: float = 1.0
+
+
+def planted_duplicates(images: int = 700, seed: int = 0) -> dict[str, tuple[str, str]]:
+    """Image ids of the planted pairs: `exact` (same bytes, one lesion) and `near` (two lesion ids, one brighter)."""
+    seen, pairs = {}, {}
+    for picture in plan_pictures(images, seed):
+        first = seen.setdefault((picture.number, picture.view), picture)
+        if first is not picture:
+            kind = "exact" if first.gain == picture.gain else "near"
+            pairs[kind] = (first.row["image_id"], picture.row["image_id"])
+    return pairs
+
+
+def random_stream(*key: int) -> Generator:
+    return Generator(PCG64(SeedSequence(key)))
+
+
+def plan_pictures(images: int, seed: int) -> list[Picture]:
+    """Every picture, in the order of image ids; neither image nor lesion ids follow the classes."""
+    rng = random_stream(seed)
+    lesions = _lesions(images, rng)
+    patients = [_patient(dx, rng) | {"lesion_id": f"DEMO_L{k + 1:04d}"} for k, (dx, _) in enumerate(lesions)]
+    for number, patient in enumerate(patients):
+        patient["dataset"] = CLINICS[random_stream(seed, number, 97).random() < SECOND_CLINIC]
+    for column, (blank, share) in MISSING.items():
+        for number in rng.choice(len(lesions), math.ceil(share * len(lesions)), replace=False):
+            patients[number][column] = blank
+    pictures = [picture for k, (_, views) in enumerate(lesions) for picture in _visits(patients[k], k, views, seed)]
+    _plant(pictures)
+    shuffled = [pictures[k] for k in rng.permutation(images)]
+    return [replace(p, row=p.row | {"image_id": f"DEMO_{k + 1:07d}"}) for k, p in enumerate(shuffled)]
+
+
+def _visits(patient: dict[str, str], number: int, views: int, seed: int) -> list[Picture]:
+    """The pictures of one lesion, each some months after the one before."""
+    rng = random_stream(seed, number, 98)
+    earliest, days = FIRST_VISITS
+    first = earliest + timedelta(days=int(rng.integers(days)))
+    months = np.cumsum([0, *rng.integers(*MONTHS_BETWEEN, views - 1)])
+    dates = [(first + timedelta(days=round(30.4 * int(later)))).isoformat() for later in months]
+    return [Picture(patient | {"date": dates[view]}, number, view, int(months[view])) for view in range(views)]
+
+
+def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
+    """Class and number of images of every lesion, shuffled. Rare classes get 26 of 700 images, nevi what is left."""
+    floor = math.ceil(images * 26 / 700)
+    counts = {dx: max(floor, round(share * images)) for dx, share in zip(CLASSES, SHARE, strict=True) if dx != "nv"}
+    counts["nv"] = images - sum(counts.values())
+    lesions = []
+    for dx, count in counts.items():
+        n = math.ceil(count / IMAGES_PER_LESION[CLASSES.index(dx)])
+        lesions += [(dx, 1 + int(more)) for more in rng.multinomial(count - n, np.full(n, 1 / n))]
+    return [lesions[k] for k in rng.permutation(len(lesions))]
+
+
+def _patient(dx: str, rng: Generator) -> dict[str, str]:
+    """Metadata of a lesion of class `dx`, without ids; ages in steps of five years, as in HAM10000."""
+    k = CLASSES.index(dx)
+    age = 5 * round(rng.normal(AGE_MEAN[k], AGE_DEVIATION[k]) / 5)
+    return {
+        "dx": dx,
+        "dx_type": _pick(REFERENCE, k, rng),
+        "age": f"{min(max(age, 5), 85):.1f}",
+        "sex": "female" if rng.random() < FEMALE[k] else "male",
+        "localization": _pick(SITE, k, rng),
+    }
+
+
+def _pick(table: dict[str, tuple[int, ...]], column: int, rng: Generator) -> str:
+    weights = np.array([row[column] for row in table.values()])
+    return list(table)[rng.choice(len(weights), p=weights / weights.sum())]
+
+
+def _plant(pictures: list[Picture]) -> None:
+    """Put both pairs of duplicates among the nevi of `pictures`, in place."""
+    nevi = [k for k, picture in enumerate(pictures) if picture.row["dx"] == "nv"]
+    again = next(k for k in nevi if pictures[k].view == 1)
+    pictures[again] = replace(pictures[again], view=0, months=0)
+    views = Counter(picture.number for picture in pictures)
+    first, twin = [k for k in nevi if views[pictures[k].number] == 1][:2]
+    row = pictures[first].row | {"lesion_id": pictures[twin].row["lesion_id"]}
+    pictures[twin] = replace(pictures[first], row=row, gain=1.06)

@@ -1,0 +1,150 @@
+"""What a model said of a set of images, and what they are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from helpers.study import StudyError
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model said of n images, and what they are.
+
+    labels: int [n], indices into `classes`; probabilities: float64 [n, k], rows sum to 1; lesions: str [n], the lesion
+    of each image; classes: k class codes; malignant: k bools. Raises StudyError where these do not fit together.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    lesions: np.ndarray
+    classes: tuple[str, ...]
+    malignant: tuple[bool, ...]
+
+    def __post_init__(self):
+        for name, kind in (("labels", None), ("probabilities", np.float64), ("lesions", object)):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
+        _check_shapes(self)
+        _check_values(self)
+        object.__setattr__(self, "lesions", self.lesions.astype(str))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def from_table(
+        cls, table: pd.DataFrame, classes: Iterable[str], malignant: Iterable[bool], lesions: Mapping[str, str]
+    ) -> "Predictions":
+        """All rows of a predictions table: image_id, label, a probability column a class. Choose its part first.
+
+        lesions: lesion id by image id, as a Series or a dictionary. Raises StudyError for a column, a label or an
+        image that is not known, and for an image that is there twice.
+        """
+        classes, images = list(classes), table.get("image_id")
+        missing = ", ".join(name for name in ("image_id", "label", *classes) if name not in table)
+        if missing:
+            raise StudyError(f"Predictions have no column {missing}. Run the notebook that writes them again.")
+        lesion = images.map(lesions)
+        for at_fault, fault in (
+            (images[images.duplicated()], "there more than once"),
+            (images[~table["label"].isin(classes)], f"labelled with none of the classes {', '.join(classes)}"),
+            (images[lesion.isna()], "of no known lesion"),
+        ):
+            if len(at_fault):
+                raise StudyError(f"Predictions: {len(at_fault)} images are {fault}, {at_fault.iloc[0]} first.")
+        labels = pd.Index(classes).get_indexer(table["label"])
+        return cls(labels, table[classes].to_numpy(np.float64), lesion.to_numpy(), tuple(classes), tuple(malignant))
+
+    def subset(self, mask: np.ndarray) -> "Predictions":
+        """The images that `mask`, bool [n] or row numbers, chooses. Raises StudyError if there are none."""
+        mask = np.asarray(mask)
+        chosen = self.labels[mask], self.probabilities[mask], self.lesions[mask]
+        return Predictions(*chosen, self.classes, self.malignant)
+
+    def among(self, classes: Sequence[str]) -> "Predictions":
+        """The images of these classes, as if the model had been asked which of these alone each of them is.
+
+        Their probabilities are brought to a sum of 1; an image of which all are 0 gets equal ones.
+        """
+        columns = [self.classes.index(one) for one in classes]
+        chosen = np.isin(self.labels, columns)
+        given = self.probabilities[chosen][:, columns]
+        total = given.sum(axis=1, keepdims=True)
+        shares = np.divide(given, total, out=np.full_like(given, 1 / len(columns)), where=total > 0)
+        labels = pd.Index(columns).get_indexer(self.labels[chosen])
+        kept = tuple(self.malignant[column] for column in columns)
+        return Predictions(labels, shares, self.lesions[chosen], tuple(classes), kept)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Index of the most probable class, int [n]; of equally probable ones the first."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Probability of the most probable class, float64 [n]."""
+        return self.probabilities.max(axis=1)
+
+    @cached_property
+    def is_malignant(self) -> np.ndarray:
+        """Whether the image's true class is malignant, bool [n]."""
+        return np.array(self.malignant, bool)[self.labels]
+
+    @cached_property
+    def malignant_score(self) -> np.ndarray:
+        """Summed probability of the malignant classes, float64 [n]."""
+        return np.where(self.malignant, self.probabilities, 0.0).sum(axis=1)
+
+
+def ensemble(members: Iterable[Predictions]) -> Predictions:
+    """Mean of the members' probabilities. Raises StudyError unless all are for the same images in the same order."""
+    first, *others = members
+    for other in others:
+        check_paired(first, other)
+    return replace(first, probabilities=np.mean([p.probabilities for p in (first, *others)], axis=0))
+
+
+def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions for several sets of images as one, such as those of five folds.
+
+    Raises StudyError if they are not of the same classes.
+    """
+    if len({(part.classes, part.malignant) for part in parts}) != 1:
+        raise StudyError("Predictions of different classes cannot be put together.")
+    columns = zip(*((part.labels, part.probabilities, part.lesions) for part in parts), strict=True)
+    return Predictions(*map(np.concatenate, columns), parts[0].classes, parts[0].malignant)
+
+
+def check_paired(first: Predictions, second: Predictions, truth: str = "labels") -> None:
+    """StudyError unless both are for the same images in the same order; truth: the attribute that has to agree."""
+    if not all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (truth, "lesions")):
+        raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
+
+
+def _check_shapes(p: Predictions) -> None:
+    n, k = p.labels.size, len(p.classes)
+    if n == 0:
+        raise StudyError("Predictions: there are no images to judge.")
+    if (p.probabilities.shape, p.labels.shape, p.lesions.shape, len(p.malignant)) != ((n, k), (n,), (n,), k):
+        raise StudyError(
+            f"Predictions: probabilities {p.probabilities.shape}, labels {p.labels.shape}, lesions {p.lesions.shape}, "
+            f"{k} classes and {len(p.malignant)} malignant flags do not fit; wanted are [n, k], [n], [n], k and k."
+        )
+
+
+def _check_values(p: Predictions) -> None:
+    k, sums = len(p.classes), p.probabilities.sum(axis=1)
+    if p.labels.dtype.kind not in "iu" or p.labels.min() < 0 or p.labels.max() >= k:
+        raise StudyError(f"Predictions: labels have to be whole numbers from 0 to {k - 1}, indices into the classes.")
+    if not ((p.probabilities >= 0) & (p.probabilities <= 1)).all():
+        raise StudyError("Predictions: probabilities have to be finite and between 0 and 1.")
+    if np.abs(sums - 1).max() > 1e-3:
+        worst = int(np.abs(sums - 1).argmax())
+        raise StudyError(
+            f"Predictions: probabilities of image {worst} sum to {sums[worst]:.4f}; they have to sum to 1."
+        )
+    if pd.isna(p.lesions).any():
+        raise StudyError("Predictions: every image needs a lesion; one without is its own lesion.")

@@ -1,0 +1,1 @@
+"""Networks, augmentation and recipes, each defined once."""

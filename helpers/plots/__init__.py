@@ -1,0 +1,72 @@
+"""Every picture of the report, one function each: they take plain tables and give back a matplotlib figure."""
+
+from helpers.plots.comparison import (
+    agreement,
+    bars,
+    before_and_after,
+    confusion_matrices,
+    differences,
+    forest,
+    recall_heatmap,
+)
+from helpers.plots.curves import (
+    decision_curves,
+    exchange,
+    malignancy_curves,
+    randomisation,
+    reliabilities,
+    reliability,
+    risk_coverage,
+    roc_and_precision_recall,
+)
+from helpers.plots.data import ages, class_counts, colour_distributions, gallery, outlined, overlaid, share_heatmap
+from helpers.plots.style import COLOURS, LINES, MARKS, MODEL_COLOURS, class_colours, model_styles
+from helpers.plots.training import (
+    cost,
+    folds,
+    learning_curves,
+    robustness,
+    search_history,
+    throughput,
+    training_gaps,
+    training_size,
+)
+
+__all__ = [
+    "COLOURS",
+    "LINES",
+    "MARKS",
+    "MODEL_COLOURS",
+    "ages",
+    "agreement",
+    "bars",
+    "before_and_after",
+    "class_colours",
+    "class_counts",
+    "colour_distributions",
+    "confusion_matrices",
+    "cost",
+    "decision_curves",
+    "differences",
+    "exchange",
+    "folds",
+    "forest",
+    "gallery",
+    "learning_curves",
+    "malignancy_curves",
+    "model_looks",
+    "outlined",
+    "overlaid",
+    "randomisation",
+    "recall_heatmap",
+    "reliabilities",
+    "reliability",
+    "risk_coverage",
+    "robustness",
+    "roc_and_precision_recall",
+    "search_history",
+    "share_heatmap",
+    "throughput",
+    "training_gaps",
+    "training_size",
+]

@@ -1,0 +1,1 @@
+"""Running notebooks, jobs and searches, and reporting what they left."""

@@ -1,0 +1,137 @@
+"""The card of a study's published models: what they are for, how good they are, and where they fail."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from helpers.data.lesions import CREDIT, classes
+from helpers.models.published import model_file, published_models
+from helpers.records import atomic_path
+from helpers.sentences import with_interval
+from helpers.study import StudyError, results_folder
+
+if TYPE_CHECKING:  # a table of results should not take as long as loading a backend does
+    pass
+
+CARD = "MODEL_CARD.md"
+SHOWN = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_auc": "macro AUC",
+    "malignant_auc": "AUC, malignant",
+    "malignant_sensitivity": "sensitivity, malignant",
+    "malignant_specificity": "specificity, malignant",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+}
+
+
+def write_card(study: str) -> Path:
+    """Write results/<study>/MODEL_CARD.md from the run records; returns its path.
+
+    The headings are those of Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+    """
+    known = published_models(study)
+    if not known:
+        raise StudyError(f"{results_folder(study)}: no model.keras to write a card for. Run `make all STUDY={study}`.")
+    first = next(iter(known.values()))
+    parts = [_heading(study, first), _models(study, known), _figures(known), _by_class(known), _groups(study)]
+    path = results_folder(study) / CARD
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n\n".join([*parts, _limits(), _use(study, first)]) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _heading(study: str, record: dict) -> str:
+    split, dataset = record["split"], record["parameters"]["dataset"]
+    names = ", ".join(f"{one.code} ({one.name})" for one in classes(dataset, "diagnosis"))
+    side, missing = record["parameters"]["side"], record.get("missing_images", 0)
+    listed = f" **{missing:,} images that the publisher lists were missing.**" if missing else ""
+    return f"""# Models of the study `{study}`
+
+Networks that tell diagnoses of skin lesions apart in dermatoscopic images. Made to study such networks;
+**not a medical device**, not for diagnosis or treatment of anybody.
+
+**Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
+images.{listed} No lesion, and no duplicate that was found, is in two parts; split SHA-256 `{split["sha256"]}`,
+in `split.csv`. Everything was chosen on validation. Classes: {names}.
+
+**Input and output.** uint8 RGB images of {side} × {side} px, cut to their centre square; softmax probabilities in the
+order of the classes above. Scaling is inside the model."""
+
+
+def _models(study: str, known: dict[str, dict]) -> str:
+    rows = []
+    for name, record in known.items():
+        file = model_file(record)
+        rows.append(
+            [
+                f"[{name}](notebooks/{record['notebook']}.ipynb)",
+                f"{record['training']['weights']:,}",
+                f"{file.stat().st_size / 1e6:.1f} MB",
+                f"{record['temperature']:.3f}",
+                f"{record['threshold']:.3f}",
+                f"`{record.get('model_sha256')}`",
+            ]
+        )
+    header = ["model", "weights", "file", "temperature", "threshold, malignant", "SHA-256"]
+    note = "Each record names the commit, the environment and, as `weights_sha256`, the file of pretrained weights."
+    return f"## Models\n\n{_table(header, rows)}\n\n{note}"
+
+
+def _figures(known: dict[str, dict]) -> str:
+    rows = [[label, *[with_interval(record["test"][key]) for record in known.values()]] for key, label in SHOWN.items()]
+    note = "In brackets 95 % bootstrap intervals, resampled by lesion."
+    return f"## Figures on test\n\n{note}\n\n{_table(['', *known], rows)}"
+
+
+def _by_class(known: dict[str, dict]) -> str:
+    codes = next(iter(known.values()))["per_class"]
+    rows = [
+        [code, codes[code]["images"], *[with_interval(r["per_class"][code]["recall"], 2) for r in known.values()]]
+        for code in codes
+    ]
+    return f"## Recall of each class\n\n{_table(['class', 'test images', *known], rows)}"
+
+
+def _groups(study: str) -> str:
+    file = results_folder(study) / "07_model_comparison" / "groups.csv"
+    if not file.is_file():
+        return "## Subgroups\n\nNot computed: 07_model_comparison was not run."
+    rows = []
+    for group in pd.read_csv(file).itertuples():
+        own = {"value": group.malignant_auc, "low": group.malignant_auc_low, "high": group.malignant_auc_high}
+        shown = "too few" if pd.isna(group.malignant_auc) else with_interval(own)
+        rows.append([group.group, f"{group.lesions:,}", group.malignant_images, shown])
+    table = _table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
+    chosen = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
+    return f"## Subgroups\n\nOf the model that {chosen} finds best on validation.\n\n{table}"
+
+
+def _limits() -> str:
+    return """## Limits
+
+- On images of other clinics, cameras and skin types the figures will differ, and be worse. Dark skin is hardly in the
+  data, and skin type is not recorded.
+- Every training image shows a lesion that somebody found worth photographing. An image of anything else gets an answer
+  all the same.
+- The intervals speak of other lesions of the same collection, not of another training run.
+- Actinic keratosis counts as malignant. Probabilities reflect training with more weight on rare classes: calibrate them
+  with the temperature, and do not take them for a risk in a population."""
+
+
+def _use(study: str, record: dict) -> str:
+    return f"""## Load it
+
+```python
+from helpers.models.published import load_model
+model, record = load_model("{record["name"]}", study="{study}")
+```
+
+**Licence.** The weights were trained on images under CC BY-NC 4.0 and are passed on under the same terms."""

@@ -1,0 +1,157 @@
+"""What is made from finished runs: web pages, the tables of README.md, model cards, the references of the tests.
+
+`python -m helpers.running.report readme` writes the tables from the run records; with --check it only says if they are stale.
+`python -m helpers.running.report verify` holds a fresh run of a study against its published records.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from nbconvert import HTMLExporter
+
+from helpers.records import atomic_path, read_records
+from helpers.running.model_card import write_card
+from helpers.running.verification import verify
+from helpers.sentences import with_interval
+from helpers.study import ROOT, StudyError, build_folder, results_folder
+
+README = ROOT / "README.md"
+REFERENCES = ROOT / "tests" / "references"
+BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
+# README shows of each dataset the first of these studies that has come to the comparison of its models.
+PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
+LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
+COLUMNS = {
+    "balanced accuracy": "balanced_accuracy",
+    "accuracy": "accuracy",
+    "macro AUC": "macro_auc",
+    "AUC, malignant": "malignant_auc",
+}
+
+
+def write_pages(study: str) -> Path:
+    """The executed notebooks of a study as HTML in build/<study>/report/, with an index; returns the index.
+
+    Raises StudyError if the study has no executed notebook.
+    """
+    notebooks = sorted((results_folder(study) / "notebooks").glob("*.ipynb"))
+    if not notebooks:
+        raise StudyError(f"{results_folder(study)}: no executed notebooks. Run `make all STUDY={study}` first.")
+    folder = build_folder(study) / "report"
+    items = []
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+        with atomic_path(folder / f"{path.stem}.html") as temporary:
+            # Notebooks link to each other; so do their pages.
+            temporary.write_text(page.replace('.ipynb"', '.html"'), encoding="utf-8")
+        title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+        items.append(f'<li><a href="{path.stem}.html">{title}</a></li>')
+    with atomic_path(folder / "index.html") as temporary:
+        heading = f"<!doctype html><meta charset='utf-8'><title>Study {study}</title><h1>Study {study}</h1>"
+        temporary.write_text(f"{heading}<ol style='list-style: none'>{''.join(items)}</ol>\n", encoding="utf-8")
+    return folder / "index.html"
+
+
+def results_tables() -> str:
+    """The models of diagnosis of the published studies, a Markdown table a dataset."""
+    tables = []
+    for dataset, studies in PUBLISHED.items():
+        if study := next((name for name in studies if (ROOT / "results" / name / LAST_TABLE).is_file()), None):
+            tables.append(_results_table(dataset, study))
+    return "\n\n".join(tables) or "No results are published yet."
+
+
+def _results_table(dataset: str, study: str) -> str:
+    """Best balanced accuracy first."""
+    records = read_records(ROOT / "results" / study, compared=True)
+    records = [record for record in records if record["task"] == "diagnosis"]
+    records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
+    first = records[0]
+    lines = [f"| {dataset} | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
+    for record in records:
+        cells = [with_interval(record["test"][key]) for key in COLUMNS.values()]
+        lines.append(
+            f"| [{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb) | {' | '.join(cells)} |"
+        )
+    missing = first.get("missing_images", 0)
+    absent = f" {missing:,} images that the publisher lists were missing." if missing else ""
+    caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images, of lesions that no "
+    caption += "model was trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."
+    return "\n".join([*lines, "", caption + absent])
+
+
+def write_readme(check: bool = False) -> bool:
+    """Bring README's tables up to date; returns whether they were already. With `check`, nothing is written."""
+    text = README.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the tables are gone. Put them back.")
+    head, _, rest = text.partition(BEGIN)
+    fresh = f"{head}{BEGIN}\n\n{results_tables()}\n\n{END}{rest.partition(END)[2]}"
+    if fresh != text and not check:
+        with atomic_path(README) as temporary:
+            temporary.write_text(fresh, encoding="utf-8")
+    return fresh == text
+
+
+def write_references(executed: Path) -> None:
+    """Make executed demo notebooks the references of the tests, without pictures: those are not compared."""
+    for path in sorted(Path(executed).glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if "image/png" not in output.get("data", {})]
+        with atomic_path(REFERENCES / path.name) as temporary:
+            nbformat.write(notebook, temporary)
+
+
+def verified(study: str, fresh: Path) -> bool:
+    """Say which published figures of a study a fresh run reproduced; returns whether it was all of them.
+
+    fresh: the results folder of that run.
+    """
+    table = verify(results_folder(study), fresh)
+    for (model, place), figures in table.groupby(["model", "place"], sort=False):
+        print(f"{model} ({place}): {figures['reproduced'].sum()} of {len(figures)} figures reproduced")
+        for row in figures[~figures["reproduced"]].itertuples():
+            published = with_interval({"value": row.value, "low": row.low, "high": row.high})
+            print(f"  {row.figure}: published {published}, now {'–' if pd.isna(row.fresh) else f'{row.fresh:.3f}'}")
+    print(f"{table['reproduced'].sum()} of {len(table)} figures lie inside their published interval.")
+    return bool(table["reproduced"].all())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.report", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("pages", help="web pages of a study").add_argument("--study", default="demo")
+    commands.add_parser("readme", help="the tables of README.md").add_argument("--check", action="store_true")
+    commands.add_parser("card", help="the model card of a study").add_argument("--study", default="demo")
+    against = commands.add_parser("verify", help="a fresh run against the published records of a study")
+    against.add_argument("fresh", type=Path, help="results folder of the fresh run")
+    against.add_argument("--study", default="ham10000")
+    commands.add_parser("references", help="references of the tests").add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "pages":
+            print(f"The report: {write_pages(options.study)}")
+        elif options.command == "card":
+            print(f"The model card: {write_card(options.study)}")
+        elif options.command == "verify":
+            return 0 if verified(options.study, options.fresh) else 1
+        elif options.command == "references":
+            write_references(options.folder)
+        elif not write_readme(options.check) and options.check:
+            raise StudyError("README.md: its tables are stale. Run `make report`.")
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

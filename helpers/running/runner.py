@@ -1,0 +1,171 @@
+"""Runs a notebook of the study through papermill: `python -m helpers.running.runner 03_cnn_baseline --study demo`."""
+
+import argparse
+import logging
+import os
+import re
+import sys
+import time
+from collections import ChainMap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+
+from helpers.records import atomic_path
+from helpers.study import (
+    ROOT,
+    StudyError,
+    build_folder,
+    check_parameters,
+    declared_parameters,
+    load_study,
+    parse_value,
+    results_folder,
+)
+
+NOTEBOOKS = ROOT / "notebooks"
+SECONDS_BETWEEN_LINES = 5
+NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank, or TensorFlow clearing its throat
+
+
+class Progress(logging.Handler):
+    """Shows on `terminal` what a running notebook writes to standard error, such as progress bars, now and then.
+
+    Papermill passes a cell's output on as log records.
+    """
+
+    def __init__(self, notebook: str, terminal: TextIO):
+        super().__init__(logging.WARNING)
+        self.notebook, self.terminal = notebook, terminal
+        self.last = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = [line for line in record.getMessage().replace("\r", "\n").splitlines() if not NOISE.match(line)]
+        if lines and time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            print(f"  {self.notebook} | {lines[-1]}", file=self.terminal, flush=True)
+
+
+def study_parameters(study: str, notebook: str, given: dict) -> dict:
+    """What to run a notebook with: the study's values that it declares, then those `given` on the command line.
+
+    Raises StudyError, before anything runs, for a key of the study that no notebook declares, a `given` name that this
+    one does not, or a value of the wrong type.
+    """
+    source = ROOT / "studies" / f"{study}.yaml"
+    values = load_study(source)
+    declared = declared_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+    if "study" in given:
+        raise StudyError("command line: `study` is chosen with --study, since its file has the other parameters.")
+    everywhere = [declared_parameters(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    check_parameters(values, dict(ChainMap(*everywhere)), str(source))
+    check_parameters(given, declared, "command line")
+    return {name: value for name, value in values.items() if name in declared} | given
+
+
+def run_notebook(study: str, notebook: str, given: dict) -> Path:
+    """Execute one notebook and put it, with its outputs, into results/<study>/notebooks/; returns where.
+
+    The finished notebook replaces an older one in one step. Raises StudyError on bad parameters or when a cell fails:
+    then the partial notebook stays under build/<study>/ and the error names the cell and the place.
+    """
+    parameters = study_parameters(study, notebook, given)
+    partial = build_folder(study) / f"{notebook}.partial.ipynb"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    # The kernel starts elsewhere than this process did, and TensorFlow's start-up notices would fill the report.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log = partial.with_suffix(".log")
+    try:
+        _execute(notebook, partial, log, parameters)
+    except papermill.PapermillExecutionError as error:
+        where = f"cell {error.exec_count} of {notebook}"
+        raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
+    except DeadKernelError as error:
+        fault = f"the Python process of {notebook} died, as it does when memory runs out"
+        raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last words: {log}") from error
+    target = results_folder(study) / "notebooks" / f"{notebook}.ipynb"
+    with atomic_path(target) as temporary:
+        nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
+    partial.unlink()
+    log.unlink()
+    return target
+
+
+def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
+    with _kernel_log(log) as terminal, _watched(Progress(notebook, terminal)):
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{notebook}.ipynb",
+            partial,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            log_output=True,
+            cwd=ROOT,
+        )
+
+
+@contextmanager
+def _watched(progress: Progress) -> Iterator[None]:
+    """Papermill's log records go to `progress` and nowhere else."""
+    logger = logging.getLogger("papermill")
+    logger.propagate = False
+    logger.addHandler(progress)
+    try:
+        yield
+    finally:
+        logger.removeHandler(progress)
+
+
+@contextmanager
+def _kernel_log(log: Path) -> Iterator[TextIO]:
+    """Sends what kernel and libraries write to standard error outside of any cell to a file; yields the terminal."""
+    terminal = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(terminal), "w") as stream:
+            yield stream
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A finished notebook as a report: no progress bars or start-up notices, no times and paths of this machine."""
+    kept = {key: value for key, value in notebook.metadata.items() if key in ("kernelspec", "language_info")}
+    notebook.metadata = nbformat.NotebookNode(kept)
+    for cell in notebook.cells:
+        cell.metadata = nbformat.NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return notebook
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.runner", description=__doc__)
+    parser.add_argument("notebook", help="name without suffix, such as 03_cnn_baseline")
+    parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    print(f"{options.notebook}: running for study {options.study}", flush=True)
+    try:
+        given = {name: parse_value(value) for name, value in options.p}
+        target = run_notebook(options.study, options.notebook, given)
+    except StudyError as error:
+        print(f"{options.notebook}: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.notebook}: done in {time.monotonic() - started:.0f} s, see {os.path.relpath(target)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

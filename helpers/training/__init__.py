@@ -1,0 +1,1 @@
+"""From a network and a recipe to a trained model and its predictions."""

@@ -1,0 +1,219 @@
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import COLUMNS, ROWS, write_ham10000
+
+from helpers.data.lesions import COLUMNS as LESION_COLUMNS
+from helpers.data.lesions import diagnoses, load_lesions, originals, read_lesions, save_lesions
+from helpers.study import StudyError
+
+CODES = ["AK", "BCC", "BKL", "DF", "MEL", "NV", "SCC", "VASC"]
+
+
+def rewrite(folder, **changes):
+    """Replace values of the metadata, `column=(row, value)`."""
+    path = folder / "HAM10000_metadata.csv"
+    table = pd.read_csv(path, dtype=object)
+    for column, (row, value) in changes.items():
+        table.loc[row, column] = value
+    table.to_csv(path, index=False)
+
+
+def write_isic2019(folder, images=("ISIC_0000001", "ISIC_0000002_downsampled"), absent=()):
+    (folder / "ISIC_2019_Training_Input").mkdir(parents=True)
+    ids = [*images, *absent]
+    truth = pd.DataFrame(0.0, index=range(len(ids)), columns=["image", *CODES, "UNK"]).astype({"image": object})
+    truth["image"], truth["SCC"] = ids, 1.0
+    truth.to_csv(folder / "ISIC_2019_Training_GroundTruth.csv", index=False)
+    metadata = {"image": ids, "age_approx": 55, "anatom_site_general": None, "lesion_id": None, "sex": "female"}
+    pd.DataFrame(metadata).to_csv(folder / "ISIC_2019_Training_Metadata.csv", index=False)
+    for name in images:
+        (folder / "ISIC_2019_Training_Input" / f"{name}.jpg").write_bytes(b"not read here")
+    return folder
+
+
+def test_ham10000_becomes_the_lesions_table(ham10000):
+    lesions = load_lesions("ham10000", ham10000)
+    assert list(lesions.columns) == LESION_COLUMNS
+    assert lesions.image_id.tolist() == [f"ISIC_000000{k}" for k in (1, 2, 3, 4)]
+    assert lesions.lesion_id.tolist() == ["HAM_0000001", "HAM_0000001", "HAM_0000002", "HAM_0000003"]
+    assert lesions.malignant.tolist() == [False, False, True, False] and lesions.malignant.dtype == bool
+    assert lesions.age.tolist()[:3] == [45, 45, 70] and np.isnan(lesions.age[3])
+    assert lesions.sex[3] == "unknown" and lesions.site[3] == "unknown" and lesions.site.dtype == "category"
+    assert lesions.path[1].endswith("HAM10000_images_part_2/ISIC_0000002.jpg") and lesions.mask_path.isna().all()
+
+
+def test_row_order_does_not_matter(ham10000, tmp_path):
+    shuffled = write_ham10000(tmp_path / "other", ROWS)
+    table = pd.read_csv(shuffled / "HAM10000_metadata.csv").iloc[::-1]
+    table.to_csv(shuffled / "HAM10000_metadata.csv", index=False)
+    columns = ["image_id", "lesion_id", "label", "age"]
+    pd.testing.assert_frame_equal(
+        load_lesions("ham10000", ham10000)[columns], load_lesions("ham10000", shuffled)[columns]
+    )
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata", "HAM10000_metadata.tab"])
+def test_the_publishers_tab_separated_table(ham10000, name):
+    (ham10000 / "HAM10000_metadata.csv").unlink()
+    pd.DataFrame(ROWS, columns=COLUMNS).to_csv(ham10000 / name, sep="\t", index=False)
+    assert len(load_lesions("ham10000", ham10000)) == 4
+
+
+def test_images_in_one_folder_extra_files_and_masks(ham10000):
+    for part in (1, 2):
+        for path in (ham10000 / f"HAM10000_images_part_{part}").iterdir():
+            path.rename(ham10000 / path.name)
+    masks = ham10000 / "HAM10000_segmentations_lesion_tschandl"
+    masks.mkdir()
+    (masks / "ISIC_0000003_segmentation.png").write_bytes(b"")
+    (ham10000 / "ISIC_9999999.jpg").write_bytes(b"not listed")
+    (ham10000 / "notes.txt").write_text("extra")
+    lesions = load_lesions("ham10000", ham10000)
+    assert lesions.mask_path.notna().tolist() == [False, False, True, False]
+    assert lesions.mask_path[0] is None
+
+
+def test_isic2019_becomes_the_lesions_table(tmp_path):
+    lesions = load_lesions("isic2019", write_isic2019(tmp_path / "isic"))
+    assert lesions.label.tolist() == ["SCC", "SCC"] and lesions.malignant.all()
+    assert lesions.lesion_id.tolist() == lesions.image_id.tolist()  # an image without a lesion id is its own lesion
+    assert (lesions.site == "unknown").all() and lesions.path[1].endswith("ISIC_0000002_downsampled.jpg")
+
+
+def test_downsampled_files_of_ids_without_that_suffix(tmp_path):
+    folder = write_isic2019(tmp_path / "isic")
+    for name in ("GroundTruth", "Metadata"):
+        path = folder / f"ISIC_2019_Training_{name}.csv"
+        path.write_text(path.read_text().replace("_downsampled", ""))
+    assert load_lesions("isic2019", folder).image_id.tolist() == ["ISIC_0000001", "ISIC_0000002"]
+
+
+def test_missing_images_only_when_allowed_and_counted(tmp_path):
+    folder = write_isic2019(tmp_path / "isic", absent=("ISIC_0000003", "ISIC_0000004"))
+    with pytest.raises(StudyError, match=r"row 4 \(image ISIC_0000003\).*2 of 4 images are absent.*allow_missing"):
+        load_lesions("isic2019", folder)
+    lesions = load_lesions("isic2019", folder, allow_missing_images=True)
+    assert len(lesions) == 2 and lesions.attrs["missing_images"] == 2
+    save_lesions(lesions, tmp_path / "lesions.csv")
+    assert read_lesions(tmp_path / "lesions.csv").attrs["missing_images"] == 2
+
+
+def test_no_image_at_all_is_an_error_even_when_allowed(tmp_path):
+    folder = write_isic2019(tmp_path / "isic", images=(), absent=("ISIC_0000003",))
+    with pytest.raises(StudyError, match="none of the 1 images"):
+        load_lesions("isic2019", folder, allow_missing_images=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dx": (2, "melanoma")}, r"HAM10000_metadata.csv, row 4 \(image ISIC_0000003\): unknown diagnosis 'melanoma'"),
+        ({"dx": (2, None)}, "unknown diagnosis nan.*Known are akiec, bcc"),
+        ({"image_id": (1, "ISIC_0000001")}, r"row 3 \(image ISIC_0000001\): this image id was listed before"),
+        ({"image_id": (1, None)}, "row 3 .*image id is missing"),
+        ({"dx": (1, "mel")}, "row 3 .*lesion HAM_0000001 has two diagnoses, nv before and mel here"),
+        ({"image_id": (3, "ISIC_0000009")}, r"row 5 \(image ISIC_0000009\): no image file of this name"),
+        ({"age": (0, "young")}, "row 2 .*age 'young' is no age in years"),
+        ({"age": (0, "-5")}, "row 2 .*age '-5' is no age in years"),
+    ],
+)
+def test_bad_rows_are_named(ham10000, changes, message):
+    rewrite(ham10000, **changes)
+    with pytest.raises(StudyError, match=message):
+        load_lesions("ham10000", ham10000)
+
+
+def test_bad_folders_and_tables_are_named(ham10000, tmp_path):
+    with pytest.raises(StudyError, match="nowhere: no such folder.*make data"):
+        load_lesions("ham10000", tmp_path / "nowhere")
+    with pytest.raises(StudyError, match="Unknown dataset 'ham'"):
+        load_lesions("ham", ham10000)
+    pd.read_csv(ham10000 / "HAM10000_metadata.csv").drop(columns="sex").to_csv(ham10000 / "HAM10000_metadata.csv")
+    with pytest.raises(StudyError, match="HAM10000_metadata.csv: column sex is missing"):
+        load_lesions("ham10000", ham10000)
+    (ham10000 / "HAM10000_metadata.csv").write_text(",".join(COLUMNS) + "\n")
+    with pytest.raises(StudyError, match="it has no rows"):
+        load_lesions("ham10000", ham10000)
+    (ham10000 / "HAM10000_metadata.csv").write_bytes(b"")
+    with pytest.raises(StudyError, match="not a readable table"):
+        load_lesions("ham10000", ham10000)
+    (ham10000 / "HAM10000_metadata.csv").unlink()
+    with pytest.raises(StudyError, match="no HAM10000_metadata.csv"):
+        load_lesions("ham10000", ham10000)
+    with pytest.raises(StudyError, match="no ISIC_2019_Training_GroundTruth.csv"):
+        load_lesions("isic2019", ham10000)
+
+
+def test_isic2019_needs_metadata_for_every_image(tmp_path):
+    folder = write_isic2019(tmp_path / "isic")
+    path = folder / "ISIC_2019_Training_Metadata.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        StudyError, match=r"row 3 \(image ISIC_0000002_downsampled\): no row for this image in ISIC_2019"
+    ):
+        load_lesions("isic2019", folder)
+
+
+def test_isic2019_needs_exactly_one_diagnosis_a_row(tmp_path):
+    folder = write_isic2019(tmp_path / "isic")
+    path = folder / "ISIC_2019_Training_GroundTruth.csv"
+    path.write_text(path.read_text().replace("1.0", "0.0", 1))
+    with pytest.raises(StudyError, match="row 2 .*not exactly one 1"):
+        load_lesions("isic2019", folder)
+
+
+def test_saved_lesions_come_back_the_same(ham10000, tmp_path):
+    lesions = load_lesions("ham10000", ham10000)
+    save_lesions(lesions, tmp_path / "lesions.csv")
+    back = read_lesions(tmp_path / "lesions.csv")
+    pd.testing.assert_frame_equal(back, lesions, check_categorical=False, check_dtype=False)
+    assert back.mask_path[0] is None
+    with pytest.raises(StudyError, match="02_preprocessing"):
+        read_lesions(tmp_path / "absent.csv")
+
+
+def test_the_environment_names_the_folder_of_originals(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    assert originals("ham10000") == tmp_path
+    monkeypatch.setenv("DATA_DIR", "")
+    assert originals("ham10000").parts[-2:] == ("data", "ham10000")
+
+
+def test_each_dataset_has_its_classes_in_one_order():
+    assert [d.code for d in diagnoses("isic2019")] == CODES
+    assert [d.code for d in diagnoses("ham10000") if d.malignant] == ["akiec", "bcc", "mel"]
+    assert diagnoses("demo") == diagnoses("ham10000")
+
+
+@pytest.mark.real
+def test_the_real_table(real_ham10000):
+    lesions = load_lesions("ham10000", real_ham10000)
+    assert len(lesions) == 10015 and lesions.lesion_id.nunique() == 7470
+    assert lesions.label.value_counts()["mel"] == 1113 and lesions.age.isna().sum() == 57
+    assert lesions.mask_path.notna().all()
+
+
+def test_dates_are_kept_where_there_are_some(ham10000, tmp_path):
+    source = ham10000 / "HAM10000_metadata.csv"
+    table = pd.read_csv(source, dtype=str)
+    assert "date" not in load_lesions("ham10000", ham10000)
+    table.assign(date=["2017-05-31", "2016-01-02", None, "2015-12-31"]).to_csv(source, index=False)
+    lesions = load_lesions("ham10000", ham10000)
+    dates = lesions.set_index("image_id")["date"].reindex(table["image_id"])
+    assert dates.iloc[[0, 1, 3]].tolist() == ["2017-05-31", "2016-01-02", "2015-12-31"] and dates.isna().tolist()[2]
+    save_lesions(lesions, tmp_path / "lesions.csv")
+    assert read_lesions(tmp_path / "lesions.csv")["date"].dropna().tolist() == lesions["date"].dropna().tolist()
+    table.assign(date="spring").to_csv(source, index=False)
+    with pytest.raises(StudyError, match="'spring' is no date like 2017-05-31"):
+        load_lesions("ham10000", ham10000)
+
+
+def test_sources_of_isic2019_go_by_the_lesion_number(tmp_path):
+    folder = write_isic2019(tmp_path / "isic", images=("ISIC_0000001", "ISIC_0000002", "ISIC_0000003", "ISIC_0000004"))
+    path = folder / "ISIC_2019_Training_Metadata.csv"
+    table = pd.read_csv(path).assign(lesion_id=["HAM_0000001", "BCN_0000002", "MSK4_0000003", None])
+    table.to_csv(path, index=False)
+    lesions = load_lesions("isic2019", folder)
+    assert lesions["source"].tolist() == ["HAM10000", "BCN_20000", "MSK", "MSK"]
+    assert lesions["lesion_id"].tolist()[:3] == ["HAM_0000001", "BCN_0000002", "MSK4_0000003"]

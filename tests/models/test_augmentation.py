@@ -1,0 +1,314 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from helpers.backend import set_seed
+from helpers.data.samples import Samples
+from helpers.models import augmentation as augmentation_module
+from helpers.models.augmentation import (
+    AUGMENTATIONS,
+    BRIGHTNESS,
+    CLASSIC,
+    COLOUR_GAIN,
+    ERASED_AREA,
+    GEOMETRY,
+    NOISE,
+    RandomAffine,
+    RandomBrightness,
+    RandomColour,
+    RandomErasing,
+    RandomNoise,
+    RandomSymmetry,
+    _resampled,
+    augment,
+)
+from helpers.models.recipe import MIXING, Recipe
+from helpers.study import StudyError
+from helpers.training.batches import Batches
+from helpers.training.compiled import Reader
+from helpers.training.mixing import mix
+
+each = pytest.mark.parametrize("names", [[name] for name in AUGMENTATIONS] + [list(CLASSIC)], ids="-".join)
+IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8)  # an odd number
+
+
+def block(names, seed=0):
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    return keras.Model(images, augment(images, names, seed))
+
+
+def trained_on(model, images=IMAGES):
+    return np.asarray(ops.convert_to_numpy(model(images, training=True)))
+
+
+def flat(level, count=200):
+    return np.full((count, 16, 16, 3), level, np.uint8)
+
+
+@each
+def test_each_changes_training_and_leaves_inference_untouched(names):
+    model = block(names)
+    seen, used = trained_on(model), ops.convert_to_numpy(model(IMAGES, training=False))
+    assert seen.shape == IMAGES.shape and (seen != IMAGES).mean() > 0.05
+    assert seen.min() >= 0 and seen.max() <= 255 + 1e-3
+    assert used.dtype == np.uint8 and (used == IMAGES).all()
+
+
+@each
+def test_the_same_seed_gives_the_same_images(names):
+    first, again, other = (trained_on(block(names, seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@each
+def test_each_step_draws_anew(names):
+    model = block(names)
+    assert not np.array_equal(trained_on(model), trained_on(model))
+
+
+@each
+def test_a_saved_block_is_the_same_block(names, tmp_path):
+    model = block(names)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert (ops.convert_to_numpy(loaded(IMAGES, training=False)) == IMAGES).all()
+    assert np.array_equal(trained_on(loaded), trained_on(model))
+
+
+def test_no_names_are_no_augmentation():
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    assert augment(images, [], 0) is images
+
+
+@each
+def test_at_strength_zero_nothing_happens(names):
+    assert np.array_equal(trained_on(block(dict.fromkeys(names, 0.0))), IMAGES)
+
+
+def test_strength_is_a_variable_and_multiplies():
+    """Two layers that differ in nothing else draw the same numbers: half the strength shifts half as far."""
+    full, half = (trained_on(RandomBrightness(strength), flat(127)) - 127 for strength in (1.0, 0.5))
+    assert np.allclose(full, 2 * half, atol=1e-4) and np.ptp(full) > 20
+    layer = RandomBrightness(1.0)
+    layer.amount.assign(0.5)
+    assert np.allclose(trained_on(layer, flat(127)) - 127, half, atol=1e-4)
+
+
+def test_a_name_of_strength_zero_leaves_the_others_as_they_are():
+    strengths = {name: float(name in ("flip", "noise")) for name in AUGMENTATIONS}
+    assert np.array_equal(trained_on(block(strengths)), trained_on(block(["flip", "noise"])))
+
+
+def test_an_unknown_name():
+    with pytest.raises(StudyError, match=r"augmentation 'mirror': choose from symmetries, .*, or \[\] for none"):
+        block(["flip", "mirror"])
+
+
+def test_the_order_of_the_names_does_not_matter():
+    assert np.array_equal(trained_on(block(["noise", "zoom", "flip"])), trained_on(block(["flip", "zoom", "noise"])))
+
+
+def test_geometry_is_one_resampling():
+    geometry = [layer for layer in block(list(CLASSIC)).layers if isinstance(layer, RandomAffine)]
+    assert len(geometry) == 1 and tuple(geometry[0].strength) == (1, 1, 1)
+
+
+def test_it_computes_in_float32_whatever_the_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert trained_on(block(list(CLASSIC))).dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_symmetries_are_the_eight_of_the_square():
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    eight = [np.rot90(turned, k, axes=(1, 2)) for turned in (image, image[:, :, ::-1]) for k in range(4)]
+    drawn = {out.tobytes() for out in trained_on(RandomSymmetry(seed=0), np.repeat(image, 200, axis=0))}
+    assert drawn == {np.ascontiguousarray(one[0]).tobytes() for one in eight}
+
+
+def test_flips_of_the_two_axes_are_independent_and_exact():
+    drawn = trained_on(RandomAffine((1, 0, 0)), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
+    four = [IMAGES[0], IMAGES[0, ::-1], IMAGES[0, :, ::-1], IMAGES[0, ::-1, ::-1]]
+    counts = [sum((out == one).all() for out in drawn) for one in four]
+    assert sum(counts) == 200 and min(counts) > 25
+
+
+def test_the_matrix_says_where_a_pixel_comes_from():
+    images = IMAGES.astype(np.float32)
+    zero, one = np.zeros(9, np.float32), np.ones(9, np.float32)
+    turned = ops.convert_to_numpy(_resampled(images, (zero, -one), (one, zero)))  # (0, 1) is taken from (-1, 0)
+    assert np.allclose(turned, np.rot90(images, 1, axes=(1, 2))) or np.allclose(turned, np.rot90(images, -1, (1, 2)))
+    halved = ops.convert_to_numpy(_resampled(images, (2 * one, zero), (zero, 2 * one)))
+    # Two output pixels apart are four input pixels; what lies beyond the edge is the edge's mirror image.
+    assert np.allclose(halved[:, 4, 4], images[:, 0:2, 0:2].mean(axis=(1, 2)))
+    assert np.allclose(halved[:, 3], halved[:, 4])
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_geometry_brings_in_no_black(name):
+    assert np.allclose(trained_on(block([name]), flat(200)), 200, atol=1e-2)
+
+
+def test_rotation_keeps_what_is_round():
+    place = np.arange(16) - 7.5
+    bell = 200 * np.exp(-(place[:, None] ** 2 + place**2) / 18)
+    images = np.repeat(np.repeat(bell[None, :, :, None], 50, axis=0), 3, axis=3).astype(np.uint8)
+    turned = trained_on(RandomAffine((0, 1, 0)), images)
+    assert np.abs(turned - images)[:, 4:12, 4:12].max() < 5  # of 200: resampling of a coarse picture
+
+
+def test_brightness_is_one_shift_an_image():
+    shift = trained_on(RandomBrightness(seed=0), flat(127)) - 127
+    assert np.allclose(shift, shift[:, :1, :1, :1], atol=1e-3)
+    assert np.abs(shift).max() <= 255 * BRIGHTNESS and shift[:, 0, 0, 0].std() > 255 * BRIGHTNESS / 3
+
+
+def test_colour_moves_grey_within_its_bounds():
+    levels = trained_on(RandomColour(seed=0), flat(128))
+    bound = 128 * COLOUR_GAIN / 2 * (1 + COLOUR_GAIN) + 0.5 * COLOUR_GAIN
+    assert np.ptp(levels, axis=(1, 2)).max() < 1e-3 and np.abs(levels - 128).max() <= bound + 1e-3
+    assert np.abs(levels.mean() - 128) < 2
+
+
+def test_colour_keeps_saturated_hues_apart():
+    """Hue and saturation keep the mean of the channels; contrast and gains move it by less than half."""
+    red = flat(0)
+    red[..., 0] = 200
+    seen = trained_on(RandomColour(seed=0), red)[:, 0, 0]
+    assert (seen.argmax(axis=1) == 0).all() and seen[:, 0].std() > 5 and seen[:, 1].std() > 1
+
+
+def test_noise_is_gaussian_of_the_stated_width():
+    noise = trained_on(RandomNoise(seed=0), flat(128, 41)) - 128
+    assert abs(noise.std() - NOISE) < 0.2 and abs(noise.mean()) < 0.2
+    assert abs((np.abs(noise) < NOISE).mean() - 0.6827) < 0.01
+    assert np.abs(np.corrcoef(noise.reshape(41, -1))[0, 1:20]).max() < 0.15
+
+
+def test_erasing_puts_one_rectangle_of_one_colour_on_half_of_the_images():
+    images = np.random.default_rng(1).integers(0, 256, (400, 32, 32, 3), np.uint8)
+    seen = trained_on(RandomErasing(seed=0), images)
+    erased = (seen != images).any(axis=3)
+    touched = erased.any(axis=(1, 2))
+    assert 0.4 < touched.mean() < 0.6
+    for out, mask in zip(seen[touched], erased[touched], strict=True):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert (box == box[0, 0]).all() and mask.mean() <= ERASED_AREA[1] + 0.05
+
+
+def test_a_model_with_all_of_them_trains():
+    set_seed(0)
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    augmented = augment(images, list(AUGMENTATIONS), 0)
+    features = keras.layers.Rescaling(1 / 255)(augmented)
+    model = keras.Model(images, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(features)))
+    model.compile("adam", "mse")
+    history = model.fit(IMAGES, np.zeros(9), batch_size=3, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert np.array_equal(keras.Model(images, augmented).predict(IMAGES, verbose=0), IMAGES)
+
+
+def squares(count=8):
+    """Image k is of level 20 k and of class k."""
+    levels = 20 * np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return np.broadcast_to(levels, (count, 16, 16, 3)).copy(), np.eye(count, dtype=np.float32)
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_labels_are_mixed_as_the_images_are(mixing):
+    """The mean level of a mixed image tells how much of which level is in it: so must its target."""
+    images, targets = squares()
+    for seed in range(20):
+        seen, told = mix(images, targets, mixing, np.random.default_rng(seed))
+        assert seen.dtype == np.uint8 and seen.shape == images.shape and np.allclose(told.sum(axis=1), 1)
+        assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
+
+
+def test_cutmix_leaves_each_pixel_to_one_image():
+    images, targets = squares()
+    seen, told = mix(images, targets, "cutmix", np.random.default_rng(1))
+    assert set(np.unique(seen)) == set(np.unique(images)) and 0 < told.diagonal().max() < 1
+    assert (images == squares()[0]).all()  # what was given is left alone
+
+
+def recipe(mixing="mixup", imbalance="none", seed=0):
+    return Recipe(1, 8, 1e-3, 0.0, imbalance, 1, seed, mixing=mixing)
+
+
+def batches(*options, **named):
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    return Batches(Samples(images, np.arange(40), np.arange(40) % 4 // 3), 2, recipe(*options, **named))
+
+
+def test_mixed_batches_are_reproducible_and_differ_from_epoch_to_epoch():
+    first, again, other = batches(), batches(), batches(seed=1)
+    for same in (again, first):
+        pairs = zip(keras.tree.flatten(first[1]), keras.tree.flatten(same[1]), strict=True)
+        assert all(np.array_equal(one, two) for one, two in pairs)
+    assert not np.array_equal(first[1][1], other[1][1])
+    before = first[1][1]
+    first.on_epoch_end()
+    assert not np.array_equal(before, first[1][1])
+
+
+def test_a_class_keeps_its_weight_when_it_is_mixed():
+    """Weight times target is what a class counts in the loss: over an epoch as much as without mixing."""
+    plain, mixed = batches("none", "class_weight"), batches("mixup", "class_weight")
+    counted = [sum((w[:, None] * t).sum(axis=0) for _, t, w in map(b.__getitem__, range(5))) for b in (plain, mixed)]
+    assert np.allclose(counted[0], counted[1], rtol=1e-4) and np.allclose(counted[0], 20, rtol=1e-4)
+    assert all(np.allclose(mixed[k][1].sum(axis=1), 1) for k in range(5))
+
+
+def test_a_batch_is_mixed_in_training_as_it_says():
+    """The mean level of each image that the network is given is what its target says, as above."""
+    images, targets = squares()
+    reader = Reader(keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Identity()]), None)
+    mixed_batches = Batches(Samples(images, np.arange(8), np.arange(8)), 8, recipe("cutmix"))
+    batch, told, _ = mixed_batches[0]
+    seen = ops.convert_to_numpy(reader(batch, training=True))
+    assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
+    assert not np.array_equal(seen, batch["own"]) and np.array_equal(reader({"own": batch["own"]}), batch["own"])
+
+
+@pytest.mark.parametrize("gpus", [[], ["made up"]])
+def test_the_symmetries_are_made_as_their_draws_say(gpus, monkeypatch):
+    """On a GPU of TensorFlow too, which gathers other numbers than bytes."""
+    monkeypatch.setattr(augmentation_module, "tensorflow_gpus", lambda: gpus)
+    layer = RandomSymmetry(seed=3)
+    images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 3)).astype(np.uint8)
+    draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.drawn(images)]
+    made = ops.convert_to_numpy(layer.changed(images, *(np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws)))
+    for image, own, across, down, transposed in zip(images, made, *draws, strict=True):
+        expected = image[::-1] if across else image
+        expected = expected[:, ::-1] if down else expected
+        assert np.array_equal(own, expected.transpose(1, 0, 2) if transposed else expected)
+    assert len({tuple(draw) for draw in np.transpose(draws)}) == 8
+
+
+def test_strengths_may_stand_behind_the_names():
+    images = keras.Input((8, 8, 3), dtype="uint8")
+
+    def layers_of(names):
+        return [layer.get_config() for layer in keras.Model(images, augment(images, names, 0)).layers]
+
+    assert layers_of(["zoom:0.5", "noise"]) == layers_of({"zoom": 0.5, "noise": 1.0})
+    for wrong in ("zoom:much", "zoom:-1", "zoom:inf"):
+        with pytest.raises(StudyError, match="a number of 0 or more"):
+            augment(images, [wrong], 0)
+    with pytest.raises(StudyError, match="'zom'"):
+        augment(images, ["zom:1"], 0)
+
+
+def test_unknown_mixing():
+    with pytest.raises(StudyError, match=f"mixing 'blend': choose one of {', '.join(MIXING)}"):
+        recipe("blend")
+
+
+def test_the_same_under_jax(under_jax):
+    """The test of training with all of them."""
+    names = "trains"
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")

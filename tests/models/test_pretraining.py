@@ -1,0 +1,39 @@
+import keras
+import numpy as np
+import pytest
+
+from helpers.demo import generate, plan
+from helpers.demo.lesion import STRUCTURES, sample_lesion
+from helpers.models import pretraining
+from helpers.models.networks import mobilenet
+
+
+def test_pictures_and_what_they_show():
+    images, structures = generate.draw_structures(60, 32, 5)
+    assert images.shape == (60, 32, 32, 3) and images.dtype == np.uint8 and images.std() > 10
+    assert structures.shape == (60, len(STRUCTURES)) and set(np.unique(structures)) == {0, 1}
+    lesion = sample_lesion(plan.CLASSES[51 % 7], 5, 51)
+    assert np.array_equal(structures[51], [strength > 0 for strength in lesion.structures.values()])
+    assert np.array_equal(generate.draw_structures(60, 32, 5)[0][59], images[59])
+
+
+@pytest.fixture
+def eagerly():
+    """Under TensorFlow, a few steps take less time one by one than it takes to compile them."""
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "SIDE", 32)
+    monkeypatch.setattr(pretraining, "BATCH", 16)
+    area = pretraining.pretrain(60, 1, tmp_path / "backbone.weights.h5")
+    assert 0 <= area <= 1
+    assert mobilenet(32, 7, 1, pretraining.ALPHA, str(tmp_path / "backbone.weights.h5")).output_shape == (None, 7)

@@ -1,0 +1,111 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.running import jobs
+from helpers.running.jobs import SHARING, claim_gpu, run_jobs, visible_gpus
+from helpers.study import StudyError
+
+
+def squared(number: int) -> tuple[int, int]:
+    return number**2, os.getpid()
+
+
+def seen(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+TASKS = [{"number": number} for number in range(4)]
+
+
+def test_one_after_another():
+    assert run_jobs(squared, TASKS) == [(number**2, os.getpid()) for number in range(4)]
+
+
+def met(folder: str, number: int) -> tuple[int, int]:
+    """The number and this process, once another process has come to the same folder as well."""
+    (Path(folder) / str(os.getpid())).touch()
+    until = time.monotonic() + 120
+    while len(list(Path(folder).iterdir())) < 2:
+        assert time.monotonic() < until, "no other process came"
+        time.sleep(0.05)
+    return number, os.getpid()
+
+
+def check_that_two_take_part(folder: Path, parallel: str) -> None:
+    """Of three jobs the first two have to run at the same time, in processes other than this one."""
+    found = run_jobs(met, [{"folder": str(folder), "number": number} for number in range(3)], parallel, 2)
+    assert [number for number, _ in found] == [0, 1, 2]
+    processes = {process for _, process in found}
+    assert len(processes) == 2 and os.getpid() not in processes
+
+
+def test_two_processes_at_a_time_and_answers_in_order(tmp_path):
+    check_that_two_take_part(tmp_path, "processes")
+
+
+def test_on_a_ray_cluster_two_workers_at_a_time(tmp_path, ray_cluster):
+    check_that_two_take_part(tmp_path, "ray")
+
+
+def test_what_workers_know_of_their_surroundings(monkeypatch):
+    for name in ("BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING):
+        monkeypatch.setenv(name, "before")
+    names = ["BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING]
+    found = run_jobs(seen, [{"name": name} for name in names], "processes", 2)
+    assert found == ["before", str(max(1, os.cpu_count() // 2)), *SHARING.values()]
+    # The notebook shares the GPU as well, and keeps its own threads.
+    assert [seen(name) for name in names[1:]] == ["before", *SHARING.values()]
+
+
+def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_claimed", [])
+    assert [claim_gpu("01", tmp_path), claim_gpu("01", tmp_path)] == ["0", "1"]
+    with pytest.raises(StudyError, match="All 2 GPUs are taken"):
+        claim_gpu("01", tmp_path)
+    assert claim_gpu("23", tmp_path) == "2"  # two jobs of a scheduler on one machine do not meet
+    jobs._claimed.pop(0).close()
+    assert claim_gpu("01", tmp_path) == "0"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every file")
+def test_a_gpu_that_another_user_has_claimed_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_claimed", [])
+    lock = tmp_path / "skin-lesion-study-gpu-0.lock"
+    lock.touch()
+    lock.chmod(0)
+    assert claim_gpu("01", tmp_path) == "1"
+
+
+def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # on a machine that has none
+    assert visible_gpus() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: a)'\necho 'GPU 1: H200 (UUID: b)'\n")
+    listing.chmod(0o755)
+    assert visible_gpus() == ["0", "1"]
+    with pytest.raises(StudyError, match="workers is 3, and there are 2 GPUs"):
+        run_jobs(squared, TASKS, "processes", 3)
+    for named, found in (("2, 3", ["2", "3"]), ("GPU-a", ["GPU-a"]), ("", []), ("-1", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert visible_gpus() == found
+
+
+def test_what_cannot_be():
+    with pytest.raises(StudyError, match="choose one of none, processes, ray"):
+        run_jobs(squared, TASKS, "dask")
+    for parallel in ("processes", "ray"):
+        with pytest.raises(StudyError, match=f"workers is 1: {parallel} takes 2 or more"):
+            run_jobs(squared, TASKS, parallel, 1)
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setattr(jobs, "find_spec", lambda name: None)
+    with pytest.raises(StudyError, match="requirements-ray.txt"):
+        run_jobs(squared, TASKS, "ray", 2)

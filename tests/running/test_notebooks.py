@@ -1,0 +1,88 @@
+"""The notebooks as a reader finds them: stripped, in the style of the house, and equal to their references."""
+
+import ast
+
+import nbformat
+import pytest
+
+from helpers.running.report import REFERENCES
+from helpers.study import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4).cells
+
+
+def code_cells(path):
+    return [c for c in read(path) if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])]
+
+
+def lines(cell):
+    """Lines of code, without blank ones and without sentences: what `say` shows is prose."""
+    kept = cell.source.splitlines()
+    for statement in ast.walk(ast.parse(cell.source)):
+        if isinstance(statement, ast.Call) and getattr(statement.func, "id", "") == "say":
+            kept[statement.lineno - 1 : statement.end_lineno] = [""] * (statement.end_lineno - statement.lineno + 1)
+    return [line for line in kept if line.strip()]
+
+
+@every_notebook
+def test_sources_are_stripped(path):
+    for cell in read(path):
+        assert cell.cell_type != "code" or (cell.outputs == [] and cell.execution_count is None)
+
+
+@every_notebook
+def test_the_opening_says_what_is_asked_read_written_and_how_long_it_takes(path):
+    title, opening = read(path)[:2]
+    assert title.source.startswith(f"# {path.stem[:2]} · ")
+    assert all(f"**{word}" in opening.source for word in ("Question", "Reads", "Writes", "Takes"))
+
+
+@every_notebook
+def test_it_closes_with_summary_limitations_and_next(path):
+    prose = "\n".join(cell.source for cell in read(path) if cell.cell_type == "markdown")
+    headings = [line for line in prose.splitlines() if line.startswith("## ")]
+    assert headings[-3:] == ["## Summary", "## Limitations", "## Next"]
+
+
+@every_notebook
+def test_parameters_are_literals_with_a_comment_each(path):
+    (cell,) = [c for c in read(path) if "parameters" in c.metadata.get("tags", [])]
+    for statement, line in zip(ast.parse(cell.source).body, lines(cell), strict=True):
+        assert line.count("=") == 1  # papermill takes a second one for an error
+        assert isinstance(statement, ast.Assign) and "  # " in line
+        ast.literal_eval(statement.value)
+
+
+@every_notebook
+def test_cells_are_short_and_prose_is_plenty(path):
+    lengths = sorted(len(lines(cell)) for cell in code_cells(path))
+    words = sum(len(cell.source.split()) for cell in read(path) if cell.cell_type == "markdown")
+    assert lengths[-1] <= 13 and lengths[len(lengths) // 2] <= 5
+    assert words >= 8 * sum(lengths)
+
+
+@every_notebook
+def test_the_reference_matches_its_source(path):
+    """If this fails, the notebook was changed since its reference was made: run `make references`."""
+    reference = [(cell.cell_type, cell.source) for cell in read(REFERENCES / path.name)]
+    assert reference == [(cell.cell_type, cell.source) for cell in read(path)]
+
+
+def test_the_readme_lists_every_notebook():
+    text = (ROOT / "README.md").read_text()
+    assert all(f"(notebooks/{path.name})" in text for path in NOTEBOOKS)
+
+
+def test_there_is_no_reference_without_a_source():
+    assert {path.name for path in REFERENCES.glob("*.ipynb")} == {path.name for path in NOTEBOOKS}
+
+
+@every_notebook
+def test_every_reference_has_something_to_check(path):
+    checked = [c for c in read(REFERENCES / path.name) if "NBVAL_CHECK_OUTPUT" in c.source]
+    assert checked and all(cell.outputs for cell in checked)

@@ -1,0 +1,49 @@
+"""The commands of README.md, as a reader copies them into a terminal after a fresh clone."""
+
+import re
+import shlex
+
+import pytest
+
+from clinic.command import arguments
+from clinic.deployment import find_deployment
+from helpers.records import file_sha256
+from helpers.study import ROOT
+
+README = (ROOT / "README.md").read_text()
+PREDICTING = README[README.index("## Predict new images") : README.index("## Change it")]
+ROWS = re.findall(r"^\| (.+) \| `(.+)` \|$", PREDICTING, re.MULTILINE)
+COMMANDS = [command for _, command in ROWS if command.startswith("python")]
+
+
+def test_the_table_has_a_command_for_each_use():
+    assert len(ROWS) >= 8 and len(COMMANDS) >= 7
+    asked = " ".join(COMMANDS)
+    assert all(f" {option}" in asked for option in ("--pages", "--dicom", "--fhir", "--deidentify", "--names"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_program_takes_them_and_each_names_its_study(command):
+    python, module, program, *words = shlex.split(command)
+    assert (python, module, program) == ("python", "-m", "clinic")
+    given = arguments().parse_args(words)
+    assert "--study" in words and given.study and given.out and given.input
+
+
+def test_the_environment_is_made_and_entered_before_they_are_used():
+    before = PREDICTING[: PREDICTING.index("| to get |")]
+    assert before.index("\nmake env") < before.index("\n. .venv/bin/activate")
+
+
+def test_the_study_that_they_name_comes_prepared():
+    (study,) = {arguments().parse_args(shlex.split(command)[3:]).study for command in COMMANDS}
+    deployment, model = find_deployment(study)
+    assert file_sha256(model) == deployment.model_sha256
+
+
+def test_what_they_and_make_are_given_is_there():
+    files = re.findall(r"-r (requirements[a-z-]*\.txt)", README)
+    assert files and all((ROOT / name).is_file() for name in files)
+    targets = {command.split()[1] for command in re.findall(r"^make .+|(?<=`)make [^`]+", README, re.MULTILINE)}
+    made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert targets <= {*made, *(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))}

@@ -1,0 +1,212 @@
+import json
+import logging
+import re
+import sys
+
+import nbformat
+import pytest
+import yaml
+
+from helpers.running import report, runner
+from helpers.study import ROOT, StudyError, declared_parameters
+
+PARAMETERS = "study = 'tiny'  # a name\nseed = 0  # a number\nrate = 0.5  # another"
+
+
+def notebook_of(*cells):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    return notebook
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A study with one notebook, in folders of its own."""
+    for name in ("notebooks", "studies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "studies" / "tiny.yaml").write_text("study: tiny\nseed: 3\n")
+    nbformat.write(
+        notebook_of("import sys\nprint(seed, rate)\nprint('noise', file=sys.stderr)"),
+        tmp_path / "notebooks" / "01_a.ipynb",
+    )
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    return tmp_path
+
+
+def texts(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_a_notebook_runs_with_the_study_and_the_command_line(tiny, capsys):
+    assert runner.main(["01_a", "--study", "tiny", "-p", "rate", "3e-4"]) == 0
+    executed = tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb"
+    assert texts(executed) == "3 0.0003\n"  # nothing of what went to standard error
+    assert re.search(r"01_a: done in \d+ s", capsys.readouterr().out)
+    assert "papermill" not in json.loads(executed.read_text())["metadata"]
+    assert not (tiny / "build" / "tiny" / "01_a.partial.ipynb").exists()
+
+
+def test_a_failing_cell_keeps_the_old_result_and_names_the_place(tiny, capsys):
+    assert runner.main(["01_a", "--study", "tiny"]) == 0
+    nbformat.write(notebook_of("print('before')", "1 / 0"), tiny / "notebooks" / "01_a.ipynb")
+    assert runner.main(["01_a", "--study", "tiny"]) == 1
+    message = capsys.readouterr().err
+    assert "ZeroDivisionError: division by zero" in message and "cell 4 of 01_a" in message
+    partial = tiny / "build" / "tiny" / "01_a.partial.ipynb"
+    assert str(partial) in message and "before" in texts(partial)
+    assert texts(tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb") == "3 0.5\n"
+
+
+def test_a_process_that_dies_is_reported(tiny, capsys):
+    nbformat.write(notebook_of("import os\nos._exit(9)"), tiny / "notebooks" / "01_a.ipynb")
+    assert runner.main(["01_a", "--study", "tiny"]) == 1
+    message = capsys.readouterr().err
+    assert "the Python process of 01_a died" in message and "01_a.partial.log" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "seeds", "4"], "command line: unknown parameter 'seeds'. Did you mean 'seed'"),
+        (["-p", "seed", "four"], "parameter seed is 'four'; it has to be int"),
+        (["-p", "seed", "[1"], "not valid YAML"),
+        (["-p", "study", "other"], "`study` is chosen with --study"),
+        (["--study", "absent"], "absent.yaml: no such study file"),
+    ],
+)
+def test_bad_parameters_stop_before_anything_runs(tiny, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(runner, "_execute", lambda *_: pytest.fail("it ran"))
+    assert runner.main(["01_a", "--study", "tiny", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_study_key_that_no_notebook_declares(tiny):
+    (tiny / "studies" / "tiny.yaml").write_text("study: tiny\nepoch: 3\n")
+    with pytest.raises(StudyError, match="tiny.yaml: unknown parameter 'epoch'"):
+        runner.study_parameters("tiny", "01_a", {})
+
+
+def test_an_unknown_notebook(tiny, capsys):
+    assert runner.main(["09_b", "--study", "tiny"]) == 1
+    assert "09_b.ipynb: no such notebook" in capsys.readouterr().err
+
+
+def test_progress_shows_the_last_line_of_a_bar_now_and_then(capsys):
+    handler = runner.Progress("03_x", sys.stderr)
+    for text in ("training: 10%\rtraining: 20%", "training: 30%"):
+        handler.emit(logging.LogRecord("papermill", logging.WARNING, "", 0, text, (), None))
+    assert capsys.readouterr().err == "  03_x | training: 20%\n"
+
+
+def entry(name, value, split="abc", **about):
+    figure = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    test = dict.fromkeys(report.COLUMNS.values(), figure)
+    known = {"name": name, "notebook": "03_x", "task": "diagnosis", "split": {"sha256": split, "test": 2003}}
+    return known | {"test": test} | about
+
+
+def publish(study, record):
+    """The results folder of a study with one record, which has come to the comparison of its models."""
+    comparison = study / report.LAST_TABLE
+    for folder in (study / "03_x" / "variants" / "colour", comparison.parent):
+        folder.mkdir(parents=True)
+    comparison.touch()
+    (study / "03_x" / "metrics.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A repository with one published study of two models of diagnosis, one of malignancy, and a control."""
+    variants = {"colour": entry("colour", 0.7), "binary": entry("binary", 0.9, task="malignancy")}
+    variants["control"] = entry("control", 0.8, compared=False)
+    publish(tmp_path / "results" / "ham10000_cpu", entry("CNN", 0.6, variants=variants))
+    (tmp_path / "README.md").write_text(f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n")
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    return tmp_path
+
+
+def test_the_readme_table_comes_from_the_records(published, capsys):
+    assert report.main(["readme", "--check"]) == 1 and "stale" in capsys.readouterr().err
+    assert "old" in (published / "README.md").read_text()
+    assert report.main(["readme"]) == 0 and report.main(["readme", "--check"]) == 0
+    text = (published / "README.md").read_text()
+    assert text.startswith("# Title\n") and text.endswith("\nrest\n") and "old" not in text
+    assert text.index("colour") < text.index("CNN") and "0.600 [0.500, 0.700]" in text and "2,003 test images" in text
+    assert "binary" not in text and "control" not in text
+    record = published / "results" / "ham10000_cpu" / "03_x" / "metrics.json"
+    record.write_text(json.dumps(entry("CNN", 0.61)))
+    assert report.main(["readme", "--check"]) == 1
+
+
+def test_every_dataset_has_a_table_which_says_what_was_missing(published):
+    publish(published / "results" / "isic2019_cpu", entry("CNN", 0.4, split="def", missing_images=12723))
+    first, second = report.results_tables().split("| ISIC 2019 |")
+    assert first.startswith("| HAM10000 |") and "missing" not in first
+    assert "0.400 [0.300, 0.500]" in second and "12,723 images that the publisher lists were missing" in second
+
+
+def test_the_larger_study_is_shown_once_its_models_were_compared(published):
+    larger = published / "results" / "ham10000"
+    publish(larger, entry("CNN", 0.85))
+    assert "0.850" in report.results_tables()
+    (larger / report.LAST_TABLE).unlink()
+    assert "0.850" not in report.results_tables() and "0.600" in report.results_tables()
+
+
+def test_without_its_marks_the_readme_is_left_alone(published, capsys):
+    (published / "README.md").write_text("nothing here\n")
+    assert report.main(["readme"]) == 1 and "Put them back" in capsys.readouterr().err
+
+
+def test_no_published_results(published):
+    (published / "results").rename(published / "elsewhere")
+    assert report.results_tables() == "No results are published yet."
+
+
+def test_pages_and_their_index(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(report, "ROOT", tiny)
+    assert report.main(["pages", "--study", "tiny"]) == 1 and "make all STUDY=tiny" in capsys.readouterr().err
+    notebook = notebook_of()
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# 01 · A title\n\nSee [02](02_b.ipynb)."))
+    target = tiny / "results" / "tiny" / "notebooks"
+    target.mkdir(parents=True)
+    nbformat.write(notebook, target / "01_a.ipynb")
+    assert report.main(["pages", "--study", "tiny"]) == 0
+    pages = tiny / "build" / "tiny" / "report"
+    assert 'href="02_b.html"' in (pages / "01_a.html").read_text()
+    assert '<a href="01_a.html">01 · A title</a>' in (pages / "index.html").read_text()
+
+
+def test_references_keep_text_and_drop_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REFERENCES", tmp_path / "references")
+    notebook = notebook_of("draw()")
+    picture = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="kept\n"), picture]
+    nbformat.write(notebook, tmp_path / "01_a.ipynb")
+    assert report.main(["references", str(tmp_path)]) == 0
+    outputs = nbformat.read(tmp_path / "references" / "01_a.ipynb", as_version=4).cells[1].outputs
+    assert [output.output_type for output in outputs] == ["stream"]
+
+
+def test_the_table_of_this_readme_is_fresh():
+    assert report.write_readme(check=True)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_file_suits_its_notebooks(path):
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        parameters = runner.study_parameters(path.stem, notebook.stem, {})
+        assert parameters["study"] == path.stem and parameters["dataset"] == yaml.safe_load(path.read_text())["dataset"]
+
+
+def test_shared_parameters_have_one_default():
+    seen = {}
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for name, value in declared_parameters(notebook).items():
+            assert seen.setdefault(name, value) == value, f"{notebook.name}: {name}"

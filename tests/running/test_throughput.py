@@ -1,0 +1,85 @@
+"""The benchmark's arithmetic, and one round of it at its smallest."""
+
+import sys
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.models.networks import cnn
+from helpers.running.jobs import SHARING
+from helpers.study import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import throughput  # noqa: E402, benchmarks are no package
+from tiny import bright_or_dark, small_cnn  # noqa: E402
+
+TORCH = ("PyTorch", "PyTorch, one batch") if find_spec("torch") else ()
+
+
+def test_speeds_are_medians_and_shares_are_those_of_the_fastest():
+    given = {"study": iter([90.0, 50.0, 80.0]), "one batch": iter([100.0, 160.0, 90.0])}
+    ways = {way: (lambda own=speeds: next(own), lambda: 7.0) for way, speeds in given.items()}
+    rows = {(row["way"], row["what"]): row for row in throughput._rounds(ways, 3)}
+    training = rows["study", "training"]
+    assert (training["median"], training["low"], training["high"]) == (80.0, 50.0, 90.0)
+    assert training["share_of_ceiling"] == 0.562 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
+
+
+def test_the_study_and_its_ceiling_are_measured():
+    samples = bright_or_dark(64)
+    ways = {
+        "study": throughput.study_speeds(small_cnn, samples, 8),
+        "one batch": throughput.bare_speeds(small_cnn, samples, 8),
+    }
+    for speeds in ways.values():
+        assert all(np.isfinite(speed()) and speed() > 0 for speed in speeds)
+
+
+def test_a_bare_step_trains():
+    """Its loss falls on the one batch that it sees, well below what chance gives it."""
+    keras.utils.set_random_seed(0)
+    samples = bright_or_dark(64)
+    reader, data, large = throughput._bare_reader(small_cnn, samples, 8)
+    train, _ = throughput._bare_steps(reader, data, large)
+    losses = [float(np.asarray(train())) for _ in range(200)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("study", ["demo", "ham10000", "ham10000_cpu", "isic2019", "isic2019_cpu"])
+def test_networks_are_those_of_the_study(study):
+    """And their weights, which are published with its results, take less than 16 MB each."""
+    networks = throughput.networks(study, 8)
+    assert list(networks) == ["CNN", "CNN-LSTM", "MobileNet"]
+    for build in networks.values():
+        model = build()
+        assert model.output_shape == (None, 8) and 4 * model.count_params() < 16e6
+
+
+def test_too_few_images_to_measure_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["throughput.py", "--images", "100"])
+    with pytest.raises(SystemExit):
+        throughput.main()
+    assert "128 or more" in capsys.readouterr().err
+
+
+def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
+    """On the demo's pictures, with a small network in place of MobileNet, and PyTorch's own where it is installed."""
+    monkeypatch.setattr(throughput, "networks", lambda study, classes: {"MobileNet": lambda: cnn(64, classes, [4])})
+    monkeypatch.setattr(throughput, "STEPS", 2)
+    for name, value in SHARING.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["throughput.py", "--images", "128", "--rounds", "1", "--out", str(tmp_path)])
+    throughput.main()
+    table = pd.read_csv(tmp_path / "throughput.csv")
+    ways = {"study", "one batch", *({"stock"} if find_spec("tensorflow") else ()), *TORCH}
+    assert set(table["way"]) == ways and len(table) == 2 * len(ways) and (table["median"] > 0).all()
+    assert set(table["backend"]) == {keras.config.backend()} and (tmp_path / "throughput.png").stat().st_size > 0
+
+
+def test_the_same_under_jax(under_jax):
+    """The stock recipe too, whose pictures TensorFlow reads."""
+    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", "measured or figure", "-p", "no:cacheprovider")
