@@ -15,7 +15,7 @@ from clinic.pictures import Wanted
 from clinic.quality import Profile
 from helpers.data.lesions import Diagnosis
 from helpers.records import file_sha256, write_json
-from helpers.sentences import verdict, with_interval
+from helpers.sentences import clear_sign, with_interval, wording
 from helpers.study import StudyError, results_folder
 
 if TYPE_CHECKING:  # what is about a model need not wait for a backend to load
@@ -107,7 +107,7 @@ class Deployment:
             f"{share['wrong of those answered']} are wrong; of those that it holds back "
             f"{share['wrong of those held back']} would have been; were all answered, "
             f"{share['wrong if all are answered']} would be. That of those held back minus that of its answers: "
-            f"{share[DIFFERENCE]}, {verdict(self.trade[DIFFERENCE])}.{absent}"
+            f"{share[DIFFERENCE]}, {wording(self.trade[DIFFERENCE])}.{absent}"
         )
 
     def map_told(self) -> str:
@@ -115,8 +115,8 @@ class Deployment:
         if not self.maps:
             return f"What its maps ({WAY}) are worth was not measured: do not read them as where the model looked."
         told = {name: f"{with_interval(own, 2)} (n = {own['images']:,})" for name, own in self.maps.items()}
-        beyond = {name: verdict(own) for name, own in self.maps.items() if name != TURNED}
-        listed = "; ".join(f"{name} {told[name]}, {word}" for name, word in beyond.items())
+        beyond = {name: own for name, own in self.maps.items() if name != TURNED}
+        listed = "; ".join(f"{name} {told[name]}, {wording(own)}" for name, own in beyond.items())
         turned = f" Turned with its image, a map has a {TURNED} of {told[TURNED]}." if TURNED in told else ""
         return (
             f"The maps ({WAY}) were held against a blob in the centre that knows nothing of the image, map minus blob, "
@@ -277,9 +277,9 @@ def _loaded(file: Path, deployment: Deployment) -> "keras.Model":
     return model
 
 
-def _judged(verdicts: Iterable[str]) -> str:
+def _judged(figures: Iterable[Mapping]) -> str:
     """What it means that maps are ahead of a blob, or not, in a sentence."""
-    ahead = [word == "clearly more" for word in verdicts]
+    ahead = [clear_sign(figure) == 1 for figure in figures]
     if ahead and all(ahead):
         return "They are ahead of the blob in all of these."
     if any(ahead):

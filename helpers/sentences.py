@@ -15,13 +15,22 @@ def with_interval(figure: dict, digits: int = 3) -> str:
     return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
 
 
-def verdict(figure: Mapping) -> str:
-    """Whether a difference with its interval, as of a record, leaves out zero, in words."""
+def clear_sign(figure: Mapping) -> int | None:
+    """The side of zero on which a difference clearly lies: 1 or -1, or 0 if its 95 % interval holds zero.
+
+    figure: value, low and high, as in a record. None if the value or the interval is undefined.
+    """
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
-        return "not known"
+        return None
     if figure["low"] <= 0 <= figure["high"]:
-        return "no clear difference"
-    return "clearly more" if figure["value"] > 0 else "clearly less"
+        return 0
+    return 1 if figure["value"] > 0 else -1
+
+
+def wording(figure: Mapping) -> str:
+    """A difference in words: what `clear_sign` says of it."""
+    words = {1: "clearly more", -1: "clearly less", 0: "no clear difference", None: "not known"}
+    return words[clear_sign(figure)]
 
 
 def say(text: str) -> None:

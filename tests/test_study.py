@@ -9,7 +9,7 @@ import pytest
 
 from helpers import backend, study
 from helpers.records import Run, atomic_path, network_of, read_records, write_csv, write_json
-from helpers.sentences import verdict, with_interval
+from helpers.sentences import clear_sign, with_interval, wording
 from helpers.study import (
     ROOT,
     StudyError,
@@ -174,18 +174,19 @@ def test_figures_in_words():
 
 
 @pytest.mark.parametrize(
-    ("figure", "words"),
+    ("figure", "sign", "words"),
     [
-        ((0.2, 0.1, 0.3), "clearly more"),
-        ((-0.2, -0.3, -0.1), "clearly less"),
-        ((0.2, -0.1, 0.3), "no clear difference"),
-        ((0.2, 0.0, 0.3), "no clear difference"),
-        ((0.2, None, None), "not known"),
-        ((None, None, None), "not known"),
+        ((0.2, 0.1, 0.3), 1, "clearly more"),
+        ((-0.2, -0.3, -0.1), -1, "clearly less"),
+        ((0.2, -0.1, 0.3), 0, "no clear difference"),
+        ((0.2, 0.0, 0.3), 0, "no clear difference"),
+        ((0.2, None, None), None, "not known"),
+        ((None, None, None), None, "not known"),
     ],
 )
-def test_a_verdict_is_that_of_the_interval(figure, words):
-    assert verdict(dict(zip(("value", "low", "high"), figure, strict=True))) == words
+def test_a_difference_is_clear_if_its_interval_leaves_out_zero(figure, sign, words):
+    difference = dict(zip(("value", "low", "high"), figure, strict=True))
+    assert clear_sign(difference) == sign and wording(difference) == words
 
 
 def test_records_are_written_and_read_with_their_variants(tmp_path):
