@@ -1,6 +1,8 @@
 """Tiny made-up data in the publishers' layouts, and the real images where HAM10000_DIR names them."""
 
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,42 +58,38 @@ def write_ham10000(folder: Path, rows: list[tuple] = ROWS) -> Path:
 
 @pytest.fixture
 def under_jax() -> Callable[..., str]:
-    """Runs Python under JAX, on the processor, in a process of its own: the words of a command line and an environment.
+    """A function that runs Python under JAX, on the processor, with the words of a command line and an environment.
 
-    Gives what was printed; a failure there is one here. Without JAX the test is skipped.
+    It returns what was printed and fails if the command fails. Without JAX the test is skipped.
     """
+    pytest.importorskip("jax", reason="JAX is not installed")
 
     def run(*words: str, **environment: str) -> str:
         # Tests run each compiled step a few times: it pays to compile it quickly, not well.
         flags = f"--xla_backend_optimization_level=0 {environment.pop('XLA_FLAGS', '')}"
-        return _run_in("jax", *words, JAX_PLATFORMS="cpu", XLA_FLAGS=flags, **environment)
+        variables = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags} | environment
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    return _if_installed("jax", run)
-
-
-@pytest.fixture
-def under_torch() -> Callable[..., str]:
-    """The same under PyTorch."""
-
-    def run(*words: str, **environment: str) -> str:
-        return _run_in("torch", *words, CUDA_VISIBLE_DEVICES="", **environment)
-
-    return _if_installed("torch", run)
-
-
-def _if_installed(package: str, run: Callable[..., str]) -> Callable[..., str]:
-    if find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
     return run
 
 
-def _run_in(backend: str, *words: str, **environment: str) -> str:
-    """What Python prints under a backend of Keras, given the words of its command line; a failure there is one here."""
-    inherited = os.environ | {"KERAS_BACKEND": backend} | environment
-    command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def tests_under_jax(under_jax: Callable[..., str]) -> Callable[..., None]:
+    """A function that runs the given test functions once more, under JAX, and fails unless each of them passes there.
+
+    It takes the functions themselves, so that a test which is renamed or skipped cannot go missing. None of them may
+    be parametrised.
+    """
+
+    def run(*tests: Callable) -> None:
+        nodes = [f"{inspect.getfile(test)}::{test.__name__}" for test in tests]
+        output = under_jax("-m", "pytest", "-q", "-p", "no:cacheprovider", *nodes)
+        assert re.search(rf"^{len(tests)} passed(, \d+ warnings?)? in ", output, re.MULTILINE), output
+
+    return run
 
 
 @pytest.fixture

@@ -308,7 +308,5 @@ def test_unknown_mixing():
         recipe("blend")
 
 
-def test_the_same_under_jax(under_jax):
-    """The test of training with all of them."""
-    names = "trains"
-    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
+def test_the_same_under_jax(tests_under_jax):
+    tests_under_jax(test_a_model_with_all_of_them_trains)

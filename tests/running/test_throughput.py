@@ -80,6 +80,6 @@ def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
     assert set(table["backend"]) == {keras.config.backend()} and (tmp_path / "throughput.png").stat().st_size > 0
 
 
-def test_the_same_under_jax(under_jax):
-    """The stock recipe too, whose pictures TensorFlow reads."""
-    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", "measured or figure", "-p", "no:cacheprovider")
+def test_the_same_under_jax(tests_under_jax):
+    """The stock recipe too: TensorFlow reads its pictures."""
+    tests_under_jax(test_the_study_and_its_ceiling_are_measured, test_all_ways_come_into_the_table_and_its_figure)

@@ -215,10 +215,19 @@ def test_a_step_is_traced_once(monkeypatch):
     assert len(traced) == 1
 
 
-def test_the_same_under_jax(under_jax):
+def test_the_same_under_jax(tests_under_jax):
     """Those of the tests above in which a backend could differ."""
-    names = "does_not_depend or from_the_device or keeps_its_own or few_images or restarted or adamw or sequences"
-    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", f"{names} or half", "-p", "no:cacheprovider")
+    tests_under_jax(
+        test_a_training_does_not_depend_on_those_before_it,
+        test_a_model_keeps_its_own_values,
+        test_from_the_device_and_from_the_host_the_same_model,
+        test_a_network_that_reads_sequences_trains,
+        test_a_network_trains_in_half_precision,
+        test_only_the_very_images_are_taken_from_the_device,
+        test_a_restarted_optimizer_is_a_new_one,
+        test_its_steps_are_those_of_keras_adamw,
+        test_few_images_and_many_get_one_answer_each,
+    )
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's kernel")

@@ -198,7 +198,7 @@ def test_eight_views_are_the_mean_and_do_not_see_how_an_image_lies():
         predict(model, samples, 3)
 
 
-def test_the_same_training_under_jax(under_jax):
-    """The very tests of fitting and saving."""
-    names = "save_and_load or average"
-    assert " passed" in under_jax("-m", "pytest", "-q", __file__, "-k", names, "-p", "no:cacheprovider")
+def test_the_same_training_under_jax(tests_under_jax):
+    tests_under_jax(
+        test_save_and_load_give_the_same_predictions, test_the_average_of_the_weights_is_what_is_judged_and_kept
+    )
