@@ -93,7 +93,7 @@ $(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py
 
 # Which notebook reads what another one left.
 TABLES := $(foreach pattern,HAM10000_metadata* ISIC_2019_Training_*.csv,$(wildcard $(ORIGINALS)/$(pattern)))
-$(BUILD)/12_prediction.done: $(wildcard clinic/*.py)
+$(BUILD)/12_prediction.done: $(wildcard clinic/*.py clinic/*/*.py)
 $(BUILD)/01_eda.done $(BUILD)/02_preprocessing.done: $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(TABLES))
 # The tests go in the same order. $(1): folder of the stamps; $(2): their suffix.
 MODELS := 03_cnn_baseline 04_cnn_lstm 05_mobilenet 06_augmentation

@@ -1,4 +1,11 @@
-"""What a clinic gets of the study: predictions of new images, as tables, pages, DICOM and FHIR; see `command`.
+"""An application of the study: new images in, predictions out. `python -m clinic` is its command. Its rooms, downwards:
+
+reading     files found, checked and decoded, as pictures for a network
+answering   the deployment of a model, its network, its answers
+writing     answers as tables, pages, DICOM and FHIR
+example     DICOM objects of a patient who does not exist
+command     the command line
+app         a page in the browser
 
 For education and research, not a medical device. Only this package needs pydicom, highdicom and fhir.resources.
 """

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinic import DISCLAIMER
-from clinic.deployment import find_deployment, load
-from clinic.maps import grad_cam, laid_over
-from clinic.pages import DOTS, PREVIEW, draw_page
-from clinic.pictures import Unreadable, decode, quiet
-from clinic.prediction import Answer, Network, answer, verdict
+from clinic.answering.answers import Answer, answer
+from clinic.answering.deployment import find_deployment, load
+from clinic.answering.network import Network
+from clinic.reading.pictures import Unreadable, decode, quiet
+from clinic.writing.maps import grad_cam, laid_over
+from clinic.writing.pages import DOTS, PREVIEW, draw_page
+from clinic.writing.sentences import verdict
 from helpers.study import ROOT, StudyError
 
 if TYPE_CHECKING:

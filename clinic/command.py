@@ -25,9 +25,10 @@ from clinic import DISCLAIMER
 from helpers.study import StudyError
 
 if TYPE_CHECKING:  # who only asks for help need not wait for what they load
-    from clinic.intake import Found, Reader
-    from clinic.outputs import Outputs
-    from clinic.prediction import Logits, Outcome
+    from clinic.answering.network import Logits
+    from clinic.answering.prediction import Outcome
+    from clinic.reading.intake import Found, Reader
+    from clinic.writing.outputs import Outputs
 
 DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 SAVED_EVERY = 60.0  # seconds from one writing of the tables to the next
@@ -80,10 +81,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def predict(given: argparse.Namespace) -> int:
     """Predict what the command line names; gives the exit code. Raises StudyError before anything is written."""
-    from clinic.deployment import find_deployment, load, read_deployment
-    from clinic.intake import Reader, find_files
-    from clinic.outputs import Outputs, prepare_folder
-    from clinic.prediction import Network
+    from clinic.answering.deployment import find_deployment, load, read_deployment
+    from clinic.answering.network import Network
+    from clinic.reading.intake import Reader, find_files
+    from clinic.writing.outputs import Outputs, prepare_folder
 
     if given.names and given.deidentify:
         raise StudyError("Names of files may name patients: choose either --names or --deidentify.")
@@ -96,7 +97,7 @@ def predict(given: argparse.Namespace) -> int:
     model, deployment = load(deployment, given.model or file, given.trust)
     outputs = Outputs(folder, deployment, given.pages, given.dicom, given.fhir, given.deidentify)
     if not given.no_maps:
-        from clinic.maps import grad_cam
+        from clinic.writing.maps import grad_cam
 
         outputs.draw_map, outputs.model = grad_cam, model
     network = Network(model)
@@ -122,7 +123,7 @@ class Tables:
 
     def add(self, outcome: "Outcome", unwritten: list[str]) -> list[dict]:
         """Take up the next file; returns the rows of its faults. unwritten: as of `prediction.faults`."""
-        from clinic.prediction import faults, rows
+        from clinic.writing.tables import faults, rows
 
         own = faults(outcome, unwritten, self.named)
         self.table += rows(outcome, self.outputs.deployment, self.named)
@@ -132,7 +133,7 @@ class Tables:
 
     def write(self) -> None:
         """Write them as if the run ended here: the files that are still to come failed."""
-        from clinic.prediction import faults, not_reached, write_tables
+        from clinic.writing.tables import faults, not_reached, write_tables
 
         unread = [row for found in self.files[self.reached :] for row in faults(not_reached(found), named=self.named)]
         write_tables(self.outputs.folder, self.outputs.deployment, self.table, self.failed + unread)
@@ -147,7 +148,7 @@ class Tables:
 
 def _run(tables: Tables, reader: "Reader", logits: "Logits") -> int:
     """Predict and write file by file; gives the exit code. The tables are written however it ends."""
-    from clinic.prediction import predict_files
+    from clinic.answering.prediction import predict_files
 
     files, outputs = tables.files, tables.outputs
     try:
@@ -203,7 +204,7 @@ def _ended_alike() -> Iterator[None]:
 
 def _silence_libraries() -> None:
     """Let no library write what it finds in files, nor TensorFlow its start-up notices."""
-    from clinic.pictures import quiet
+    from clinic.reading.pictures import quiet
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     quiet()

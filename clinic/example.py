@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
-from clinic.dicom import DERMOSCOPIC
+from clinic.reading.dicom import DERMOSCOPIC
 
 
 def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> Dataset:

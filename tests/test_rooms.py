@@ -5,15 +5,23 @@ from pathlib import Path
 
 import pytest
 
+import clinic
 import helpers
 from helpers.study import ROOT
 
+PACKAGES = (helpers, clinic)
 CLINIC_ONLY = {"pydicom", "highdicom", "fhir", "voila", "ipywidgets"}  # packages that nothing else needs
 
 
 def rooms(package) -> list[str]:
-    """The rooms of a package in the order of its docstring: the indented or tabulated first words of its lines."""
-    return [line.split()[0] for line in package.__doc__.splitlines()[2:] if line and not line.startswith(" ")]
+    """The rooms of a package in the order of its docstring: the first words of the lines of its table."""
+    lines = package.__doc__.split("\n\n")[1].splitlines()
+    return [line.split()[0] for line in lines if not line.startswith(" ")]
+
+
+def room_of(path: Path) -> str:
+    """The folder of a package that a file lies in, or the file itself."""
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
 
 
 def imports(path: Path) -> list[tuple[str, ...]]:
@@ -27,34 +35,26 @@ def imports(path: Path) -> list[tuple[str, ...]]:
     return found
 
 
-def modules(package) -> list[Path]:
-    return sorted(
-        path
-        for path in (ROOT / package.__name__).rglob("*.py")
-        if path.parent != ROOT / "helpers" or path.stem in rooms(helpers)
-    )
+def files(package) -> list[Path]:
+    """The files of a package's rooms."""
+    return [path for path in sorted((ROOT / package.__name__).rglob("*.py")) if not room_of(path).startswith("__")]
 
 
-@pytest.mark.parametrize("path", modules(helpers), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_only_from_those_above_it(path):
-    order, room = rooms(helpers), path.relative_to(ROOT / "helpers").parts[0].removesuffix(".py")
-    imported = {names[1] for names in imports(path) if names[0] == "helpers" and len(names) > 1}
-    assert all(order.index(name) <= order.index(room) for name in imported)
+CASES = [pytest.param(package, path, id=str(path.relative_to(ROOT))) for package in PACKAGES for path in files(package)]
+
+
+@pytest.mark.parametrize(("package", "path"), CASES)
+def test_a_room_imports_only_from_those_above_it(package, path):
+    order, name = rooms(package), package.__name__
+    imported = {names[1] for names in imports(path) if names[0] == name} - {"MAKER", "DISCLAIMER"}
+    assert all(order.index(room) <= order.index(room_of(path)) for room in imported)
+
+
+@pytest.mark.parametrize("path", files(helpers), ids=lambda path: str(path.relative_to(ROOT)))
+def test_helpers_need_nothing_of_the_clinic(path):
     assert not {names[0] for names in imports(path)} & (CLINIC_ONLY | {"clinic"})
 
 
-def test_every_room_stands_in_the_order():
-    found = {
-        path.relative_to(ROOT / "helpers").parts[0].removesuffix(".py") for path in (ROOT / "helpers").rglob("*.py")
-    }
-    assert set(rooms(helpers)) == found - {"__init__"}
-
-
-CLINIC_ORDER = ["quality", "pictures", "dicom", "worker", "intake", "deployment", "codes", "prediction", "maps"]
-CLINIC_ORDER += ["pages", "structured", "fhir", "outputs", "example", "command", "app"]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "clinic").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_a_module_of_the_clinic_imports_only_from_below(path):
-    beside = {names[1] for names in imports(path) if names[0] == "clinic" and names[1] in CLINIC_ORDER}
-    assert all(CLINIC_ORDER.index(name) < CLINIC_ORDER.index(path.stem) for name in beside)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_stands_in_the_order(package):
+    assert set(rooms(package)) == {room_of(path) for path in files(package)}

@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
+from clinic.answering.deployment import find_deployment
 from clinic.command import arguments
-from clinic.deployment import find_deployment
 from helpers.records import file_sha256
 from helpers.study import ROOT
 

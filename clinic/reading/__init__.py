@@ -1,0 +1,1 @@
+"""Files, from finding them to the pictures in them."""

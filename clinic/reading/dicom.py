@@ -1,0 +1,249 @@
+"""Photographs of skin in DICOM: which objects are read, how their pixels become RGB, and where results are filed.
+
+`worker` calls this in a process of its own, so that a decoder that crashes or hangs costs one file.
+"""
+
+import datetime
+import hashlib
+import io
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+
+from clinic import MAKER
+from clinic.reading.pictures import Picture, Unreadable, Wanted, from_array
+from helpers.data.pixels import MOST_PIXELS
+
+DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
+READ = {  # the storage classes that are read
+    DERMOSCOPIC: "Dermoscopic Photography",
+    "1.2.840.10008.5.1.4.1.1.77.1.4": "VL Photographic",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
+}
+# Dermoscopy, photography, other; a secondary capture need not have one. One of a CT, say, has the CT's.
+MODALITIES = ("DMS", "XC", "OT", "")
+SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
+SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
+WITH_LOSS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
+MOST_FRAMES = 64
+DAY = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+LONGEST_UID = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
+
+    Texts as in DICOM, empty where the object has none. patient_issuer: who gave out patient_id; acquired: the day that
+    the image was taken, as year, month and day in eight digits, or failing that the day of its content or of its study;
+    loss: the ratio of lossy compression that its pixels went through, 1 where it is not told, 0 for none; burned_in,
+    recognisable: whether the object says that text stands in its pixels and that a person can be recognised in them,
+    YES, NO or empty; anonymous: whether the identifiers are made up.
+    """
+
+    sop_class: str
+    sop_instance: str
+    series: str
+    study: str
+    patient_id: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = ""
+    accession_number: str = ""
+    patient_issuer: str = ""
+    acquired: str = ""
+    modality: str = ""
+    burned_in: str = ""
+    recognisable: str = ""
+    frames: int = 1
+    loss: float = 0.0
+    anonymous: bool = False
+
+    def without_identifiers(self, key: bytes) -> "Place":
+        """The same place under other identifiers, which `key` makes: the same ones for one study, and no way back.
+
+        key: up to 64 random bytes, forgotten after the run.
+        """
+        renamed = {name: _renamed(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
+        kept = {name: getattr(self, name) for name in KEPT}
+        return Place(**kept, **renamed, anonymous=True)
+
+
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "loss")  # what identifies nobody
+NAMED = {  # attributes of DICOM behind the identifiers of a place
+    "sop_class": "SOPClassUID",
+    "sop_instance": "SOPInstanceUID",
+    "series": "SeriesInstanceUID",
+    "study": "StudyInstanceUID",
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "sex": "PatientSex",
+    "study_date": "StudyDate",
+    "study_time": "StudyTime",
+    "study_id": "StudyID",
+    "accession_number": "AccessionNumber",
+    "patient_issuer": "IssuerOfPatientID",
+}
+DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first that is there counts
+PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
+
+
+def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
+    """The place and the frames of a DICOM object. Raises Unreadable, in words that quote nothing from the object."""
+    try:
+        dataset = dcmread(io.BytesIO(data))
+    except InvalidDicomError as error:
+        raise Unreadable("not a DICOM file") from error
+    except Exception as error:
+        raise Unreadable("not a whole DICOM file") from error
+    place = place_of(dataset)
+    check_header(dataset)
+    marked = place.burned_in == "YES"
+    try:
+        frames = [from_array(frame, wanted, number, marked) for number, frame in enumerate(rgb_frames(dataset), 1)]
+    except Unreadable:
+        raise
+    except MemoryError as error:
+        raise Unreadable("its pixels take more memory than a photograph may") from error
+    except Exception as error:
+        raise Unreadable("its pixels cannot be decoded, or are not what its header says") from error
+    if not frames:
+        raise Unreadable("it has no frames")
+    return replace(place, frames=len(frames)), frames
+
+
+def place_of(dataset: Dataset) -> Place:
+    """Where results for an object are filed.
+
+    Raises Unreadable for another kind of object, for a result of this program, without valid UIDs, and where an
+    identifier has several values.
+    """
+    try:
+        found = {name: _text(dataset, keyword) for name, keyword in NAMED.items()}
+        modality, maker = _text(dataset, "Modality"), str(dataset.get("Manufacturer", "")).strip()
+        burned_in, recognisable = (_yes_or_no(dataset, keyword) for keyword in PIXELS_SHOW)
+        loss, acquired = _loss(dataset), _acquired(dataset)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable("its identifiers cannot be read") from error
+    if maker == MAKER:
+        raise Unreadable("a result of this program, not an image to predict")
+    if found["sop_class"] not in READ:
+        raise Unreadable("no photograph: read are Dermoscopic Photography, VL Photographic and Secondary Capture")
+    if modality not in MODALITIES:
+        raise Unreadable("of a modality that is no photography of skin (DMS, XC or OT)")
+    uids = [found[name] for name in ("sop_instance", "series", "study")]
+    if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
+        raise Unreadable("its UIDs are missing or not valid")
+    about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "loss": loss}
+    return Place(**found, **about, acquired=acquired)
+
+
+def check_header(dataset: Dataset) -> None:
+    """Raise Unreadable for a header that promises pixels that are not read, or more of them than are."""
+    try:
+        rows, columns, frames, samples = (
+            int(dataset.get(name) or least)
+            for name, least in (("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1), ("SamplesPerPixel", 0))
+        )
+        photometric, bits = str(dataset.get("PhotometricInterpretation", "")), int(dataset.get("BitsAllocated") or 0)
+    except Exception as error:
+        raise Unreadable("its header is broken") from error
+    if "PixelData" not in dataset:
+        raise Unreadable("it has no pixels")
+    if not (0 < rows * columns <= MOST_PIXELS and rows > 0):
+        raise Unreadable(f"{columns} x {rows} px are not the size of a photograph")
+    if not 0 < frames <= MOST_FRAMES:
+        raise Unreadable(f"{frames} frames; up to {MOST_FRAMES} are read")
+    if photometric not in SAMPLES:
+        raise Unreadable("a photometric interpretation that is not read")
+    if samples != SAMPLES[photometric] or bits not in (8, 16):
+        raise Unreadable(f"{samples} samples of {bits} bits do not go with {photometric}")
+
+
+def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
+    """The frames as uint8 [rows, columns, 3], RGB, one decoded after the other; luminance and colour are converted."""
+    photometric, stored = dataset.PhotometricInterpretation, int(dataset.BitsStored)
+    for frame in iter_pixels(dataset, allow_excess_frames=False):
+        if frame.shape[:2] != (dataset.Rows, dataset.Columns):
+            raise Unreadable("its pixels are not as many as its header says")
+        if photometric == "PALETTE COLOR":
+            frame = apply_color_lut(frame, dataset)[..., :3]
+            yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+        elif frame.ndim == 3:
+            # Eight bits may be stored in sixteen.
+            yield frame if stored == 8 and frame.dtype == np.uint8 else _eight_bits(frame, 0, 2**stored - 1)
+        else:
+            yield _grey(frame, dataset, photometric, stored)
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """The one value of an attribute, or an empty text. Raises Unreadable if there are several."""
+    value = dataset.get(keyword, "") or ""
+    if isinstance(value, MultiValue):
+        raise Unreadable("several values where one identifies its patient, its study or itself")
+    return str(value).strip()
+
+
+def _yes_or_no(dataset: Dataset, keyword: str) -> str:
+    """YES, NO, or an empty text for anything else."""
+    value = str(dataset.get(keyword, "")).strip()
+    return value if value in ("YES", "NO") else ""
+
+
+def _acquired(dataset: Dataset) -> str:
+    """The day that an image was taken, eight digits, or an empty text where no attribute tells a day."""
+    for keyword in DAYS:
+        with suppress(Exception):  # an image without a day is an image all the same
+            told = DAY.match(str(dataset.get(keyword)).strip())
+            return datetime.date(*map(int, told.groups())).isoformat().replace("-", "")
+    return ""
+
+
+def _renamed(uid: str, key: bytes) -> str:
+    """Another UID, always the same for one UID and key, of the form that holds a random number (PS3.5 B.2)."""
+    digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
+    return f"2.25.{int.from_bytes(digest)}"
+
+
+def _loss(dataset: Dataset) -> float:
+    """The ratio of lossy compression, 1 if it is not told, 0 for none."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    if str(dataset.get("LossyImageCompression", "")) != "01" and syntax not in WITH_LOSS:
+        return 0.0
+    told = dataset.get("LossyImageCompressionRatio") or 1.0
+    ratio = float(told if isinstance(told, float | int | str) else math.prod(float(one) for one in told))
+    return ratio if math.isfinite(ratio) and ratio > 0 else 1.0
+
+
+def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:
+    """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
+    shown = apply_voi_lut(frame, dataset)
+    low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
+    if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have bits of their own
+        low, bits = 0, tables[0].LUTDescriptor[2]
+    grey = _eight_bits(shown, low, low + 2**bits - 1)
+    return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)
+
+
+def _eight_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.clip((values.astype(np.float32) - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,165 @@
+"""DICOM is decoded in processes of its own, which may crash, hang or run out of memory without harm to the rest.
+
+The process behind `python -m clinic.reading.worker` is sent a line of JSON and a file's bytes, and answers with a line
+of JSON and pixels. Nothing that it sends is run or unpickled. But it is no sandbox: it has the rights of whoever runs
+it, so a crafted file that takes over a decoder could do what they may.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+
+import numpy as np
+
+from clinic.reading.pictures import Picture, Unreadable, Wanted, quiet
+from helpers.study import ROOT
+
+LONGEST = 30.0  # seconds for one object
+THREADS = min(8, os.cpu_count() or 1)  # that read files, each with a decoder of its own
+LEAST_MEMORY, MOST_MEMORY = 2**30, 4 * 2**30  # bytes of address space of one decoder
+COMMAND = [sys.executable, "-m", "clinic.reading.worker"]
+FRAME = ("width", "height", "frame", "marked", "measures")
+
+
+class Decoder:
+    """Reads DICOM objects, one at a time, in a process that is started when it is needed and replaced when it is lost.
+
+    To be used by one thread, and closed by `close` or a `with` block.
+    """
+
+    def __init__(self, longest: float = LONGEST):
+        self.longest, self._process = longest, None
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def read(self, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
+        """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
+        try:
+            process, late = self._start(), threading.Event()
+        except OSError as error:
+            raise Unreadable("no decoder could be started for it") from error
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        overdue = threading.Timer(self.longest, end)
+        overdue.start()
+        try:
+            return _asked(process, data, wanted)
+        # The process is gone, and the pipe broken; or what came through it is no answer.
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self.close()
+            fault = f"not decoded within {self.longest:g} s" if late.is_set() else "its decoder crashed"
+            raise Unreadable(fault) from error
+        finally:
+            overdue.cancel()
+            overdue.join()
+            if late.is_set():  # even if the answer was there just before
+                self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(OSError):  # what was still to be sent has nobody left to read it
+                    pipe.close()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it ended since the last file, which is no fault of the next one
+        if self._process is None:
+            path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        return self._process
+
+
+def _asked(process: subprocess.Popen, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
+    """What a process answers about an object. Raises Unreadable, or what comes of an answer that is none."""
+    process.stdin.write(json.dumps({"bytes": len(data)} | asdict(wanted)).encode() + b"\n")
+    process.stdin.write(data)
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    if fault := answer.get("fault"):
+        raise Unreadable(fault)
+    return answer["place"], [_received(process.stdout, about, wanted) for about in answer["frames"]]
+
+
+def _received(stream, about: dict, wanted: Wanted) -> Picture:
+    """One frame from the worker. Raises ValueError if the stream ends before it."""
+
+    def pixels(side: int) -> np.ndarray:
+        return np.frombuffer(stream.read(side * side * 3), np.uint8).reshape(side, side, 3)
+
+    square, preview = pixels(wanted.side), pixels(wanted.preview) if wanted.preview else None
+    return Picture(square, preview=preview, **about | {"measures": np.array(about["measures"])})
+
+
+def _answer(data: bytes, wanted: Wanted) -> tuple[dict, list[np.ndarray]]:
+    """What is sent about an object: the line of JSON, and the pixels after it."""
+    from clinic.reading.dicom import read_object
+
+    try:
+        place, frames = read_object(data, wanted)
+    except Unreadable as error:
+        return {"fault": str(error)}, []
+    about = [{name: getattr(frame, name) for name in FRAME} for frame in frames]
+    for one in about:
+        one["measures"] = one["measures"].tolist()
+    arrays = [array for frame in frames for array in (frame.square, frame.preview) if array is not None]
+    return {"place": asdict(place), "frames": about}, arrays
+
+
+def _limit() -> None:
+    """Bound the memory of this process, and let it leave no core behind: that would hold the object, on a disk."""
+    with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the limit of time remains
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (_memory(), _memory()))
+
+
+def _memory() -> int:
+    """Bytes of address space for a decoder: all of them together leave half of the machine's memory to others."""
+    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // THREADS
+    return min(max(share, LEAST_MEMORY), MOST_MEMORY)
+
+
+def main() -> None:
+    """Answer requests from standard input until it ends."""
+    # Decoders print to standard output, in C: it is turned away, and what was it kept for the answers.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        quiet()
+        _limit()
+        while line := sys.stdin.buffer.readline():
+            request = json.loads(line)
+            data = sys.stdin.buffer.read(request.pop("bytes"))
+            answer, arrays = _answer(data, Wanted(**request))
+            answers.write(json.dumps(answer).encode() + b"\n")
+            for array in arrays:
+                answers.write(np.ascontiguousarray(array))
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""A made-up deployment and a made-up model, for tests of the clinic that need no network."""
+
+import io
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from conftest import picture
+from PIL import Image
+
+from clinic.answering.answers import Answer
+from clinic.answering.deployment import FIGURES, MALIGNANT, MAPS, Deployment, write_deployment
+from clinic.example import as_bytes, dermoscopic_object
+from clinic.reading.dicom import DERMOSCOPIC, Place
+from clinic.reading.quality import learn_profile
+from helpers.data.lesions import HAM10000
+
+SIDE = 32
+CODES = [one.code for one in HAM10000]
+BIASES = (-0.3, 0.1, 0.2, -0.5, 0.4, 0.6, -0.5)  # that calibrate, one a class
+FIGURE = {"value": 0.8, "low": 0.7, "high": 0.9}
+PROFILE = learn_profile(
+    [np.asarray(picture(seed, SIDE)) for seed in range(60)], [np.asarray(picture(seed, SIDE)) for seed in range(60, 99)]
+)
+PLACE = Place(
+    DERMOSCOPIC,
+    "1.2.3.4",
+    "1.2.3",
+    "1.2",
+    "P-17",
+    "Muster^Erika",
+    "19640812",
+    "F",
+    "20240301",
+    "101112",
+    "S",
+    patient_issuer="Registry of Elsewhere",
+    acquired="20240229",
+)
+NAMING = ("Muster", "Erika", "P-17", "19640812", "Registry of Elsewhere")  # that a result is filed with
+SECRETS = (*NAMING, "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
+
+
+def deployment(**other) -> Deployment:
+    """A deployment for images of SIDE pixels, silent below an energy of 2, suspicious from 0.3 on."""
+    values = {
+        "name": "MobileNet",
+        "study": "demo",
+        "notebook": "05_mobilenet",
+        "version": "0123456789ab",
+        "model_sha256": "ab" * 32,
+        "classes": HAM10000,
+        "temperature": 2.0,
+        "biases": BIASES,
+        "threshold": 0.3,
+        "silence": 2.0,
+        "trade": dict.fromkeys(FIGURES, FIGURE),
+        "malignant": dict.fromkeys(MALIGNANT, FIGURE),
+        "maps": dict.fromkeys(MAPS, FIGURE | {"images": 42}),
+        "side": SIDE,
+        "colour_constancy": "none",
+        "profile": PROFILE,
+    }
+    return Deployment(**values | other)
+
+
+def by_brightness(images: np.ndarray) -> np.ndarray:
+    """A model that finds melanoma in what is dark and a nevus in what is bright, and is surer the less grey it is."""
+    level = images.mean(axis=(1, 2, 3)) / 128 - 1
+    logits = np.zeros((len(images), len(CODES)))
+    logits[:, CODES.index("nv")], logits[:, CODES.index("mel")] = 10 * level, -10 * level
+    return logits
+
+
+def maps_of_the_middle(_, images: np.ndarray) -> np.ndarray:
+    """Maps of a model that looks at the middle of every image."""
+    maps = np.zeros(images.shape[:3], np.float32)
+    maps[:, 12:20, 12:20] = 1
+    return maps
+
+
+def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> list[str]:
+    """Let the command line ask `logits` instead of a network; gives the words that name the deployment."""
+    deployed = deployment(silence=-9.0)
+    write_deployment(deployed, folder / "deployment.json")
+    monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: (None, deployed))
+    monkeypatch.setattr("clinic.answering.network.Network", lambda _: logits)
+    monkeypatch.setattr("clinic.writing.maps.grad_cam", maps_of_the_middle)
+    return ["--deployment", str(folder / "deployment.json")]
+
+
+def an_answer(silent: bool = False, **other) -> Answer:
+    """An answer for melanoma, calibrated with 0.4, and 0.1 for all else: 0.6 for the three malignant classes."""
+    melanoma = np.array(CODES) == "mel"
+    values = {
+        "probabilities": np.where(melanoma, 0.7, 0.05),
+        "calibrated": np.where(melanoma, 0.4, 0.1),
+        "malignancy": 0.8,
+        "calibrated_malignancy": 0.6,
+        "energy": 1.0 if silent else 3.0,
+        "silent": silent,
+        "suspicious": None if silent else True,
+    }
+    return Answer(**values | other)
+
+
+def free_ports(count: int = 1) -> list[int]:
+    """Ports of this machine at which nobody listens."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def image_file(path: Path, seed: int = 0, side: int = 48, **options) -> Path:
+    """A small picture in the form that the suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed, side).save(path, **options)
+    return path
+
+
+def jpeg(seed: int = 0, side: int = 48) -> bytes:
+    """The bytes of a small JPEG."""
+    with io.BytesIO() as file:
+        picture(seed, side).save(file, "JPEG", quality=90)
+        return file.getvalue()
+
+
+def dicom_file(path: Path, seed: int = 0, side: int = 48, **attributes) -> Path:
+    """A small dermoscopic image of a patient whose data are SECRETS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(as_bytes(secret_object(np.asarray(picture(seed, side)), **attributes)))
+    return path
+
+
+def secret_object(pixels: np.ndarray, **attributes):
+    """A dermoscopic image whose header holds all of SECRETS."""
+    values = {
+        "PatientName": "Muster^Erika",
+        "PatientID": "P-17",
+        "IssuerOfPatientID": "Registry of Elsewhere",
+        "PatientBirthDate": "19640812",
+        "PatientSex": "F",
+        "InstitutionName": "Elsewhere Hospital",
+        "ReferringPhysicianName": "Dr^House",
+        "DeviceSerialNumber": "SERIAL-9",
+        "PatientComments": "Ward 7",
+        "StudyDescription": "Ward 7, Muster",
+    }
+    return dermoscopic_object(pixels, **values | attributes)
+
+
+def bright(level: int, side: int = 48) -> Image.Image:
+    """A plain grey image."""
+    return Image.new("RGB", (side, side), (level,) * 3)
