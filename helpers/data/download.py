@@ -1,32 +1,32 @@
 """Fetches HAM10000 and ISIC 2019 from their publishers: `python -m helpers.data.download ham10000`.
 
-Files arrive and are unpacked in `download/` inside the dataset's folder; only what is whole and checked moves from
-there to its place, by renaming. A run that was cut short goes on where it stopped. Zips that somebody put into the
-folder by hand are checked and unpacked in the same way, and left where they are.
+Files arrive and are unpacked in `download/` inside the dataset's folder. Only what is whole and has the right checksum
+moves to its place, by renaming. An interrupted run continues where it stopped. Zips that somebody put into the folder
+by hand are checked and unpacked in the same way, and left where they are.
 """
 
 import argparse
 import shutil
-import stat
 import sys
 import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from functools import partial
+from pathlib import Path
 
 import pooch
 import requests
 from tqdm import tqdm
 
+from helpers.data.lesions import IMAGE_SUFFIXES
 from helpers.study import ROOT, StudyError
 
 SCRATCH = "download"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-# Harvard's firewall answers 403 to the default name of Python's HTTP libraries (IQSS/dataverse.harvard.edu#479); a
+# Harvard's firewall answers 403 to the default name of Python's HTTP libraries (IQSS/dataverse.harvard.edu#479). A
 # compressed answer would make byte ranges and sizes meaningless.
 HEADERS = {"User-Agent": "skin-lesion-study/0.1", "Accept-Encoding": "identity"}
+TIMEOUT = 30  # seconds without a byte before a connection counts as broken
+RETRIES = 5  # further attempts for one file, after a wait of 1, 2, 3 … seconds
 BLOCK = 1 << 16  # bytes read at once
-LARGEST_RATIO = 100  # unpacked to packed size: pictures, compressed already, stay near 1, deflated zeros reach 1000
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,16 @@ class Original:
 
     @property
     def place(self) -> str:
-        """Name in the dataset's folder: a table's own, or that of the folder a zip is unpacked to."""
+        """Where it belongs in the dataset's folder: the name of the table, or of the folder a zip is unpacked to."""
         return self.name.removesuffix(".zip")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A publisher. page: where a person can download the files. timeout: seconds of silence before giving up.
-
-    retries: further attempts for one file, after a wait of 1, 2, 3 … seconds.
-    """
+    """A publisher: the page where a person can download the files, and the files."""
 
     page: str
     originals: tuple[Original, ...]
-    timeout: float = 30
-    retries: int = 5
 
 
 DATAVERSE = "https://dataverse.harvard.edu/api/access/datafile"
@@ -134,76 +129,65 @@ SOURCES = {
 
 
 class Refused(Exception):
-    """The server answered, but not with the file: asking again would not help."""
+    """The server answered with something else than the file. Asking again would not help."""
 
 
-def fetch(dataset: str, folder: Path, sources: dict[str, Source] = SOURCES) -> Path:
-    """Complete `folder` with a dataset's originals in their publisher's layout; returns the folder, made absolute.
+def fetch(dataset: str, folder: Path) -> Path:
+    """Complete `folder` with a dataset's originals in their publisher's layout; returns its absolute path.
 
     What is there already is not fetched again. Raises StudyError, with the page and the folder for a download by hand,
-    if a file cannot be had; also for an unknown dataset, too little room, or files that are not the publisher's.
+    if a file cannot be fetched; also for an unknown dataset, too little disk space, or a file with a wrong checksum.
     """
-    if dataset not in sources:
-        fault = "its pictures are drawn, not downloaded" if dataset == "demo" else f"unknown dataset {dataset!r}"
-        raise StudyError(f"{fault}. To download: {', '.join(sources)}.")
-    source, folder = sources[dataset], Path(folder).expanduser().resolve()
+    if dataset not in SOURCES:
+        fault = "the demo is drawn, not downloaded" if dataset == "demo" else f"unknown dataset {dataset!r}"
+        raise StudyError(f"{fault}. Choose one of {', '.join(SOURCES)}.")
+    folder = Path(folder).expanduser().resolve()
     try:
-        missing = [original for original in source.originals if not _is_there(original, folder)]
-        if missing:
+        if missing := [original for original in SOURCES[dataset].originals if not _is_there(original, folder)]:
             (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
-            _check_room(folder, _bytes_to_come(missing, folder))
+            _check_room(missing, folder)
             for original in missing:
-                _obtain(original, source, folder)
+                _place(original, SOURCES[dataset], folder)
             shutil.rmtree(folder / SCRATCH)
     except OSError as error:
-        raise StudyError(f"{folder}: {error}. See that this folder can be written, or choose another.") from error
+        raise StudyError(f"{folder}: {error}. Make this folder writable, or choose another.") from error
     return folder
 
 
 def _is_there(original: Original, folder: Path) -> bool:
-    """Whether an original is in its place. Raises StudyError if it is there in part: somebody else put it there."""
-    for path in (folder / name for name in (original.place, *original.aliases)):
-        if path.exists():
-            found, kind = _count(path), "images" if path.is_dir() else "rows"
-            if found != original.count:
-                fault = f"{path}: {found:,} {kind} in place of {original.count:,}"
-                raise StudyError(f"{fault}. Complete it, or move it away to have it fetched again.")
-            return True
-    return False
-
-
-def _count(path: Path) -> int:
-    """Images in a folder, or rows of a table without its header."""
+    """Whether an original is in its place. Raises StudyError if only a part of it is there."""
+    path = next((folder / name for name in (original.place, *original.aliases) if (folder / name).exists()), None)
+    if path is None:
+        return False
     if path.is_dir():
-        return sum(file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "." for file in path.iterdir())
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip()) - 1
+        count = sum(file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "." for file in path.iterdir())
+    else:
+        count = sum(1 for line in path.read_bytes().splitlines() if line.strip()) - 1
+    if count != original.count:
+        fault = f"{path} has {count:,} {'images' if path.is_dir() else 'rows'} instead of {original.count:,}"
+        raise StudyError(f"{fault}. Complete it, or move it away so that it is fetched again.")
+    return True
 
 
-def _bytes_to_come(missing: list[Original], folder: Path) -> int:
-    """Room needed at most: all pictures, which a zip hardly makes smaller, beside the largest zip to download."""
-    remote = [original for original in missing if not (folder / original.name).exists()]
-    arrived = sum(_size(folder / SCRATCH / f"{original.name}{end}") for original in remote for end in ("", ".part"))
-    return sum(original.size for original in missing) + max((file.size for file in remote), default=0) - arrived
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _check_room(folder: Path, needed: int) -> None:
+def _check_room(missing: list[Original], folder: Path) -> None:
+    """Raise StudyError unless all pictures fit on the disk, and the largest zip to download beside them."""
+    remote = [original.size for original in missing if not (folder / original.name).exists()]
+    arrived = sum(file.stat().st_size for file in (folder / SCRATCH).rglob("*") if file.is_file())
+    needed = sum(original.size for original in missing) + max(remote, default=0) - arrived
     free = shutil.disk_usage(folder).free
     if free < needed:
         fault = f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
-        raise StudyError(f"{fault}. Make room, or choose a folder on another disk.")
+        raise StudyError(f"{fault}. Free some space, or choose a folder on another disk.")
 
 
-def _obtain(original: Original, source: Source, folder: Path) -> None:
-    """Bring one original to its place, from a zip put into the folder by hand or from its publisher."""
-    by_hand = folder / original.name
-    if by_hand.exists():
-        _check_by_hand(by_hand, original, source)
-        _unpack(by_hand, original, folder)
+def _place(original: Original, source: Source, folder: Path) -> None:
+    """Put one original into its place, from a zip put into the folder by hand or from its publisher."""
+    zipped = folder / original.name
+    if zipped.exists():
+        if not pooch.hashes.hash_matches(str(zipped), original.checksum):
+            fault = f"{zipped}: not the file that {source.page} offers, its checksum is not {original.checksum}"
+            raise StudyError(f"{fault}. Remove it, and run the same command again.")
+        _unpack(zipped, original, folder)
         return
     arrived = _download(original, source, folder)
     if arrived.suffix == ".zip":
@@ -213,160 +197,92 @@ def _obtain(original: Original, source: Source, folder: Path) -> None:
         arrived.replace(folder / original.place)
 
 
-def _check_by_hand(path: Path, original: Original, source: Source) -> None:
-    algorithm, _, digest = original.checksum.partition(":")
-    if _size(path) != original.size:
-        fault = f"{_size(path):,} bytes in place of {original.size:,}"
-    elif pooch.file_hash(str(path), alg=algorithm) != digest:
-        fault = f"its {algorithm} is not {digest}"
-    else:
-        return
-    raise StudyError(f"{path}: not the file of {source.page} ({fault}). Remove it, and run the same command again.")
-
-
 def _download(original: Original, source: Source, folder: Path) -> Path:
-    """Fetch one original into the scratch folder, checked. Raises StudyError if it cannot be had."""
+    """Fetch one original into the scratch folder and check it. Raises StudyError if that fails."""
     store = pooch.create(
         path=folder / SCRATCH,
         base_url="",
         registry={original.name: original.checksum},
         urls={original.name: original.url},
-        retry_if_failed=source.retries,
+        retry_if_failed=RETRIES,
     )
     try:
-        return Path(store.fetch(original.name, downloader=ResumingDownloader(original, source.timeout)))
-    except (Refused, requests.RequestException, ValueError) as error:
-        fault = f"{original.url} could not be fetched: {_reason(error)}"
-        raise StudyError(f"{fault}\n{_how_by_hand(source, folder)}") from error
+        return Path(store.fetch(original.name, downloader=partial(_receive, original)))
+    except (Refused, requests.HTTPError, ValueError) as error:
+        fault = str(error).rstrip(".")
+    except requests.RequestException as error:  # its text is a nest of class names
+        fault = f"no connection, or it broke off or stalled ({type(error).__name__})"
+    raise StudyError(f"{original.url} could not be fetched: {fault}.\n{_how_to_go_on(source, folder)}")
 
 
-def _reason(error: Exception) -> str:
-    """One line; what `requests` says of a broken connection is a nest of class names."""
-    if isinstance(error, requests.RequestException) and not isinstance(error, requests.HTTPError):
-        return f"no connection, or it broke off or stalled ({type(error).__name__})."
-    return f"{str(error).rstrip('.')}."
-
-
-def _how_by_hand(source: Source, folder: Path) -> str:
+def _how_to_go_on(source: Source, folder: Path) -> str:
     wanted = [file for file in source.originals if not (folder / file.name).exists() and not _is_there(file, folder)]
-    names = [" or ".join((file.name, *file.aliases)) for file in wanted]
+    names = "\n  ".join(" or ".join((file.name, *file.aliases)) for file in wanted)
     return (
-        "Run the same command again to go on with what has arrived. If that does not help, open\n"
-        f"  {source.page}\nin a browser, sign in or accept the terms if asked, download\n  "
-        + "\n  ".join(names)
-        + f"\ninto\n  {folder}\nand run the same command: it unpacks the zips."
+        "Run the same command again to continue the download. If that does not help, open\n"
+        f"  {source.page}\nin a browser, sign in or accept the terms if asked, download\n  {names}\n"
+        f"into\n  {folder}\nand run the same command: it unpacks the zips."
     )
 
 
-class ResumingDownloader:
-    """A downloader for pooch that keeps what has arrived in `<name>.part` and asks the server for the rest only.
-
-    Raises Refused if the server's answer is not the file, ValueError if it has another size than `original`, and the
-    exceptions of `requests`; pooch tries again after the latter two.
-    """
-
-    def __init__(self, original: Original, timeout: float):
-        self.original = original
-        self.timeout = timeout
-
-    def __call__(self, url: str, output_file: str, store: pooch.Pooch | None) -> None:
-        part = Path(output_file).with_name(f"{self.original.name}.part")
-        if _size(part) > self.original.size:
-            part.unlink()
-        if _size(part) < self.original.size:
-            self._receive(url, part)
-        if _size(part) != self.original.size:
-            raise ValueError(f"{_size(part):,} bytes in place of {self.original.size:,}")
-        part.replace(output_file)
-
-    def _receive(self, url: str, part: Path) -> None:
-        start = _size(part)
+def _receive(original: Original, url: str, output_file: str, _: pooch.Pooch) -> None:
+    """Downloader for pooch that keeps what has arrived in `<name>.part` and asks the server for the rest only."""
+    part = Path(output_file).with_name(f"{original.name}.part")
+    arrived = part.stat().st_size if part.exists() else 0
+    if arrived != original.size:
+        start = arrived if arrived < original.size else 0
         headers = HEADERS | ({"Range": f"bytes={start}-"} if start else {})
-        with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             _check_answer(response)
             resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-            if response.status_code == 206 and not resumed:
-                part.unlink(missing_ok=True)
-                raise ValueError("the server sent another part of the file than the one asked for")
-            bar = tqdm(desc=part.stem, initial=start * resumed, total=self.original.size, unit="B", unit_scale=True)
+            bar = tqdm(desc=part.stem, initial=start * resumed, total=original.size, unit="B", unit_scale=True)
             with bar, part.open("ab" if resumed else "wb") as file:
                 for block in response.iter_content(BLOCK):
                     bar.update(file.write(block))
-                    if file.tell() > self.original.size:
-                        break
+    part.replace(output_file)
 
 
 def _check_answer(response: requests.Response) -> None:
     """Raise HTTPError if asking again may help, Refused if the answer is something else than a file."""
-    status, kind = response.status_code, response.headers.get("Content-Type", "")
+    status = response.status_code
     if status in (408, 429) or status >= 500:
         response.raise_for_status()
     if status not in (200, 206):
-        raise Refused(f"the server refuses it ({status} {response.reason})")
-    if kind.startswith("text/html"):
-        raise Refused("the server shows a page instead, to sign in or to accept terms")
+        raise Refused(f"the server refused it ({status} {response.reason})")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise Refused("the server showed a page instead, to sign in or to accept terms")
 
 
 def _unpack(archive: Path, original: Original, folder: Path) -> None:
-    """Unpack a zip's files, flat, to their place. Raises StudyError if it is damaged, unsafe, or not complete."""
+    """Unpack a zip, whose checksum is known to be right, without the folders in it and the files that macOS adds."""
     unpacked = folder / SCRATCH / original.place
-    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.rmtree(unpacked, ignore_errors=True)  # of an interrupted run
     unpacked.mkdir()
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            members = _safe_members(zipped, original)
-            _check_room(folder, sum(member.file_size for member in members.values()))
-            for name, member in tqdm(members.items(), f"unpacking {original.name}", unit="file"):
-                with zipped.open(member) as packed, (unpacked / name).open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-        if _count(unpacked) != original.count:
-            raise zipfile.BadZipFile(f"{_count(unpacked):,} images in place of {original.count:,}")
-        unpacked.rename(folder / original.place)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise StudyError(f"{archive}: cannot be unpacked, {error}. Remove it, and run the same command.") from error
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+    with zipfile.ZipFile(archive) as zipped:
+        for name in tqdm(zipped.namelist(), f"unpacking {original.name}", unit="file"):
+            path = Path(name)
+            if not (name.endswith("/") or "__MACOSX" in path.parts or path.name.startswith(".")):
+                (unpacked / path.name).write_bytes(zipped.read(name))
+    unpacked.rename(folder / original.place)
 
 
-def _safe_members(zipped: zipfile.ZipFile, original: Original) -> dict[str, zipfile.ZipInfo]:
-    """A zip's files by name, without the folders they are in and without what macOS adds.
-
-    Raises BadZipFile for names that lead elsewhere, links, two files of one name, and zips that swell beyond measure.
-    """
-    infos, members = zipped.infolist(), {}
-    swollen = sum(info.file_size for info in infos) > LARGEST_RATIO * _size(Path(zipped.filename))
-    if swollen or len(infos) > 3 * original.count + 100:
-        raise zipfile.BadZipFile("it would unpack to far more than such pictures take")
-    for info in infos:
-        path = PureWindowsPath(info.filename)  # splits at both kinds of slash, and knows drives
-        if path.anchor or ".." in path.parts:
-            raise zipfile.BadZipFile(f"{info.filename!r} leads out of its folder")
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise zipfile.BadZipFile(f"{info.filename!r} is a link")
-        if info.is_dir() or "__MACOSX" in path.parts or path.name.startswith("."):
-            continue
-        if members.setdefault(path.name, info) is not info:
-            raise zipfile.BadZipFile(f"{path.name!r} is in it twice")
-    return members
-
-
-def main(arguments: list[str] | None = None, sources: dict[str, Source] = SOURCES) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.data.download", description="Fetch a dataset's original files."
     )
-    parser.add_argument("dataset", help=" or ".join(sources))
+    parser.add_argument("dataset", help=" or ".join(SOURCES))
     parser.add_argument("--folder", type=Path, help="where to put them (default: data/DATASET)")
     options = parser.parse_args(arguments)
     try:
-        folder = fetch(options.dataset, options.folder or ROOT / "data" / options.dataset, sources)
+        folder = fetch(options.dataset, options.folder or ROOT / "data" / options.dataset)
     except StudyError as error:
         print(f"{options.dataset}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{options.dataset}: stopped. Run the same command to go on with what has arrived.", file=sys.stderr)
+        print(f"\n{options.dataset}: stopped. Run the same command to continue.", file=sys.stderr)
         return 130
-    images = sum(len(list((folder / file.place).glob("*.jpg"))) for file in sources[options.dataset].originals)
+    images = sum(len(list((folder / file.place).glob("*.jpg"))) for file in SOURCES[options.dataset].originals)
     print(f"{options.dataset}: complete in {folder}, {images:,} images")
     return 0
 
