@@ -1,4 +1,4 @@
-"""A photograph of a lesion: pose, light, camera, and the artefacts that lie in the way."""
+"""A photograph of a lesion: pose, light, camera, and the artefacts that cover parts of it."""
 
 import math
 
@@ -11,8 +11,9 @@ from helpers.demo.noise import REACH, draw_lines, draw_spots, random_walk, soft_
 CAMERA_GAMMA, CAMERA_GAIN = 1.25, (1.03, 0.98, 0.88)  # of the second clinic, on values of 0 to 1 in red, green, blue
 
 
-def draw_view(colour: np.ndarray, edge: np.ndarray, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One picture of a scene: RGB, uint8 [side, side, 3], and the lesion's mask, bool [side, side]."""
+def draw_view(scene: tuple[np.ndarray, np.ndarray], side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One picture of a scene of `draw_scene`: RGB, uint8 [side, side, 3], and the lesion's mask, bool [side, side]."""
+    colour, edge = scene
     matrix, offset = random_pose(len(edge), side, rng)
     *rgb, edge = [affine_transform(f, matrix, offset, (side, side), order=1, mode="mirror") for f in (*colour, edge)]
     picture = np.stack(rgb)
@@ -24,21 +25,21 @@ def draw_view(colour: np.ndarray, edge: np.ndarray, side: int, rng: Generator) -
 
 
 def random_pose(size: int, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How a view of `side` pixels lies in a scene of `size`, turned, zoomed and shifted: matrix [2, 2], offset [2]."""
+    """Random turn, zoom and shift of a view of `side` pixels in a scene of `size`: matrix [2, 2], offset [2]."""
     turn, zoom = rng.uniform(0, 2 * math.pi), math.exp(rng.normal(0, 0.13)) * size / (REACH * side)
     matrix = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     centre = size / 2 * (1 + np.clip(rng.normal(0, 0.06, 2), -0.15, 0.15)) - 0.5
     return matrix, centre - matrix @ np.full(2, (side - 1) / 2)
 
 
-def second_camera(picture: np.ndarray) -> np.ndarray:
+def apply_second_camera(picture: np.ndarray) -> np.ndarray:
     """The same view through the camera of the second clinic, uint8 [n, n, 3]."""
     light = (picture / 255) ** CAMERA_GAMMA * CAMERA_GAIN
     return np.round(255 * np.minimum(light, 1)).astype(np.uint8)
 
 
 def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
-    """Light `picture`, [3, n, n]: exposure, a cast of colour, a slope of brightness, and at times dark corners."""
+    """`picture`, [3, n, n], under a lamp: exposure, a tint, uneven brightness, and sometimes dark corners."""
     y, x = np.meshgrid(*[np.linspace(-1, 1, picture.shape[1])] * 2, indexing="ij")
     slope = 1 + rng.normal(0, 0.03) * x + rng.normal(0, 0.03) * y - abs(rng.normal(0, 0.04)) * (x * x + y * y)
     if rng.random() < 0.16:
@@ -49,41 +50,40 @@ def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def draw_artefacts(n: int, rng: Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What lies over a picture: hairs, a ruler, gel bubbles and glints, each with a chance of its own.
+    """Artefacts that cover a picture, each with a certain probability: hairs, a ruler, gel bubbles, glints.
 
-    By name its opacity, float64 [n, n] of 0 to 1, and its colour, RGB of 0 to 1.
+    By name: opacity, float64 [n, n] of 0 to 1, and colour, RGB of 0 to 1.
     """
     layers = {}
     if rng.random() < 0.35:
-        opacity = rng.uniform(0.5, 0.95) * hairs(n, rng)
+        opacity = rng.uniform(0.5, 0.95) * draw_hairs(n, rng)
         layers["hairs"] = opacity, np.array([0.22, 0.14, 0.11]) * rng.uniform(0.6, 2.2)
     if rng.random() < 0.08:
-        layers["ruler"] = 0.85 * ruler(n, rng), np.array([0.12, 0.12, 0.14])
+        layers["ruler"] = 0.85 * draw_ruler(n, rng), np.array([0.12, 0.12, 0.14])
     if rng.random() < 0.14:
         count = int(rng.integers(1, 7))
-        rings = draw_spots(n, rng.uniform(-1, 1, (count, 2)), rng.uniform(0.03, 0.13, count), 1, ring=True)
+        rings = draw_spots(n, rng.uniform(-1, 1, (count, 2)), rng.uniform(0.03, 0.13, count), reach=1, ring=True)
         layers["bubbles"] = 0.2 * rings, np.array([0.98, 0.95, 0.95])
     if rng.random() < 0.2:
         count = int(rng.integers(3, 16))
-        glints = draw_spots(n, rng.normal(0, 0.5, (count, 2)), rng.uniform(0.008, 0.022, count), 1)
+        glints = draw_spots(n, rng.normal(0, 0.5, (count, 2)), rng.uniform(0.008, 0.022, count), reach=1)
         layers["glints"] = 0.6 * glints, np.array([1.0, 0.97, 0.97])
     return layers
 
 
-def hairs(n: int, rng: Generator) -> np.ndarray:
-    """Thin or thick hairs, few or many, of about one direction: float64 [n, n] of 0 to 1."""
+def draw_hairs(n: int, rng: Generator) -> np.ndarray:
+    """Thin or thick hairs, few or many, roughly parallel: float64 [n, n] of 0 to 1."""
     count, width, way = min(int(rng.geometric(0.2)), 25), rng.uniform(0.008, 0.024), rng.uniform(0, 2 * math.pi)
     paths = []
     for start in rng.uniform(-1.2, 1.2, (count, 2)):
         steps = int(rng.integers(10, 50))
         headings = way + rng.normal(0, 0.5) + np.arange(steps) * rng.normal(0, 0.03)
-        paths.append(
-            (random_walk(start, headings, 0.05), rng.uniform(0.7, 1.2) * np.linspace(width, 0.4 * width, steps))
-        )
+        widths = rng.uniform(0.7, 1.2) * np.linspace(width, 0.4 * width, steps)
+        paths.append((random_walk(start, headings, 0.05), widths))
     return draw_lines(n, paths, 1)
 
 
-def ruler(n: int, rng: Generator) -> np.ndarray:
+def draw_ruler(n: int, rng: Generator) -> np.ndarray:
     """Ticks along one border of the picture, every fifth longer: float64 [n, n] of 0 to 1."""
     x, y = np.arange(-1, 1, rng.uniform(0.08, 0.13)), rng.uniform(0.02, 0.1) - 1
     long = np.where(np.arange(len(x)) % 5, 0.07, 0.14)

@@ -1,9 +1,8 @@
-"""The embedded data: a made-up collection of skin lesions in HAM10000's layout."""
+"""The embedded data: a made-up collection of skin lesions in the layout of HAM10000."""
 
 import csv
 import json
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections import defaultdict
@@ -13,17 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 from numpy.random import Generator
 from PIL import Image
 from tqdm import tqdm
 
-from helpers.demo.camera import draw_artefacts, draw_view, random_pose, second_camera
-from helpers.demo.lesion import draw_scene, grown, sample_lesion
+from helpers.demo.camera import apply_second_camera, draw_artefacts, draw_view, random_pose
+from helpers.demo.lesion import draw_scene, grow, sample_lesion
 from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_stream
 from helpers.records import write_json
 from helpers.study import StudyError
 
-VERSION = 2  # to be raised whenever a picture or a row changes
+VERSION = 2  # raised whenever a picture or a row changes
 METADATA = "HAM10000_metadata.csv"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
@@ -31,15 +31,15 @@ LAYOUT = (METADATA, *PARTS, MASKS)
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date", "dataset")
 
 
-def generate(folder: Path, images: int = 700, side: int = 128, seed: int = 0) -> Path:
+def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0) -> Path:
     """Draw `images` pictures of `side` x `side` pixels into `folder` and return it.
 
-    A folder that already holds them is left as it is; demo data of other settings is replaced, while anything else that
-    lies beside it (`cache/`) stays. Raises StudyError for a folder that holds other things, and for too small a set.
+    A folder that already holds them is not touched. Demo data of other settings is replaced, `cache/` beside it stays.
+    Raises StudyError for a folder that holds other things, and for too few or too small images.
     """
     folder = Path(folder)
     if images < 30 or side < 32:
-        raise StudyError(f"Demo data needs at least 30 images of at least 32 px; {images} of {side} px were asked for.")
+        raise StudyError(f"Demo data needs at least 30 images of at least 32 px, not {images} of {side} px.")
     settings = {"version": VERSION, "images": images, "side": side, "seed": seed}
     found = _settings(folder)
     if found == settings and all((folder / name).exists() for name in LAYOUT):
@@ -48,27 +48,27 @@ def generate(folder: Path, images: int = 700, side: int = 128, seed: int = 0) ->
         _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as drawn:
-        _draw_all(Path(drawn), plan_pictures(images, seed), side, seed)
+        _draw_all(Path(drawn), plan_pictures(images, seed), side=side, seed=seed)
         _publish(Path(drawn), folder, settings)
     return folder
 
 
-def drawn_artefacts(images: int = 700, side: int = 128, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
-    """What lies over each picture, by its image id: opacity by name (see `draw_artefacts`), float64 [side, side] of 0 to 1.
+def artefact_opacities(images: int = 700, side: int = 128, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """The artefacts of each picture, by image id and name (see `draw_artefacts`): float64 [side, side] of 0 to 1.
 
-    So that what looks for hairs or rulers can be held against the truth. It is drawn again, without the lesions.
+    They are the ground truth for what looks for hairs or rulers. They are drawn again, without the lesions.
     """
-    drawn = {}
+    opacities = {}
     for picture in plan_pictures(images, seed):
         rng = _view_stream(seed, picture)
         random_pose(side, side, rng)  # comes first in the stream
         layers = draw_artefacts(side, rng)
-        drawn[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
-    return drawn
+        opacities[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
+    return opacities
 
 
 def _settings(folder: Path) -> dict | None:
-    """Settings that `folder` was drawn with; None if it is no demo folder."""
+    """Settings that `folder` was drawn with; None if it is not a demo folder."""
     try:
         return json.loads((folder / "demo.json").read_text())
     except (OSError, ValueError):
@@ -79,16 +79,14 @@ def _refuse_foreign(folder: Path) -> None:
     """Raise StudyError if `folder` holds anything but a cache and hidden files."""
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"{folder} is a file; demo data needs a folder. Give another name, or move the file.")
-    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if foreign := [name for name in held if name != "cache" and not name.startswith(".")]:
-        raise StudyError(
-            f"{folder} holds {foreign[0]} but no demo.json, so it is not demo data and nothing was written. "
-            "Give another folder, or move away what this one holds."
-        )
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if foreign := [name for name in names if name != "cache" and not name.startswith(".")]:
+        fault = f"{folder} holds {foreign[0]} but no demo.json, so it is not demo data and nothing was written"
+        raise StudyError(f"{fault}. Give another folder, or empty this one.")
 
 
 def _publish(drawn: Path, folder: Path, settings: dict) -> None:
-    """Move a finished drawing into `folder`, in place of an older one; until the end, demo.json says `unfinished`."""
+    """Move finished files into `folder`, in place of older ones. Until the end, demo.json says `unfinished`."""
     folder.mkdir(exist_ok=True)
     write_json(folder / "demo.json", {"version": "unfinished"})
     for name in LAYOUT:
@@ -99,26 +97,26 @@ def _publish(drawn: Path, folder: Path, settings: dict) -> None:
 
 
 def _view_stream(seed: int, picture: Picture) -> Generator:
-    """What decides upon one view: how it lies, what lies over it, its light."""
+    """The random stream of one view: its pose, artefacts and light."""
     return random_stream(seed, picture.number, 100 + picture.view)
 
 
 def draw_structures(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of lesions of all classes in turn, and the structures they show, in the order of STRUCTURES.
+    """Pictures of lesions of all classes in turn, and the structures that they show, in the order of STRUCTURES.
 
     uint8 [count, side, side, 3], and float32 [count, structures] of 0 and 1.
     """
     tasks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
     pictures, shown = [], []
     with tqdm(total=count, desc="drawing pictures", unit="picture") as bar:
-        for images, structures in _spread(partial(_draw_structures, side, seed), tasks):
+        for images, structures in _map_processes(partial(_draw_structures, side, seed), tasks):
             pictures.append(images)
             shown.append(structures)
             bar.update(len(images))
     return np.concatenate(pictures), np.concatenate(shown)
 
 
-def _draw_all(folder: Path, pictures: list[Picture], side: int, seed: int) -> None:
+def _draw_all(folder: Path, pictures: list[Picture], *, side: int, seed: int) -> None:
     """Draw `pictures` into `folder`, spread over the processors, and write the table that describes them."""
     for name in LAYOUT[1:]:
         (folder / name).mkdir()
@@ -126,17 +124,17 @@ def _draw_all(folder: Path, pictures: list[Picture], side: int, seed: int) -> No
     for k, picture in enumerate(pictures):
         lesions[picture.number].append((PARTS[2 * k >= len(pictures)], picture))
     with tqdm(total=len(pictures), desc="drawing demo data", unit="image") as bar:
-        for drawn in _spread(partial(_draw_lesion, folder, side, seed), list(lesions.values())):
-            bar.update(drawn)
+        for count in _map_processes(partial(_draw_lesion, folder=folder, side=side, seed=seed), list(lesions.values())):
+            bar.update(count)
     with (folder / METADATA).open("w", newline="") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(picture.row for picture in pictures)
 
 
-def _spread(draw: Callable, tasks: list) -> Iterator[int]:
+def _map_processes(draw: Callable, tasks: list) -> Iterator:
     """Results of `draw` on `tasks`, in as many processes as there are processors."""
-    workers = min(_processors(), len(tasks))
+    workers = min(cpu_count(), len(tasks))
     if workers == 1:
         yield from map(draw, tasks)
         return
@@ -145,19 +143,15 @@ def _spread(draw: Callable, tasks: list) -> Iterator[int]:
         yield from pool.map(draw, tasks, chunksize=4)
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, Picture]]) -> int:
-    """Draw one lesion's pictures and masks into their parts of `folder`; returns how many."""
+def _draw_lesion(pictures: list[tuple[str, Picture]], *, folder: Path, side: int, seed: int) -> int:
+    """Draw the pictures and masks of one lesion into their parts of `folder`; returns how many."""
     dx, number = pictures[0][1].row["dx"], pictures[0][1].number
     lesion = sample_lesion(dx, seed, number)
     for part, picture in pictures:
-        scene = draw_scene(grown(lesion, dx, picture.months), side)
-        rgb, mask = draw_view(*scene, side, _view_stream(seed, picture))
+        scene = draw_scene(grow(lesion, dx, picture.months), side)
+        rgb, mask = draw_view(scene, side, _view_stream(seed, picture))
         if picture.row["dataset"] == CLINICS[1]:
-            rgb = second_camera(rgb)
+            rgb = apply_second_camera(rgb)
         rgb = np.round(np.minimum(rgb * picture.gain, 255)).astype(np.uint8)
         quality = 92 if picture.gain == 1 else 80
         Image.fromarray(rgb).save(folder / part / f"{picture.row['image_id']}.jpg", quality=quality)
@@ -167,6 +161,6 @@ def _draw_lesion(folder: Path, side: int, seed: int, pictures: list[tuple[str, P
 
 def _draw_structures(side: int, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
     lesions = [sample_lesion(CLASSES[number % len(CLASSES)], seed, number) for number in numbers]
-    images = [draw_view(*draw_scene(lesion, side), side, random_stream(*lesion.key, 100))[0] for lesion in lesions]
+    images = [draw_view(draw_scene(lesion, side), side, random_stream(*lesion.key, 100))[0] for lesion in lesions]
     structures = [[strength > 0 for strength in lesion.structures.values()] for lesion in lesions]
     return np.stack(images), np.array(structures, np.float32)

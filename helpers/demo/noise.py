@@ -34,8 +34,8 @@ def smooth_noise(rng: Generator, size: int, cells: int) -> np.ndarray:
     return _surface(rng.standard_normal((cells + 3, cells + 3)), size)
 
 
-def cloud_noise(rng: Generator, size: int, cells: int, fall: float = 0.6) -> np.ndarray:
-    """Noise of all scales, float64 [size, size], deviation about 1: each octave weighs `fall` times the last."""
+def cloud_noise(rng: Generator, size: int, cells: int, *, fall: float = 0.6) -> np.ndarray:
+    """Noise on all scales, float64 [size, size], deviation about 1: each octave weighs `fall` times the one before."""
     weights = fall ** np.arange(max(1, int(math.log2(size / 2 / cells)) + 1))
     knots = rng.standard_normal((cells + 3, cells + 3))
     for weight in weights[1:]:
@@ -58,8 +58,10 @@ def soft_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def draw_spots(n: int, places: np.ndarray, radii: np.ndarray, reach: float = REACH, ring: bool = False) -> np.ndarray:
-    """Soft discs, or rings, about `places` (x, y) of a field from -reach to reach: float64 [n, n] of 0 to 1."""
+def draw_spots(
+    n: int, places: np.ndarray, radii: np.ndarray, *, reach: float = REACH, ring: bool = False
+) -> np.ndarray:
+    """Soft discs, or rings, around `places` (x, y) of a field from -reach to reach: float64 [n, n] of 0 to 1."""
     spots, unit = np.zeros((n, n)), n / (2 * reach)
     for (x, y), radius in zip((places + reach) * unit - 0.5, radii * unit, strict=True):
         top, left = (max(int(c - 1.6 * radius - 1), 0) for c in (y, x))
@@ -86,11 +88,11 @@ def random_walk(start: np.ndarray, headings: np.ndarray, stride: float) -> np.nd
     return start + np.cumsum(stride * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
 
 
-def draw_tree(rng: Generator, start: np.ndarray, steps: int, width: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def draw_tree(rng: Generator, start: np.ndarray, steps: int, *, width: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """A winding vessel with its branches and their branches, thinner each time: paths for `draw_lines`."""
     if steps < 5:
         return []
     turns = rng.normal(0, 0.1) + rng.normal(0, 0.28, steps)
     points = random_walk(start, rng.uniform(0, 2 * math.pi) + np.cumsum(turns), 0.035)
-    branches = [draw_tree(rng, points[k], steps // 2, 0.7 * width) for k in rng.integers(1, steps, 3)]
+    branches = [draw_tree(rng, points[k], steps // 2, width=0.7 * width) for k in rng.integers(1, steps, 3)]
     return [(points, np.linspace(width, 0.35 * width, steps)), *sum(branches, [])]

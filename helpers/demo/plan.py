@@ -1,4 +1,4 @@
-"""Who is drawn: patients, their lesions, the visits, and the duplicates that are planted among them."""
+"""The plan of the demo data: patients, their lesions, the visits, and two pairs of duplicates."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 
-# Every table below has one column a class, in this order.
+# Every table below has one column per class, in this order.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 # HAM10000's aggregate numbers. References and sites in thousandths of a class's images, ages in years.
 SHARE = (0.033, 0.051, 0.110, 0.011, 0.111, 0.670, 0.014)
@@ -37,18 +37,21 @@ SITE = {
     "trunk": (3, 21, 66, 0, 42, 185, 218),
     "upper extremity": (190, 95, 95, 209, 191, 98, 77),
 }
-MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unknown", 0.023)}  # blank, share
-CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # and the share of patients who came to the second
-FIRST_VISITS, MONTHS_BETWEEN = (date(2014, 1, 1), 1500), (3, 12)  # earliest day, and days in which the first visits lie
+MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unknown", 0.023)}  # blank, proportion
+CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # and the proportion of patients who went to the second
+FIRST_VISITS, MONTHS_BETWEEN = (
+    (date(2014, 1, 1), 1500),
+    (3, 12),
+)  # earliest day; days of first visits
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """What all pictures of one lesion share; any number of views can be drawn from it.
+    """What all pictures of one lesion have in common.
 
-    `key` is the seed and number that its random streams start from. `look` holds LOOK's parameters, lengths in half
-    widths of a picture; `structures` strengths of 0 (absent) to 1. Each structure draws from a stream of its own and is
-    placed in the lesion's own frame, so that a lesion may grow, or one structure fade, while the rest stays in place.
+    `key` is the seed and number that its random streams start from. `look` holds the parameters of LOOK, lengths in
+    half widths of a picture; `structures` holds strengths, 0 where absent. Each structure has a random stream to itself
+    and moves with the lesion, so a lesion can grow, or a structure fade, while the rest stays in place.
     """
 
     key: tuple[int, int]
@@ -59,8 +62,11 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image to draw: its row of metadata, the lesion it shows, which view of it, how many months after the first
-    it was taken, a gain of brightness."""
+    """One image to draw.
+
+    row: its metadata; number: of the lesion; view: which picture of the lesion; months: since the first picture;
+    gain: factor of brightness.
+    """
 
     row: dict[str, str]
     number: int
@@ -69,23 +75,13 @@ class Picture:
     gain: float = 1.0
 
 
-def planted_duplicates(images: int = 700, seed: int = 0) -> dict[str, tuple[str, str]]:
-    """Image ids of the planted pairs: `exact` (same bytes, one lesion) and `near` (two lesion ids, one brighter)."""
-    seen, pairs = {}, {}
-    for picture in plan_pictures(images, seed):
-        first = seen.setdefault((picture.number, picture.view), picture)
-        if first is not picture:
-            kind = "exact" if first.gain == picture.gain else "near"
-            pairs[kind] = (first.row["image_id"], picture.row["image_id"])
-    return pairs
-
-
 def random_stream(*key: int) -> Generator:
+    """A random generator that depends on `key` only."""
     return Generator(PCG64(SeedSequence(key)))
 
 
 def plan_pictures(images: int, seed: int) -> list[Picture]:
-    """Every picture, in the order of image ids; neither image nor lesion ids follow the classes."""
+    """Every picture, in the order of image ids. Neither image nor lesion ids follow the classes."""
     rng = random_stream(seed)
     lesions = _lesions(images, rng)
     patients = [_patient(dx, rng) | {"lesion_id": f"DEMO_L{k + 1:04d}"} for k, (dx, _) in enumerate(lesions)]
@@ -94,13 +90,14 @@ def plan_pictures(images: int, seed: int) -> list[Picture]:
     for column, (blank, share) in MISSING.items():
         for number in rng.choice(len(lesions), math.ceil(share * len(lesions)), replace=False):
             patients[number][column] = blank
-    pictures = [picture for k, (_, views) in enumerate(lesions) for picture in _visits(patients[k], k, views, seed)]
-    _plant(pictures)
+    visits = [_visits(patients[k], k, views=views, seed=seed) for k, (_, views) in enumerate(lesions)]
+    pictures = [picture for lesion in visits for picture in lesion]
+    _add_duplicates(pictures)
     shuffled = [pictures[k] for k in rng.permutation(images)]
     return [replace(p, row=p.row | {"image_id": f"DEMO_{k + 1:07d}"}) for k, p in enumerate(shuffled)]
 
 
-def _visits(patient: dict[str, str], number: int, views: int, seed: int) -> list[Picture]:
+def _visits(patient: dict[str, str], number: int, *, views: int, seed: int) -> list[Picture]:
     """The pictures of one lesion, each some months after the one before."""
     rng = random_stream(seed, number, 98)
     earliest, days = FIRST_VISITS
@@ -111,9 +108,9 @@ def _visits(patient: dict[str, str], number: int, views: int, seed: int) -> list
 
 
 def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
-    """Class and number of images of every lesion, shuffled. Rare classes get 26 of 700 images, nevi what is left."""
-    floor = math.ceil(images * 26 / 700)
-    counts = {dx: max(floor, round(share * images)) for dx, share in zip(CLASSES, SHARE, strict=True) if dx != "nv"}
+    """Class and number of images of every lesion, shuffled. Rare classes get 26 of 700 images, nevi the rest."""
+    fewest = math.ceil(images * 26 / 700)
+    counts = {dx: max(fewest, round(share * images)) for dx, share in zip(CLASSES, SHARE, strict=True) if dx != "nv"}
     counts["nv"] = images - sum(counts.values())
     lesions = []
     for dx, count in counts.items():
@@ -140,8 +137,8 @@ def _pick(table: dict[str, tuple[int, ...]], column: int, rng: Generator) -> str
     return list(table)[rng.choice(len(weights), p=weights / weights.sum())]
 
 
-def _plant(pictures: list[Picture]) -> None:
-    """Put both pairs of duplicates among the nevi of `pictures`, in place."""
+def _add_duplicates(pictures: list[Picture]) -> None:
+    """Make two pairs of nevi duplicates, in place: one with the same bytes, one brighter under another lesion id."""
     nevi = [k for k, picture in enumerate(pictures) if picture.row["dx"] == "nv"]
     again = next(k for k in nevi if pictures[k].view == 1)
     pictures[again] = replace(pictures[again], view=0, months=0)
