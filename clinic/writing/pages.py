@@ -12,8 +12,7 @@ from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment
 from clinic.reading.pictures import Picture
 from clinic.writing.sentences import percent, verdict
-from helpers.plots.data import NEUTRAL
-from helpers.plots.style import class_colours
+from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
 SIZE, DOTS = (8.27, 5.85), 150  # inches, half of an A4 page, and dots an inch

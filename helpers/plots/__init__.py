@@ -1,65 +1,52 @@
-"""Every picture of the report, one function each: they take plain tables and give back a matplotlib figure."""
+"""Every picture of the report, one function each: they take plain tables and return a matplotlib figure."""
 
 from helpers.plots.comparison import (
     agreement,
-    bars,
-    before_and_after,
     confusion_matrices,
     differences,
     forest,
+    grouped_forest,
     recall_heatmap,
 )
+from helpers.plots.cost import cost, throughput
 from helpers.plots.curves import (
     decision_curves,
-    exchange,
+    deletion_insertion,
     malignancy_curves,
     randomisation,
-    reliabilities,
     reliability,
     risk_coverage,
+    robustness,
     roc_and_precision_recall,
 )
-from helpers.plots.data import ages, class_counts, colour_distributions, gallery, outlined, overlaid, share_heatmap
-from helpers.plots.style import COLOURS, LINES, MARKS, MODEL_COLOURS, class_colours, model_styles
-from helpers.plots.training import (
-    cost,
-    folds,
-    learning_curves,
-    robustness,
-    search_history,
-    throughput,
-    training_gaps,
-    training_size,
-)
+from helpers.plots.data import ages, class_counts, colour_distributions, gallery, outline, overlay, share_heatmap
+from helpers.plots.style import NEUTRAL, model_styles
+from helpers.plots.training import learning_curves, training_gaps, training_size
+from helpers.plots.tuning import bars, folds, search_history
 
 __all__ = [
-    "COLOURS",
-    "LINES",
-    "MARKS",
-    "MODEL_COLOURS",
+    "NEUTRAL",
     "ages",
     "agreement",
     "bars",
-    "before_and_after",
-    "class_colours",
     "class_counts",
     "colour_distributions",
     "confusion_matrices",
     "cost",
     "decision_curves",
+    "deletion_insertion",
     "differences",
-    "exchange",
     "folds",
     "forest",
     "gallery",
+    "grouped_forest",
     "learning_curves",
     "malignancy_curves",
-    "model_looks",
-    "outlined",
-    "overlaid",
+    "model_styles",
+    "outline",
+    "overlay",
     "randomisation",
     "recall_heatmap",
-    "reliabilities",
     "reliability",
     "risk_coverage",
     "robustness",

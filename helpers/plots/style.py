@@ -1,10 +1,14 @@
-"""Colours, markers and fonts of every figure."""
+"""Colours, markers and fonts of every figure, and what several of them draw: intervals, bands, a reference line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-# Okabe and Ito's palette for the colour-blind; one colour a diagnosis, whatever the dataset calls it.
+# Okabe and Ito's palette for the colour-blind; one colour per diagnosis, whatever the dataset calls it.
 COLOURS = {
     "AKIEC": "#E69F00",
     "AK": "#E69F00",
@@ -18,9 +22,11 @@ COLOURS = {
     "BENIGN": "#0072B2",
     "MALIGNANT": "#D55E00",
 }
-# One look a model: seven colours of the same palette, and another mark and line where they come round again.
+# One style per model: seven colours of the same palette, then the same colours with other markers and lines.
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
-MARKS, LINES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", ":")
+MARKERS, LINES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", ":")
+NEUTRAL = "#555555"  # of everything that is not data
+PART_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
 
 plt.rcParams.update(
     {
@@ -31,6 +37,7 @@ plt.rcParams.update(
         "axes.titlesize": 11,
         "axes.titlelocation": "left",
         "legend.frameon": False,
+        "legend.fontsize": 8,
         "figure.constrained_layout.use": True,
     }
 )
@@ -47,8 +54,35 @@ def model_styles(names: Sequence[str]) -> dict[str, dict]:
     return {
         name: {
             "color": MODEL_COLOURS[colour],
-            "marker": MARKS[(colour + turn) % len(MARKS)],
+            "marker": MARKERS[(colour + turn) % len(MARKERS)],
             "linestyle": LINES[turn % len(LINES)],
         }
         for name, (turn, colour) in zip(names, turns, strict=True)
     }
+
+
+def panel_row(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure with `count` panels beside each other that share their vertical axis; sizes in inches, per panel."""
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), sharey=True, squeeze=False)
+    return figure, axes[0]
+
+
+def error_bars(table: pd.DataFrame) -> np.ndarray:
+    """Lengths of error bars, float [2, rows], from the columns value, low and high."""
+    return np.stack([table["value"] - table["low"], table["high"] - table["value"]]).astype(float)
+
+
+def rows_downwards(axes: Axes, names: Sequence[str]) -> np.ndarray:
+    """Name the rows of a horizontal plot, the first on top. Returns their heights, int [rows]."""
+    places = np.arange(len(names))
+    axes.set(yticks=places, yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    return places
+
+
+def draw_band(axes: Axes, across: pd.Series, table: pd.DataFrame, *, style: Mapping, **options) -> None:
+    """Draw the column `value` as a line over `across`, and a band from the column `low` to `high`.
+
+    style: its colour and linestyle are used; options: further ones of the line, such as its label.
+    """
+    axes.plot(across, table["value"], color=style["color"], linestyle=style["linestyle"], **options)
+    axes.fill_between(across, table["low"], table["high"], color=style["color"], alpha=0.15, linewidth=0)

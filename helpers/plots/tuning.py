@@ -1,0 +1,50 @@
+"""Pictures of cross-validation and of the search for hyperparameters."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, rows_downwards
+
+
+def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, *, title: str) -> Figure:
+    """A score of each fold as small points, and over all folds with its 95 % interval; one row per model.
+
+    points: columns kind and value, one row per fold; whole: index: the kinds; columns value, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.6 * len(whole) + 1.4))
+    places = rows_downwards(axes, whole.index)
+    options = {"fmt": "o", "color": MODEL_COLOURS[0], "capsize": 3, "label": "all folds together,\nwith 95 % interval"}
+    axes.errorbar(whole["value"], places + 0.15, xerr=error_bars(whole), **options)
+    heights = places[whole.index.get_indexer(points["kind"])] - 0.15
+    axes.scatter(points["value"], heights, marker="d", s=22, color=MODEL_COLOURS[1], label="one fold")
+    axes.set(xlabel=label, title=title)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def search_history(trials: pd.DataFrame) -> Figure:
+    """The score of each trial of a search, and the best so far. trials: columns trial, score, state, in order."""
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    states = (("complete", "o", MODEL_COLOURS[0], "trained to the end"), ("pruned", "x", NEUTRAL, "stopped early"))
+    for state, marker, colour, name in states:
+        rows = trials[trials["state"] == state]
+        axes.scatter(rows["trial"], rows["score"], marker=marker, color=colour, s=28, label=f"{name} ({len(rows)})")
+    axes.step(trials["trial"], trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
+    axes.set(xlabel="trial (0 is the study file)", ylabel="balanced accuracy on validation")
+    axes.set_title(f"A search of {len(trials)} trials")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return figure
+
+
+def bars(values: pd.Series, label: str, title: str) -> Figure:
+    """One horizontal bar per value, the first on top, with its number."""
+    figure, axes = plt.subplots(figsize=(6, 0.34 * len(values) + 1.1))
+    drawn = axes.barh(np.arange(len(values)), values, color=MODEL_COLOURS[0])
+    axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=9)
+    rows_downwards(axes, values.index)
+    axes.set(xlabel=label, title=title)
+    return figure
