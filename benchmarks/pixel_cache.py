@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.backend import device_name
-from helpers.data.lesions import dataset_folder, load_lesions, originals
+from helpers.data.lesions import dataset_folder, load_lesions, originals_folder
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
@@ -30,9 +30,9 @@ RECIPE = Recipe(epochs=1, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.0
 def lesions_to_measure() -> tuple[str, pd.DataFrame]:
     """HAM10000 where it is at hand, else the demo."""
     try:
-        return "ham10000", load_lesions("ham10000", originals("ham10000"))
+        return "ham10000", load_lesions("ham10000", originals_folder("ham10000"))
     except StudyError:
-        return "demo", load_lesions("demo", originals("demo"))
+        return "demo", load_lesions("demo", originals_folder("demo"))
 
 
 def images_per_second(batches: Iterable) -> float:

@@ -12,15 +12,16 @@ from helpers.data.pixels import map_threads, read_grey
 from helpers.records import file_sha256
 
 GREY_SIDE = 64  # pixels of the thumbnails that the duplicate audit compares
-# Set on HAM10000 by looking at the pairs on either side. Small moles on plain skin share their perceptual hash, so the
-# hash only proposes pairs; the thumbnails must also agree as wholes and in their fine detail. In doubt, merge: two
-# lesions taken for one cost nothing, one lesion taken for two leaks into the test part.
+# Chosen on HAM10000 by looking at pairs on both sides of each limit. Small moles on plain skin have the same perceptual
+# hash, so the hash only proposes pairs; the thumbnails must also agree as a whole and in detail. When in doubt, merge:
+# two lesions treated as one cost nothing, one lesion treated as two leaks into the test part.
 MOST_BITS, LEAST_CORRELATION, LEAST_DETAIL = 72, 0.93, 0.75
-SHIFT = 8  # pixels by which one of two thumbnails may be moved to make their detail agree
+SHIFT = 8  # a thumbnail may be moved by fewer pixels than this to make the detail of two agree
+HASHES_AT_ONCE, PAIRS_AT_ONCE = 512, 2048  # compared at a time, to limit memory
 
 
 def find_duplicates(lesions: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of images that show the same thing, over all images of a `lesions` table.
+    """Pairs of images of a `lesions` table that show the same thing.
 
     Candidates are pairs whose 256-bit perceptual hashes (imagehash.phash, Zauner 2010) differ in at most MOST_BITS
     bits; a pair is kept when its grey thumbnails correlate by LEAST_CORRELATION and their detail by LEAST_DETAIL.
@@ -59,11 +60,11 @@ def _hash_and_thumbnail(path: str) -> tuple[np.ndarray, np.ndarray]:
     return np.packbits(bits).view(np.uint64), np.asarray(thumbnail)
 
 
-def _close_hashes(hashes: np.ndarray, block: int = 512) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs a < b of rows of uint64 [n, 4] that differ in at most MOST_BITS bits, and in how many they do."""
+def _close_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs a < b of rows of uint64 [n, 4] that differ in at most MOST_BITS bits, and the number of these bits."""
     pairs = []
-    for start in range(0, len(hashes), block):
-        rows = hashes[start : start + block]
+    for start in range(0, len(hashes), HASHES_AT_ONCE):
+        rows = hashes[start : start + HASHES_AT_ONCE]
         bits = sum(np.bitwise_count(rows[:, None, word] ^ hashes[None, :, word]).astype(np.int16) for word in range(4))
         a, b = np.nonzero(bits <= MOST_BITS)
         upper = a + start < b
@@ -83,32 +84,29 @@ def _correlation(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("phw,phw->p", unit[a], unit[b])
 
 
-def _detail_correlation(grey: np.ndarray, a: np.ndarray, b: np.ndarray, block: int = 2048) -> np.ndarray:
+def _detail_correlation(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Correlation float32 [pairs] of the fine detail of thumbnails, at the best shift of less than SHIFT pixels.
 
-    Detail is what a Gaussian blur of 2 pixels takes away. The shift is found by cross-correlation in Fourier space.
+    Detail is what a Gaussian blur of 2 pixels removes. The shift is found by cross-correlation in Fourier space.
     """
     edge = SHIFT // 2
     detail = (grey - gaussian_filter(grey, (0, 2, 2)))[:, edge:-edge, edge:-edge]
     window = np.hanning(detail.shape[1])
     spectrum = np.fft.rfft2(_unit(_unit(detail) * np.outer(window, window).astype(np.float32)))
     best = [np.zeros(0, np.float32)]
-    for start in range(0, len(a), block):
-        product = spectrum[a[start : start + block]] * spectrum[b[start : start + block]].conj()
+    for start in range(0, len(a), PAIRS_AT_ONCE):
+        block = slice(start, start + PAIRS_AT_ONCE)
+        product = spectrum[a[block]] * spectrum[b[block]].conj()
         surface = np.roll(np.fft.irfft2(product, s=detail.shape[1:]), (SHIFT - 1, SHIFT - 1), axis=(1, 2))
         best.append(surface[:, : 2 * SHIFT - 1, : 2 * SHIFT - 1].max(axis=(1, 2)))
     return np.concatenate(best)
 
 
 def _pair_table(lesions: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """Ids, labels and kind of the pairs of rows `a` and `b`."""
     first, second = lesions.iloc[a].reset_index(), lesions.iloc[b].reset_index()
-    exact = [file_sha256(left) == file_sha256(right) for left, right in zip(first["path"], second["path"], strict=True)]
-    return pd.DataFrame(
-        {
-            **{f"{name}_a": first[f"{name}_id"] for name in ("image", "lesion")},
-            **{f"{name}_b": second[f"{name}_id"] for name in ("image", "lesion")},
-            "label_a": first["label"],
-            "label_b": second["label"],
-            "kind": np.where(exact, "exact", "near") if exact else np.array([], dtype=object),
-        }
-    )
+    same = [file_sha256(one) == file_sha256(other) for one, other in zip(first["path"], second["path"], strict=True)]
+    columns = {"image_a": first["image_id"], "lesion_a": first["lesion_id"]}
+    columns |= {"image_b": second["image_id"], "lesion_b": second["lesion_id"]}
+    columns |= {"label_a": first["label"], "label_b": second["label"]}
+    return pd.DataFrame(columns | {"kind": np.where(same, "exact", "near").astype(object)})

@@ -1,4 +1,4 @@
-"""Lesions instead of images: the photographs of each as a sequence, what is known of its patient, small networks."""
+"""Lesions instead of images: the photographs of each as a sequence, and what is known about its patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-AGE_STEP = 20.0  # years: what the networks see of an age is how many of these it lies from the mean
+AGE_STEP = 20.0  # years: the unit in which the networks see an age
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Histories:
-    """n lesions, each with up to `steps` photographs and what is known of its patient.
+    """n lesions, each with up to `steps` photographs and what is known about its patient.
 
-    lesions: their ids, str [n]; first: image id of each one's first photograph, str [n]; images: float32 [n, steps, d],
+    lesions: their ids, str [n]; first: image ids of their first photographs, str [n]; images: float32 [n, steps, d],
     features of each photograph, zeros after the last; count: photographs, int64 [n]; patient: float32 [n, m];
     labels: class indices, int64 [n].
     """
@@ -30,25 +30,25 @@ class Histories:
         return len(self.lesions)
 
     def table(self, codes: Sequence[str]) -> pd.DataFrame:
-        """One row a lesion: image_id, that of its first photograph, lesion_id and label."""
+        """One row per lesion: image_id (of its first photograph), lesion_id and label."""
         return pd.DataFrame({"image_id": self.first, "lesion_id": self.lesions, "label": np.array(codes)[self.labels]})
 
-    def shuffled(self, seed: int) -> "Histories":
-        """The same with the photographs of each lesion in an order drawn at random."""
+    def shuffle(self, seed: int) -> "Histories":
+        """The same lesions, each with its photographs in random order."""
         random = np.random.default_rng(seed)
         rank = random.random(self.images.shape[:2]) + (np.arange(self.images.shape[1]) >= self.count[:, None])
         return replace(self, images=np.take_along_axis(self.images, rank.argsort(axis=1)[..., None], axis=1))
 
     def without_patient(self, encoder: "PatientEncoder") -> "Histories":
-        """The same with nothing known of any patient."""
+        """The same lesions with nothing known about any patient."""
         return replace(self, patient=np.tile(encoder.blank(), (len(self), 1)))
 
 
 class PatientEncoder:
     """Age, sex and site as numbers, with a place for `unknown` in each: float32 [n, m].
 
-    Age as its distance from the mean of the images it was fitted on, in steps of AGE_STEP, 0 if unknown, and whether
-    it is known; sex and site as one number a word, among those of the fitted images; another word counts as unknown.
+    Age: its distance from the mean of the training images in steps of AGE_STEP, 0 if unknown, and whether it is known.
+    Sex and site: one-hot over the words of the training images; any other word counts as unknown.
     """
 
     def __init__(self, table: pd.DataFrame):
@@ -67,18 +67,18 @@ class PatientEncoder:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def blank(self) -> np.ndarray:
-        """What is seen of a patient of whom nothing is known, float32 [m]."""
+        """The encoding of a patient about whom nothing is known, float32 [m]."""
         return self(pd.DataFrame({"age": [np.nan], "sex": [UNKNOWN], "site": [UNKNOWN]}))[0]
 
 
-def histories(
-    table: pd.DataFrame, features: np.ndarray, patient: np.ndarray, codes: Sequence[str], steps: int
+def make_histories(
+    table: pd.DataFrame, features: np.ndarray, patient: np.ndarray, *, codes: Sequence[str], steps: int
 ) -> Histories:
-    """Images put together as lesions; of a lesion with more than `steps` photographs the first so many are taken.
+    """Images grouped into lesions; of a lesion with more than `steps` photographs the first `steps` are kept.
 
-    table: one row an image: image_id, lesion_id, label and, where there is one, date (text that sorts by time);
-    features: float32 [images, d]; patient: float32 [images, m]. A lesion's photographs are ordered by date and then by
-    image id; its label and patient are those of its first.
+    table: one row per image: image_id, lesion_id, label and, where known, date (text that sorts by time); features:
+    float32 [images, d]; patient: float32 [images, m]. The photographs of a lesion are ordered by date and then by image
+    id; label and patient are those of the first.
     """
     keys = [name for name in ("lesion_id", "date", "image_id") if name in table]
     order = table.reset_index(drop=True).sort_values(keys).index.to_numpy()

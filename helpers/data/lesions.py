@@ -1,4 +1,4 @@
-"""Every dataset as one tidy table of lesions, whatever its publisher calls the columns."""
+"""Every dataset as one tidy table of lesions, with the same columns whatever its publisher calls them."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from helpers.study import ROOT, StudyError
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
-OPTIONAL = ["date", "source"]  # columns that a table of lesions has where its publisher gives them
+OPTIONAL = ["date", "source"]  # columns that are there only if the publisher gives them
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-HOW_TO_GET = "Run `make data STUDY=…` or name the folder that holds it with DATA_DIR=…; see data/README.md."
+HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder that holds the files; see data/README.md."
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def diagnoses(dataset: str) -> tuple[Diagnosis, ...]:
 
 
 def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
-    """What a model of this task tells apart: the `diagnosis` task's diagnoses, or for `malignancy` two classes.
+    """The classes of a task: all diagnoses for `diagnosis`, benign and malignant for `malignancy`.
 
     Raises StudyError for an unknown dataset or task.
     """
@@ -76,11 +76,11 @@ def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
 
 
 def dataset_folder(dataset: str) -> Path:
-    """Where a dataset's own files and its pixel cache live: data/<dataset>/."""
+    """Folder of a dataset's files and its pixel cache: data/<dataset>/."""
     return ROOT / "data" / dataset
 
 
-def originals(dataset: str) -> Path:
+def originals_folder(dataset: str) -> Path:
     """Folder of the original files: the environment variable DATA_DIR if it is set, else data/<dataset>/.
 
     The demo's are drawn into data/demo/ if they are not there yet. Raises StudyError for an unknown dataset.
@@ -91,16 +91,14 @@ def originals(dataset: str) -> Path:
     return Path(os.environ.get("DATA_DIR") or dataset_folder(dataset)).expanduser()
 
 
-def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) -> pd.DataFrame:
-    """The `lesions` table of a dataset: one row an image, sorted by image_id.
+def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False) -> pd.DataFrame:
+    """The `lesions` table of a dataset: one row per image, sorted by image_id.
 
-    Columns: image_id, lesion_id (an image without one is its own lesion), label (class code), malignant (bool),
+    Columns: image_id, lesion_id (an image without one is a lesion by itself), label (class code), malignant (bool),
     age (years, NaN if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made),
-    path, mask_path (None if there is none) and, where it is known, date (of the picture, as 2017-05-31) and
-    source (the collection or clinic that it comes from).
-    `attrs["missing_images"]` counts the rows left out because their image is absent, which only `allow_missing_images`
-    permits.
-    Raises StudyError, naming file and row, when the files do not hold what they should.
+    path, mask_path (None if there is none) and, where known, date (of the picture, as 2017-05-31) and source (the
+    collection or clinic). `attrs["missing_images"]` counts the rows left out because their image is missing, which is
+    an error unless `allow_missing_images`. Raises StudyError that names file and row if the files are wrong.
     """
     folder = Path(folder)
     classes = diagnoses(name)
@@ -108,20 +106,21 @@ def load_lesions(name: str, folder: Path, allow_missing_images: bool = False) ->
         raise StudyError(f"{folder}: no such folder. {HOW_TO_GET}")
     source, table = _read_isic2019(folder) if name == "isic2019" else _read_ham10000(folder)
     _check_ids(source, table)
-    _check_labels(source, table, classes)
-    table = _attach_images(source, table, folder, allow_missing_images)
+    table = table.assign(lesion_id=table["lesion_id"].fillna(table["image_id"]))
+    _check_labels(source, table, [diagnosis.code for diagnosis in classes])
+    table = _attach_images(source, table, folder, allow_missing=allow_missing_images)
     table["malignant"] = table["label"].map({diagnosis.code: diagnosis.malignant for diagnosis in classes}).astype(bool)
     return _tidy(source, table)
 
 
 def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
-    """Write a `lesions` table as csv, atomically, and beside it, as json, how many images of it are missing."""
+    """Write a `lesions` table as csv, and beside it, as json, how many images of it are missing."""
     write_csv(path, lesions)
     write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
 
 
 def read_lesions(path: Path) -> pd.DataFrame:
-    """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is absent."""
+    """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is not there."""
     beside = Path(path).with_suffix(".json")
     if not (Path(path).is_file() and beside.is_file()):
         raise StudyError(f"{path}: not there yet. Run the notebook 02_preprocessing of this study first.")
@@ -131,11 +130,11 @@ def read_lesions(path: Path) -> pd.DataFrame:
     return lesions
 
 
-def coverage(lesions: pd.DataFrame) -> str:
-    """A sentence on whether the images that the publisher lists are all there."""
+def completeness(lesions: pd.DataFrame) -> str:
+    """A sentence that says whether all images of the publisher's table are here."""
     if count := lesions.attrs["missing_images"]:
-        listed = f"**{count:,} images that the publisher's table lists are missing here**"
-        return f"{listed}; every figure is of the {len(lesions):,} others."
+        missing = f"**{count:,} images that the publisher's table lists are missing here**"
+        return f"{missing}; every figure is of the {len(lesions):,} others."
     return f"All **{len(lesions):,} images** that the publisher's table lists are here."
 
 
@@ -162,19 +161,15 @@ def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
     metadata = metadata.rename(columns={"image": "image_id", "age_approx": "age", "anatom_site_general": "site"})
     _check_ids(described, metadata)
     hot = truth[codes].apply(pd.to_numeric, errors="coerce").to_numpy()
-    wrong = np.flatnonzero((hot == 1).sum(axis=1) != 1)
-    if len(wrong):
-        raise _row_error(source, truth, wrong[0], f"not exactly one 1 in {' '.join(codes)}", "Mend or remove the row.")
-    lost = np.flatnonzero(~truth["image_id"].isin(metadata["image_id"]))
-    if len(lost):
-        raise _row_error(
-            source, truth, lost[0], f"no row for this image in {described.name}", "Fetch both files again."
-        )
+    several = (hot == 1).sum(axis=1) != 1
+    _refuse(source, truth, several, fault=f"not exactly one 1 in {' '.join(codes)}", remedy="Correct the row.")
+    absent, fault = ~truth["image_id"].isin(metadata["image_id"]), f"no row for this image in {described.name}"
+    _refuse(source, truth, absent, fault=fault, remedy="Fetch both files again.")
     table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
-    # Lesion numbers begin with their collection; what is not of the two large ones is of MSK, with or without a number.
-    source_of = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False).map({"HAM": "HAM10000", "BCN": "BCN_20000"})
-    labels = np.array(codes)[hot.argmax(axis=1)]
-    return source, table.assign(label=labels, reference="unknown", source=source_of.fillna("MSK"))
+    # Lesion numbers begin with their collection. All that is not of the two large ones is of MSK, numbered or not.
+    collection = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False)
+    collection = collection.map({"HAM": "HAM10000", "BCN": "BCN_20000"}).fillna("MSK")
+    return source, table.assign(label=np.array(codes)[hot.argmax(axis=1)], reference="unknown", source=collection)
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -192,87 +187,70 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     return table.dropna(how="all", subset=columns)
 
 
-def _row_error(source: Path, table: pd.DataFrame, position: int, fault: str, remedy: str) -> StudyError:
-    row = table.iloc[position]
-    return StudyError(f"{source}, row {row['row']} (image {row['image_id']}): {fault}. {remedy}")
+def _refuse(source: Path, table: pd.DataFrame, wrong: pd.Series, *, fault: str, remedy: str) -> None:
+    """Raise StudyError for the first row that is `wrong`, bool [rows]. `fault` may name its values, as {age}."""
+    for row in table[np.asarray(wrong, bool)].head(1).to_dict("records"):
+        place = f"{source}, row {row['row']} (image {row['image_id']})"
+        raise StudyError(f"{place}: {fault.format(**row)}. {remedy}")
 
 
 def _check_ids(source: Path, table: pd.DataFrame) -> None:
-    """Every row needs an image id of its own."""
+    """Raise StudyError unless every row has a different image id."""
     if table.empty:
         raise StudyError(f"{source}: it has no rows. Fetch it again from its publisher.")
-    nameless = np.flatnonzero(table["image_id"].isna())
-    if len(nameless):
-        raise _row_error(source, table, nameless[0], "the image id is missing", "Mend or remove the row.")
-    twice = np.flatnonzero(table["image_id"].duplicated())
-    if len(twice):
-        raise _row_error(source, table, twice[0], "this image id was listed before", "Keep one of the rows.")
+    ids = table["image_id"]
+    _refuse(source, table, ids.isna(), fault="the image id is missing", remedy="Correct or remove the row.")
+    _refuse(source, table, ids.duplicated(), fault="this image id is in an earlier row", remedy="Keep one of the rows.")
 
 
-def _check_labels(source: Path, table: pd.DataFrame, classes: tuple[Diagnosis, ...]) -> None:
-    """Known diagnoses only, and one diagnosis a lesion."""
-    codes = [diagnosis.code for diagnosis in classes]
-    unknown = np.flatnonzero(~table["label"].isin(codes))
-    if len(unknown):
-        label = table["label"].iloc[unknown[0]]
-        raise _row_error(source, table, unknown[0], f"unknown diagnosis {label!r}", f"Known are {', '.join(codes)}.")
-    table["lesion_id"] = table["lesion_id"].fillna(table["image_id"])
-    first = table.groupby("lesion_id")["label"].transform("first")
-    torn = np.flatnonzero(first != table["label"])
-    if len(torn):
-        fault = f"lesion {table['lesion_id'].iloc[torn[0]]} has two diagnoses, {first.iloc[torn[0]]} before and "
-        fault += f"{table['label'].iloc[torn[0]]} here"
-        raise _row_error(source, table, torn[0], fault, "Settle which is right.")
+def _check_labels(source: Path, table: pd.DataFrame, codes: list[str]) -> None:
+    """Raise StudyError for an unknown diagnosis, or two diagnoses of one lesion."""
+    unknown, known = ~table["label"].isin(codes), f"Known are {', '.join(codes)}."
+    _refuse(source, table, unknown, fault="unknown diagnosis {label!r}", remedy=known)
+    table = table.assign(first=table.groupby("lesion_id")["label"].transform("first"))
+    fault = "lesion {lesion_id} has two diagnoses, {first} before and {label} here"
+    _refuse(source, table, table["first"] != table["label"], fault=fault, remedy="Correct one of them.")
 
 
-def _attach_images(source: Path, table: pd.DataFrame, folder: Path, allow_missing: bool) -> pd.DataFrame:
+def _attach_images(source: Path, table: pd.DataFrame, folder: Path, *, allow_missing: bool) -> pd.DataFrame:
     """Add path and mask_path; leave out rows without an image where the study allows that."""
     images, masks = _find_images(folder)
     path = table["image_id"].map(images).fillna((table["image_id"] + "_downsampled").map(images))
-    absent = np.flatnonzero(path.isna())
-    if len(absent) and not allow_missing:
-        fault = f"no image file of this name below {folder} ({len(absent)} of {len(table)} images are absent)"
-        raise _row_error(source, table, absent[0], fault, "Complete the folder, or set allow_missing_images: true.")
-    if len(absent) == len(table):
-        raise StudyError(f"{folder}: none of the {len(table)} images listed in {source.name} is there. {HOW_TO_GET}")
+    count = int(path.isna().sum())
+    if not allow_missing:
+        remedy = f"Below {folder}, {count} of {len(table)} are missing: add them, or set allow_missing_images: true."
+        _refuse(source, table, path.isna(), fault="no image file of this name", remedy=remedy)
+    if count == len(table):
+        raise StudyError(f"{folder}: none of the {count} images listed in {source.name} is there. {HOW_TO_GET}")
     table = table.assign(path=path, mask_path=table["image_id"].map(masks)).loc[path.notna()].copy()
-    table.attrs["missing_images"] = len(absent)
+    table.attrs["missing_images"] = count
     return table
 
 
 def _find_images(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Image and mask files by image id, from the folder itself and the folders in it; other files do not matter."""
+    """Paths of images and masks by image id, from the folder itself and the folders in it but `cache`."""
     images, masks = {}, {}
     places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir() and place.name != "cache")]
     for path in (path for place in places for path in sorted(place.iterdir())):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem.endswith("_segmentation"):
-            masks.setdefault(path.stem.removesuffix("_segmentation"), str(path))
-        else:
-            images.setdefault(path.stem, str(path))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            files = masks if path.stem.endswith("_segmentation") else images
+            files.setdefault(path.stem.removesuffix("_segmentation"), str(path))
     return images, masks
 
 
 def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Types and order of the `lesions` table. Raises StudyError for an age that is no number of years."""
+    """Types and order of the `lesions` table. Raises StudyError for an age that is no number of years, or no date."""
     age = pd.to_numeric(table["age"], errors="coerce")
-    wrong = np.flatnonzero((age.isna() & table["age"].notna() & (table["age"] != "unknown")) | (age < 0) | (age > 120))
-    if len(wrong):
-        fault = f"age {table['age'].iloc[wrong[0]]!r} is no age in years"
-        raise _row_error(source, table, wrong[0], fault, "Mend it or leave it empty.")
-    table["age"] = age.astype(float)
-    for column in ("sex", "site"):
-        table[column] = table[column].fillna("unknown").str.lower().astype("category")
-    table["reference"] = table["reference"].fillna("unknown")
-    columns = [*COLUMNS, *(name for name in OPTIONAL if name in table)]
+    wrong = (age.isna() & table["age"].notna() & (table["age"] != "unknown")) | (age < 0) | (age > 120)
+    _refuse(source, table, wrong, fault="age {age!r} is no age in years", remedy="Correct it or leave it empty.")
     if "date" in table:
         day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
-        wrong = np.flatnonzero(day.isna() & table["date"].notna())
-        if len(wrong):
-            fault = f"date {table['date'].iloc[wrong[0]]!r} is no date like 2017-05-31"
-            raise _row_error(source, table, wrong[0], fault, "Mend it or leave it empty.")
+        wrong, fault = day.isna() & table["date"].notna(), "date {date!r} is no date like 2017-05-31"
+        _refuse(source, table, wrong, fault=fault, remedy="Correct it or leave it empty.")
         table["date"] = day.dt.strftime("%Y-%m-%d")
+    table["age"], table["reference"] = age.astype(float), table["reference"].fillna("unknown")
+    for column in ("sex", "site"):
+        table[column] = table[column].fillna("unknown").str.lower().astype("category")
     table = table.astype({name: object for name in TEXT if name in table}).sort_values("image_id", ignore_index=True)
     table["mask_path"] = table["mask_path"].where(table["mask_path"].notna(), None)
-    return table[columns]
+    return table[[*COLUMNS, *(name for name in OPTIONAL if name in table)]]

@@ -19,17 +19,17 @@ from helpers.study import StudyError
 
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
-BLOCK = 512  # images a block of the cache; a block is all of the cache that is ever in memory while it is written
+BLOCK = 512  # images per block of the cache: while it is written, only one block is in memory
 COPIERS = min(4, os.cpu_count() or 1)  # threads that copy a batch
 _COPYING = ThreadPoolExecutor(COPIERS)
-VERSION = 1  # raised when the same settings come to give other pixels
+VERSION = 1  # raised when the same settings give other pixels
 
 
 @dataclass(frozen=True)
 class PixelCache:
     """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n].
 
-    fingerprint: of pixels and ids, so the same wherever and whenever the cache was made from the same images.
+    fingerprint: of pixels and ids, so the same images have the same one on every machine.
     """
 
     pixels: np.ndarray
@@ -37,7 +37,7 @@ class PixelCache:
     fingerprint: str = ""
 
     def rows(self, image_ids: Iterable[str]) -> np.ndarray:
-        """Positions int64 [m] of the given images in `pixels`. Raises StudyError for an image that is not cached."""
+        """Positions, int64 [m], of these images in `pixels`. Raises StudyError for an image that is not cached."""
         rows = pd.Index(self.image_ids).get_indexer(list(image_ids))
         if (rows < 0).any():
             raise StudyError("The pixel cache lacks images of the split. Run 02_preprocessing of this study again.")
@@ -56,7 +56,7 @@ def read_square(path: Path, side: int) -> np.ndarray:
 def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
     """The centre square of an open image at `side` pixels, in mode `RGB` or `L`, as every model of the study sees it.
 
-    A large JPEG is decoded at a reduced scale first. Raises what Pillow does for a file that is broken.
+    A large JPEG is decoded at a reduced scale first. Raises Pillow's errors for a broken file.
     """
     image.draft(mode, (2 * side, 2 * side))
     if image.format != "JPEG" or "exif" in image.info:
@@ -80,9 +80,10 @@ def read_grey(path: Path, side: int) -> Image.Image:
 def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
     """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
 
-    All False where there is no file. Raises StudyError for one that cannot be read, as `read_square` does.
+    All False where there is no file. Raises StudyError for a file that cannot be read.
     """
-    masks = np.zeros((len(paths := list(paths)), side, side), bool)
+    paths = list(paths)
+    masks = np.zeros((len(paths), side, side), bool)
     for place, path in enumerate(paths):
         if isinstance(path, str) and Path(path).is_file():
             masks[place] = np.asarray(read_grey(path, side)) >= 128
@@ -90,9 +91,9 @@ def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
 
 
 def skin_colour(images: np.ndarray) -> np.ndarray:
-    """The colour about the lesion, uint8 [n, 3]: the median over a ring inside of uint8 [n, side, side, 3].
+    """The colour around the lesion, uint8 [n, 3]: the median over a ring in images, uint8 [n, side, side, 3].
 
-    The ring ends before the corners, which are black where a dermatoscope's round opening shows.
+    The ring leaves out the corners, which are black in pictures that show the round edge of the dermatoscope.
     """
     place = (np.arange(images.shape[1]) + 0.5) / images.shape[1] * 2 - 1
     distance = np.hypot(place[:, None], place)
@@ -100,7 +101,7 @@ def skin_colour(images: np.ndarray) -> np.ndarray:
 
 
 def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
-    """Scale the colour channels of uint8 [side, side, 3] so that their Minkowski means agree (same shape and type).
+    """An image, uint8 [side, side, 3], with its colour channels scaled so that their Minkowski means agree.
 
     Finlayson and Trezzi, Shades of Gray and Colour Constancy, Color Imaging Conference 2004; power 6 is theirs.
     """
@@ -109,12 +110,11 @@ def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
     return np.clip(np.rint(image * gain), 0, 255).astype(np.uint8)
 
 
-def build_cache(lesions: pd.DataFrame, side: int, folder: Path, colour_constancy: str = "none") -> PixelCache:
-    """The pixel cache of these images in `folder`, made if it is absent or stale, reused if it is good.
+def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_constancy: str = "none") -> PixelCache:
+    """The pixel cache of these images in `folder`, built if it is missing or out of date.
 
-    side: pixels; colour_constancy: `none` or `shades_of_gray`. Decoding is spread over the cores and written block by
-    block, so memory stays below a few hundred MiB; an interrupted build leaves nothing behind.
-    Raises StudyError that names every unreadable image (the first ten of them).
+    side: pixels; colour_constancy: `none` or `shades_of_gray`. It is written block by block, so memory stays below a
+    few hundred MiB, and an interrupted build leaves nothing behind. Raises StudyError that names unreadable images.
     """
     if colour_constancy not in COLOUR_CONSTANCY:
         raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
@@ -123,7 +123,7 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, colour_constancy
     if not (target.is_file() and wanted.items() <= _description(target).items()):
         target.with_suffix(".json").unlink(missing_ok=True)
         with atomic_path(target) as temporary:
-            _write_pixels(temporary, list(lesions["path"]), side, colour_constancy)
+            _write_pixels(temporary, list(lesions["path"]), side, colour_constancy=colour_constancy)
         ids = "\n".join(wanted["image_ids"]).encode()
         fingerprint = hashlib.sha256(file_sha256(target).encode() + ids).hexdigest()
         write_json(target.with_suffix(".json"), wanted | {"fingerprint": fingerprint})
@@ -131,7 +131,7 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, colour_constancy
 
 
 def cache_path(folder: Path, side: int, colour_constancy: str = "none") -> Path:
-    """Where the cache of one size lies: <side>px.npy, with the colour constancy in its name where there is one."""
+    """Path of the cache of one size: <side>px.npy, or with a colour constancy <side>px_<colour_constancy>.npy."""
     suffix = "" if colour_constancy == "none" else f"_{colour_constancy}"
     return Path(folder) / f"{side}px{suffix}.npy"
 
@@ -148,7 +148,7 @@ def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> Pixel
 
 
 def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`pixels[rows]` for valid row numbers, copied by several threads: one does not fill the memory's bandwidth."""
+    """`pixels[rows]` for valid row numbers, copied by several threads, which is faster than by one."""
     images = np.empty((len(rows), *pixels.shape[1:]), pixels.dtype)
 
     def copy(part: slice) -> None:
@@ -161,17 +161,15 @@ def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:
-    """Results of `function` over `items`, in order, spread over the cores; `bar` counts them, 64 at a time.
+    """Results of `function` over `items`, in order, spread over the cores; `bar` counts them.
 
-    Threads serve because Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
+    Threads are enough: Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
     """
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for count, result in enumerate(pool.map(function, items), 1):
+        for result in pool.map(function, items):
             results.append(result)
-            if count % 64 == 0:
-                bar.update(64)
-    bar.update(len(results) % 64)
+            bar.update()
     return results
 
 
@@ -190,8 +188,8 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
         raise StudyError(f"{path}: cannot be read to its end ({error}). Fetch it again.") from error
 
 
-def _write_pixels(path: Path, sources: list[str], side: int, colour_constancy: str) -> None:
-    """Decode `sources` into an .npy file at `path`; all unreadable files are named in one StudyError."""
+def _write_pixels(path: Path, sources: list[str], side: int, *, colour_constancy: str) -> None:
+    """Decode `sources` into an .npy file at `path`. Raises StudyError that names the first ten unreadable files."""
     np.lib.format.open_memmap(path, "w+", np.uint8, (len(sources), side, side, 3))
     if hasattr(os, "posix_fallocate"):  # a full disk fails here and not at the last image; writing is faster, too
         with path.open("r+b") as file:
@@ -201,15 +199,15 @@ def _write_pixels(path: Path, sources: list[str], side: int, colour_constancy: s
         for start in range(0, len(sources), BLOCK):
             # Opened anew for each block: the pages of a map that stays open count as this process's memory.
             window = np.lib.format.open_memmap(path, "r+")[start : start + BLOCK]
-            decode = partial(_decode_into, window, sources[start : start + BLOCK], colour_constancy)
+            decode = partial(_decode_into, window, sources[start : start + BLOCK], colour_constancy=colour_constancy)
             faults += [fault for fault in map_threads(decode, range(len(window)), bar) if fault]
     if faults:
         listing = "\n".join(faults[:10])
         raise StudyError(f"{len(faults)} of {len(sources)} images cannot be read, among them:\n{listing}")
 
 
-def _decode_into(window: np.ndarray, sources: list[str], colour_constancy: str, position: int) -> str | None:
-    """Put one decoded image into its place in `window`; an unreadable one gives its fault instead."""
+def _decode_into(window: np.ndarray, sources: list[str], position: int, *, colour_constancy: str) -> str | None:
+    """Put one decoded image into its place in `window`; returns what is wrong with an unreadable one."""
     try:
         image = read_square(sources[position], window.shape[1])
     except StudyError as error:
@@ -219,7 +217,7 @@ def _decode_into(window: np.ndarray, sources: list[str], colour_constancy: str, 
 
 
 def _sources(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
-    """Changes when a source file is replaced (by name, size or time), or a setting is."""
+    """A hash that changes with a setting or with the name, size or time of a source file."""
     digest = hashlib.sha256(f"{VERSION} {side} {colour_constancy}".encode())
     for path in lesions["path"]:
         status = Path(path).stat()

@@ -11,7 +11,7 @@ from helpers.study import StudyError
 
 @dataclass(frozen=True)
 class Samples:
-    """Images of one part: rows int64 [n] of `pixels` uint8 [N, side, side, 3], and their class indices int64 [n]."""
+    """Images of one part: `rows`, int64 [n], of `pixels`, uint8 [N, side, side, 3], and class indices, int64 [n]."""
 
     pixels: np.ndarray
     rows: np.ndarray
@@ -21,7 +21,7 @@ class Samples:
         return len(self.rows)
 
 
-def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], part: str) -> Samples:
+def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], *, part: str) -> Samples:
     """The images of one part of the split (`train`, `validation`, `test`), with class indices in the order of `codes`.
 
     Raises StudyError if the part is empty or an image is not in the cache.

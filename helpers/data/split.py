@@ -1,36 +1,35 @@
 """Train, validation and test parts, and five folds, that keep every lesion on one side."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers.records import write_csv
 from helpers.study import StudyError
 
 FOLDS = 5  # fold 0 is the test part, a fifth of the images
-VALIDATION_SHARE = 1 / 8  # of what is left of the data without the test part, so a tenth of all images
+VALIDATION_SHARE = 1 / 8  # of the images outside the test part, so a tenth of all images
 PARTS = ("train", "validation", "test")
 
 
 def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataFrame:
     """The split table: image_id, lesion_id, label, part and fold (0 to 4), sorted by image_id.
 
-    Per diagnosis, whole groups are dealt to five folds of equally many images; fold 0 is the test part. The other
-    groups are dealt to validation and train at 1 to 7. Depends on ids, labels, groups and seed alone, not on row order.
-    Raises StudyError if a diagnosis has fewer groups than there are folds.
+    Within each diagnosis, whole groups are dealt to five folds of about equally many images; fold 0 is the test part.
+    The other groups are dealt to validation and train, 1 to 7. The order of the rows does not matter. groups: of each
+    image, str [n], see `duplicate_groups`. Raises StudyError if a diagnosis has fewer groups than there are folds.
     """
     table = lesions[["image_id", "lesion_id", "label"]].assign(group=groups).sort_values("image_id", ignore_index=True)
-    units = table.groupby("group").agg(label=("label", _most_frequent), images=("label", "size"))
-    dealt = [_deal_label(label, members, seed + 7919 * k) for k, (label, members) in enumerate(units.groupby("label"))]
+    dealt = [_deal_label(label, members, seed + 7919 * k) for k, (label, members) in enumerate(_groups_by_label(table))]
     return table.join(pd.concat(dealt), on="group").drop(columns="group")
 
 
-def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """The split whose test part is another fold, for cross-validation; fold 0 gives the split itself.
+def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
+    """The split with another fold as test part, for cross-validation; fold 0 gives the split itself.
 
-    Validation is dealt anew from the other folds, in the same share, whole groups as in `make_split`; all else is
-    training. groups: of each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
+    Validation is dealt anew from the other folds, in whole groups as in `make_split`; all else is training. groups: of
+    each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
     """
     if fold not in range(FOLDS):
         raise StudyError(f"fold is {fold}; it has to be 0 to {FOLDS - 1}.")
@@ -38,22 +37,15 @@ def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, seed: int = 0
         return split
     part = np.where(split["fold"] == fold, "test", "train").astype(object)
     rest = split.assign(group=groups)[split["fold"] != fold]
-    units = rest.groupby("group").agg(label=("label", _most_frequent), images=("label", "size"))
-    for number, (_, members) in enumerate(units.groupby("label")):
-        order = np.random.default_rng([seed, fold, number]).permutation(len(members))
-        members = members.iloc[order].sort_values("images", ascending=False, kind="stable")
+    for number, (_, members) in enumerate(_groups_by_label(rest)):
+        members = _shuffle_by_size(members, np.random.default_rng([seed, fold, number]))
         dealt = _deal(members["images"].to_numpy(), np.array([1 - VALIDATION_SHARE, VALIDATION_SHARE]))
         part[np.isin(groups, members.index[dealt == 1])] = "validation"
     return split.assign(part=part)
 
 
-def write_split(split: pd.DataFrame, path: Path) -> None:
-    """Write a split as csv, the same bytes on every machine."""
-    write_csv(path, split)
-
-
 def read_split(path: Path) -> pd.DataFrame:
-    """Read a split table. Raises StudyError if it is absent or not a split."""
+    """Read a split table. Raises StudyError if it is missing or not a split."""
     if not Path(path).is_file():
         raise StudyError(f"{path}: no split yet. Run the notebook 02_preprocessing of this study first.")
     split = pd.read_csv(path, dtype={"image_id": str, "lesion_id": str, "label": str, "part": str})
@@ -64,10 +56,10 @@ def read_split(path: Path) -> pd.DataFrame:
 
 
 def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
-    """The split with only a share of its training lesions, as many of each label; validation and test stay whole.
+    """The split with only a fraction of the training lesions of each label; validation and test stay complete.
 
-    A label keeps at least one lesion. With the same seed a smaller share is part of a larger one. Raises StudyError for
-    a fraction outside (0, 1].
+    A label keeps at least one lesion. With the same seed a smaller fraction is part of a larger one. Raises StudyError
+    for a fraction outside (0, 1].
     """
     if not 0 < fraction <= 1:
         raise StudyError(f"The fraction of training lesions is {fraction}; it has to be above 0 and at most 1.")
@@ -79,19 +71,28 @@ def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataF
     return split[(split["part"] != "train") | split["lesion_id"].isin(kept)]
 
 
-def _most_frequent(labels: pd.Series) -> str:
-    """The commonest label; of equally common ones the first in alphabetical order."""
-    return labels.value_counts().sort_index().idxmax()
+def _groups_by_label(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    """For each label its groups, with the number of their images. A group has its most frequent label."""
+
+    def most_frequent(labels: pd.Series) -> str:
+        return labels.value_counts().sort_index().idxmax()  # of equally frequent ones the first in the alphabet
+
+    groups = table.groupby("group").agg(label=("label", most_frequent), images=("label", "size"))
+    return groups.groupby("label")
+
+
+def _shuffle_by_size(members: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    """Groups in random order, but large ones first, so that the small ones can even out the parts."""
+    order = random.permutation(len(members))
+    return members.iloc[order].sort_values("images", ascending=False, kind="stable")
 
 
 def _deal_label(label: str, members: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Fold and part of each group of one diagnosis, indexed by group."""
     if len(members) < FOLDS:
-        raise StudyError(f"Diagnosis {label} has {len(members)} lesions; {FOLDS} folds need one each.")
+        raise StudyError(f"Diagnosis {label} has {len(members)} lesions, but each of {FOLDS} folds needs one.")
     random = np.random.default_rng(seed)
-    # Large groups first, so that the small ones can level the folds out.
-    members = members.sort_index().iloc[random.permutation(len(members))]
-    members = members.sort_values("images", ascending=False, kind="stable")
+    members = _shuffle_by_size(members, random)
     images = members["images"].to_numpy()
     fold = random.permutation(FOLDS)[_deal(images, np.full(FOLDS, 1 / FOLDS))]
     part = np.full(len(members), "test", dtype=object)
@@ -102,7 +103,7 @@ def _deal_label(label: str, members: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _deal(sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Give each item, in order, to the pile that lacks the largest part of its share; int64 [items]."""
+    """Give each item, in order, to the pile that is furthest from its share; int64 [items]."""
     piles = np.zeros(len(shares))
     chosen = np.empty(len(sizes), dtype=np.int64)
     for item, size in enumerate(sizes):

@@ -11,7 +11,8 @@ from helpers.training.experiment import Experiment, Variant
 
 def on_fold(experiment: Experiment, fold: int) -> Experiment:
     """The experiment whose test part is another fold, see `splits.fold_split`."""
-    return experiment.on(fold_split(experiment.original, fold, experiment.groups(), experiment.run.parameters["seed"]))
+    seed = experiment.run.parameters["seed"]
+    return experiment.on(fold_split(experiment.original, fold, experiment.groups(), seed=seed))
 
 
 def fold_variant(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from helpers.backend import set_seed
 from helpers.data.duplicates import duplicate_groups
-from helpers.data.lesions import classes, coverage, dataset_folder, diagnoses, read_lesions
+from helpers.data.lesions import classes, completeness, dataset_folder, diagnoses, read_lesions
 from helpers.data.pixels import PixelCache, open_cache
 from helpers.data.samples import Samples, part_samples
 from helpers.data.split import PARTS, read_split, training_subset
@@ -71,7 +71,7 @@ class Experiment:
         table = read_lesions(folder / "lesions.csv")
         self.missing_images, self.lesions = table.attrs["missing_images"], table.set_index("image_id")
         if self.missing_images:
-            say(coverage(table))
+            say(completeness(table))
         self.original = read_split(run.folder.parent / "split.csv")
         cache = open_cache(folder, p["side"], p["colour_constancy"])
         self._take(self.original, _OPENED.setdefault(cache.fingerprint, cache))
@@ -197,7 +197,7 @@ class Experiment:
         return split.assign(label=np.where(split["label"].isin([*malignant, "malignant"]), "malignant", "benign"))
 
     def _samples(self, split: pd.DataFrame, part: str) -> Samples:
-        return part_samples(split, self.cache, self.codes, part)
+        return part_samples(split, self.cache, self.codes, part=part)
 
     def _train(self, folder: Path, model: keras.Model, stages: list[Recipe], train: Samples, name: str) -> None:
         (folder / "finished.json").unlink(missing_ok=True)

@@ -1,5 +1,4 @@
 import io
-import json
 import os
 import resource
 import shutil
@@ -25,6 +24,12 @@ def table(paths):
 def save(image, path, **options):
     image.save(path, **options)
     return path
+
+
+def half_a_jpeg():
+    buffer = io.BytesIO()
+    picture(0, 200).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()[: len(buffer.getvalue()) // 2]
 
 
 def test_the_centre_square_is_kept(tmp_path):
@@ -71,34 +76,19 @@ def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same(tmp_path):
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"this is no image", "not an image"),
         (b"<html>Please sign in</html>", "not an image"),
+        (half_a_jpeg(), "cannot be read to its end"),
+        (b"P5 9200 9200 255 ", "too large to be a photograph"),
+        (b"P5 30000 30000 255 ", "too large to be a photograph"),  # so large that Pillow refuses it
     ],
 )
-def test_files_that_are_no_images(tmp_path, content, message):
-    path = tmp_path / "bad.jpg"
-    path.write_bytes(content)
+def test_files_that_are_no_photographs_are_named(tmp_path, content, message):
+    (tmp_path / "bad.jpg").write_bytes(content)
     with pytest.raises(StudyError, match=f"bad.jpg: {message}"):
-        read_square(path, 8)
+        read_square(tmp_path / "bad.jpg", 8)
 
 
-def test_a_truncated_jpeg(tmp_path):
-    buffer = io.BytesIO()
-    picture(0, 200).save(buffer, "JPEG", quality=95)
-    path = tmp_path / "short.jpg"
-    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-    with pytest.raises(StudyError, match="short.jpg: cannot be read to its end"):
-        read_square(path, 8)
-
-
-@pytest.mark.parametrize("side", [9_200, 30_000])
-def test_a_decompression_bomb_is_refused_unread(tmp_path, side):
-    path = save(Image.new("1", (side, side)), tmp_path / "bomb.png")
-    with pytest.raises(StudyError, match="bomb.png: too large to be a photograph"):
-        read_square(path, 8)
-
-
-def test_an_absent_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(StudyError, match="absent.jpg"):
         read_square(tmp_path / "absent.jpg", 8)
 
@@ -126,38 +116,36 @@ def test_the_cache_holds_the_squares_in_order(ham10000, tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 3, 50])
 def test_gathering_is_indexing(count):
     random = np.random.default_rng(0)
-    pixels, rows = random.integers(0, 256, (20, 3, 3, 3), np.uint8), random.integers(0, 20, count)
-    assert np.array_equal(pixels.gather(pixels, rows), pixels[rows])
+    images, rows = random.integers(0, 256, (20, 3, 3, 3), np.uint8), random.integers(0, 20, count)
+    assert np.array_equal(pixels.gather(images, rows), images[rows])
 
 
-def test_more_images_than_a_block(tmp_path, monkeypatch):
+def test_more_images_than_one_block_are_cached(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "BLOCK", 3)
     paths = [save(picture(k), tmp_path / f"{k}.png") for k in range(8)]
     cache = build_cache(table(paths), 8, tmp_path / "cache")
     assert all((cache.pixels[k] == read_square(path, 8)).all() for k, path in enumerate(paths))
 
 
-def test_a_good_cache_is_reused_and_a_stale_one_rebuilt(ham10000, tmp_path, monkeypatch):
+def test_a_cache_is_rebuilt_only_when_it_is_out_of_date(ham10000, tmp_path, monkeypatch):
     lesions = load_lesions("ham10000", ham10000)
     decoded = []
-    reader = pixels.read_square
-    monkeypatch.setattr(pixels, "read_square", lambda path, side: decoded.append(path) or reader(path, side))
+    monkeypatch.setattr(pixels, "read_square", lambda path, side: decoded.append(path) or read_square(path, side))
 
-    def decoded_by(**options):
+    def count_decoded(**options):
         decoded.clear()
         build_cache(lesions, 16, tmp_path / "cache", **options)
         return len(decoded)
 
-    assert decoded_by() == 4 and decoded_by() == 0
-    picture(99).save(lesions.path[0], quality=95)
+    assert count_decoded() == 4 and count_decoded() == 0
     os.utime(lesions.path[0], ns=(1, 1))
-    assert decoded_by() == 4 and decoded_by() == 0
-    assert decoded_by(colour_constancy="shades_of_gray") == 4 and decoded_by() == 0
+    assert count_decoded() == 4 and count_decoded() == 0
+    assert count_decoded(colour_constancy="shades_of_gray") == 4 and count_decoded() == 0
     (tmp_path / "cache" / "16px.json").write_text("{broken")
-    assert decoded_by() == 4
+    assert count_decoded() == 4
 
 
-def test_unreadable_images_are_all_named_and_nothing_is_left_behind(ham10000, tmp_path):
+def test_unreadable_images_are_all_named_and_no_file_stays(ham10000, tmp_path):
     lesions = load_lesions("ham10000", ham10000)
     for row in (1, 2):
         Path(lesions.path[row]).write_bytes(b"broken")
@@ -172,21 +160,16 @@ def test_an_interrupted_rebuild_does_not_pass_for_finished(ham10000, tmp_path, m
     lesions = load_lesions("ham10000", ham10000)
     build_cache(lesions, 16, tmp_path / "cache")
     os.utime(lesions.path[0], ns=(1, 1))
-    monkeypatch.setattr(pixels, "_write_pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(pixels, "_write_pixels", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         build_cache(lesions, 16, tmp_path / "cache")
     with pytest.raises(StudyError, match="no finished pixel cache"):
         open_cache(tmp_path / "cache", 16)
 
 
-def test_an_unknown_colour_constancy(ham10000, tmp_path):
+def test_an_unknown_colour_constancy_is_refused(ham10000, tmp_path):
     with pytest.raises(StudyError, match="colour_constancy 'gray'"):
-        build_cache(load_lesions("ham10000", ham10000), 16, tmp_path, "gray")
-
-
-def test_the_description_is_json(ham10000, tmp_path):
-    build_cache(load_lesions("ham10000", ham10000), 8, tmp_path)
-    assert set(json.loads((tmp_path / "8px.json").read_text())) == {"sources", "image_ids", "fingerprint"}
+        build_cache(load_lesions("ham10000", ham10000), 16, tmp_path, colour_constancy="gray")
 
 
 def test_a_copy_of_the_images_has_the_same_fingerprint_and_a_changed_one_another(ham10000, tmp_path):
@@ -225,7 +208,7 @@ def test_a_mask_lies_on_its_image(tmp_path):
         read_masks([str(tmp_path / "broken.png")], 15)
 
 
-def test_the_colour_of_the_skin_is_that_of_the_ring_about_the_lesion():
+def test_the_colour_of_the_skin_is_that_of_a_ring_around_the_lesion():
     pixels = np.full((1, 40, 40, 3), (200, 150, 140), np.uint8)
     pixels[:, 12:28, 12:28] = 30
     pixels[:, :4, :4] = 0

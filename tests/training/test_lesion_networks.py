@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data.histories import PatientEncoder, histories
+from helpers.data.histories import PatientEncoder, make_histories
 from helpers.models.lesion_network import lesion_network
 from helpers.training.lesions import both, fit_lesions, mean_over_photographs, predict_lesions
 
@@ -25,7 +25,7 @@ PATIENT = FEATURES * 10
 
 
 def put_together(**more) -> object:
-    return histories(TABLE.assign(**more), FEATURES, PATIENT, ["mel", "nv"], more.pop("steps", 4))
+    return make_histories(TABLE.assign(**more), FEATURES, PATIENT, codes=["mel", "nv"], steps=more.pop("steps", 4))
 
 
 def test_patients_as_numbers():
@@ -60,7 +60,7 @@ def test_dates_come_before_names():
 
 
 def test_of_many_photographs_the_first():
-    own = histories(TABLE, FEATURES, PATIENT, ["mel", "nv"], 2)
+    own = make_histories(TABLE, FEATURES, PATIENT, codes=["mel", "nv"], steps=2)
     assert own.images[..., 0].tolist() == [[1, 2], [3, 4]] and own.count.tolist() == [2, 2]
 
 
@@ -68,17 +68,17 @@ def test_shuffling_moves_photographs_and_nothing_else():
     rows = pd.DataFrame(
         {"image_id": [f"i{k:02}" for k in range(40)], "lesion_id": np.repeat(list("abcdefghij"), 4), "label": "nv"}
     )
-    own = histories(rows, np.arange(1, 41, dtype=np.float32)[:, None], np.zeros((40, 1)), ["nv"], 6)
-    other = own.shuffled(0)
+    own = make_histories(rows, np.arange(1, 41, dtype=np.float32)[:, None], np.zeros((40, 1)), codes=["nv"], steps=6)
+    other = own.shuffle(0)
     assert np.array_equal(np.sort(other.images, axis=1), np.sort(own.images, axis=1))
     assert (other.images[:, 4:] == 0).all() and (other.images[:, :4] > 0).all()
     assert not np.array_equal(other.images, own.images)
-    assert np.array_equal(other.images, own.shuffled(0).images)
+    assert np.array_equal(other.images, own.shuffle(0).images)
 
 
 def test_without_patient_and_both():
     encoder = PatientEncoder(PATIENTS)
-    own = histories(TABLE.iloc[:4], FEATURES[:4], encoder(PATIENTS), ["mel", "nv"], 4)
+    own = make_histories(TABLE.iloc[:4], FEATURES[:4], encoder(PATIENTS), codes=["mel", "nv"], steps=4)
     blank = own.without_patient(encoder)
     assert np.array_equal(blank.patient, np.stack([encoder.blank()] * 2)) and np.array_equal(blank.images, own.images)
     assert len(both(own, blank)) == 4 and both(own, blank).lesions.tolist() == ["a", "b", "a", "b"]
@@ -99,7 +99,7 @@ def test_a_network_sees_what_it_is_said_to(sees):
 
 
 def test_photographs_that_are_not_there_do_not_count():
-    short, long = histories(TABLE, FEATURES, PATIENT, ["mel", "nv"], 3), put_together()
+    short, long = make_histories(TABLE, FEATURES, PATIENT, codes=["mel", "nv"], steps=3), put_together()
     network = lesion_network(short, 2, ["sequence"], 8, 0.0, 0)
     wide = lesion_network(long, 2, ["sequence"], 8, 0.0, 0)
     wide.set_weights(network.get_weights())
@@ -110,7 +110,8 @@ def test_the_mean_over_photographs():
     own = put_together()
     network = lesion_network(own, 2, ["image"], 8, 0.0, 0)
     single = predict_lesions(
-        network, histories(TABLE.assign(lesion_id=TABLE["image_id"]), FEATURES, PATIENT, ["mel", "nv"], 4)
+        network,
+        make_histories(TABLE.assign(lesion_id=TABLE["image_id"]), FEATURES, PATIENT, codes=["mel", "nv"], steps=4),
     )
     expected = [single[:2].mean(axis=0), single[2:].mean(axis=0)]
     assert np.allclose(mean_over_photographs(network, own), expected, atol=1e-6)
@@ -128,9 +129,9 @@ def test_it_learns_what_only_the_order_tells():
         }
     )
     rows["label"] = np.where(rises, "mel", "nv").repeat(2)
-    own = histories(rows, pairs.reshape(-1, 1), np.zeros((400, 1), np.float32), ["mel", "nv"], 3)
+    own = make_histories(rows, pairs.reshape(-1, 1), np.zeros((400, 1), np.float32), codes=["mel", "nv"], steps=3)
     accuracy = {}
-    for name, seen in {"in order": own, "shuffled": own.shuffled(1)}.items():
+    for name, seen in {"in order": own, "shuffled": own.shuffle(1)}.items():
         network = lesion_network(seen, 2, ["sequence"], 16, 0.0, 0)
         history = fit_lesions(network, seen, seen, 20, 64, 1e-2, 0, name)
         assert list(history["epoch"]) == list(range(1, 21))

@@ -101,10 +101,10 @@ def test_balanced_batches_show_each_class_as_often():
 def test_parts_of_the_split_find_their_pixels():
     cache = PixelCache(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array(["a", "b", "c"]))
     split = pd.DataFrame({"image_id": ["c", "a"], "label": ["mel", "nv"], "part": ["test", "test"]})
-    samples = part_samples(split, cache, ["mel", "nv"], "test")
+    samples = part_samples(split, cache, ["mel", "nv"], part="test")
     assert samples.rows.tolist() == [2, 0] and samples.labels.tolist() == [0, 1]
     with pytest.raises(StudyError, match="no images in its train part"):
-        part_samples(split, cache, ["mel", "nv"], "train")
+        part_samples(split, cache, ["mel", "nv"], part="train")
     table = predictions_table(split, "test", np.array([[0.25, 0.75], [1.0, 0.0]]), ["mel", "nv"])
     assert table.to_dict("list") == {
         "image_id": ["c", "a"],
