@@ -12,4 +12,6 @@ training      batches, compiled networks, fit, predict, the experiment of a note
 explanation   maps, how far they can be believed, artefacts
 plots         one style, one file for each family of pictures
 running       runner, jobs, cross-validation, search, report, verification
+
+The files `leakage` and `clinic` only print the new names of two commands.
 """

@@ -1,4 +1,4 @@
-"""What the numbers are computed with: the seed, the devices, and the versions that a record names."""
+"""What the numbers are computed with: seed, devices and versions."""
 
 import os
 import platform
@@ -9,19 +9,19 @@ from helpers.study import ROOT
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and the Keras backend, so that two runs on one machine give the same numbers."""
+    """Seed Python, NumPy and the Keras backend: two runs on one machine give the same numbers."""
     import keras
 
     keras.utils.set_random_seed(seed)
     if tensorflow_gpus():
         import tensorflow
 
-        # On processors TensorFlow's numbers repeat without it, and with it training takes twice as long.
+        # On CPUs TensorFlow repeats its numbers without this, and trains twice as fast.
         tensorflow.config.experimental.enable_op_determinism()
 
 
 def tensorflow_gpus() -> list:
-    """The GPUs that TensorFlow computes on; none under another backend."""
+    """The GPUs that TensorFlow computes on, none under another backend."""
     import keras
 
     if keras.config.backend() != "tensorflow":
@@ -32,7 +32,7 @@ def tensorflow_gpus() -> list:
 
 
 def environment() -> dict:
-    """Versions, device and commit of this process, for the record."""
+    """Versions, device and commit of this process, for a run record."""
     import keras
 
     return {
@@ -45,7 +45,7 @@ def environment() -> dict:
 
 
 def device_name() -> str:
-    """What the numbers are computed on: the accelerator's name where the backend has one, else the processor's."""
+    """Number and name of the accelerators that the backend uses, or the name of the processor if there are none."""
     import keras
 
     if keras.config.backend() == "tensorflow":
@@ -70,7 +70,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the code, with `+changes` if what a result depends on was edited since; None outside git."""
+    """Commit of the code, with `+changes` if files that results depend on were edited since; None outside git."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

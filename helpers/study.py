@@ -1,4 +1,4 @@
-"""A study: its parameters, and where its files live."""
+"""A study: its parameters and its folders."""
 
 import ast
 import difflib
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 3e-4 for text; this loader takes it for the number that it is in YAML 1.2."""
+    """Reads 3e-4 as a number, as YAML 1.2 does; PyYAML follows YAML 1.1 and reads it as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -22,38 +22,37 @@ _Loader.add_implicit_resolver(
 
 
 class StudyError(Exception):
-    """A mistake that the user can mend: says what is wrong, where, and what to do."""
+    """A mistake that the user can correct: says what is wrong, where, and what to do."""
 
 
 def build_folder(study: str) -> Path:
-    """Folder of a study's unfinished work, ignored by git; the environment variable BUILD_DIR moves all of it."""
+    """Folder of a study's unfinished work, ignored by git: below the environment variable BUILD_DIR, or build/."""
     return Path(os.environ.get("BUILD_DIR", ROOT / "build")) / study
 
 
 def results_folder(study: str) -> Path:
-    """Folder of a study's results; the environment variable RESULTS_DIR moves all results elsewhere."""
+    """Folder of a study's results: below the environment variable RESULTS_DIR, or results/."""
     return Path(os.environ.get("RESULTS_DIR", ROOT / "results")) / study
 
 
 def load_study(path: Path) -> dict:
-    """A study file's parameters. Raises StudyError unless it is a flat mapping that names itself after the file."""
+    """The parameters in a study file. Raises StudyError unless it is a flat mapping and `study` is the file's name."""
     path = Path(path)
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in (ROOT / "studies").glob("*.yaml")))
-        raise StudyError(f"{path}: no such study file. Known studies: {known}.")
+        raise StudyError(f"{path}: no such study file. Known studies: {_list_names('studies', '*.yaml')}.")
     try:
         parameters = parse_value(path.read_text())
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
     if not isinstance(parameters, dict) or any(isinstance(value, dict) for value in parameters.values()):
-        raise StudyError(f"{path}: a study file is a flat list of `name: value` lines.")
+        raise StudyError(f"{path}: not a study file. Write one `name: value` per line, without nesting.")
     if parameters.get("study") != path.stem:
-        raise StudyError(f"{path}: `study` is {parameters.get('study')!r}; it has to be the file's name, {path.stem}.")
+        raise StudyError(f"{path}: `study` is {parameters.get('study')!r}. Set it to the file's name, {path.stem}.")
     return parameters
 
 
 def parse_value(text: str) -> object:
-    """A value as YAML understands it: `5`, `3e-4`, `true`, `[16, 32]`, or text. Raises StudyError if it is none."""
+    """A value in YAML: `5`, `3e-4`, `true`, `[16, 32]`, or text. Raises StudyError if the YAML is not valid."""
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -61,22 +60,21 @@ def parse_value(text: str) -> object:
 
 
 def declared_parameters(notebook: Path) -> dict:
-    """Names and default values in a notebook's cell tagged `parameters`. Raises StudyError if there is no such cell."""
+    """Names and default values in a notebook's cell tagged `parameters`. Raises StudyError unless there is one."""
     if not Path(notebook).is_file():
-        known = ", ".join(sorted(file.stem for file in (ROOT / "notebooks").glob("*.ipynb")))
-        raise StudyError(f"{notebook}: no such notebook. Known notebooks: {known}.")
+        raise StudyError(f"{notebook}: no such notebook. Known notebooks: {_list_names('notebooks', '*.ipynb')}.")
     cells = json.loads(Path(notebook).read_text())["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise StudyError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; there has to be one.")
+        raise StudyError(f"{notebook}: {len(tagged)} cells are tagged `parameters`. Tag exactly one.")
     assignments = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
     return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
 
 
 def check_parameters(given: dict, declared: dict, where: str) -> None:
-    """Raise StudyError for a parameter that is not declared or whose value is of another type than its default.
+    """Raise StudyError for a parameter that is not declared, or if its type is not that of its default.
 
-    An int passes for a float; the elements of a list are held against those of the default list.
+    An int passes for a float. The elements of a list are compared with the first element of the default list.
     """
     for name, value in given.items():
         if name not in declared:
@@ -86,6 +84,10 @@ def check_parameters(given: dict, declared: dict, where: str) -> None:
         if not _same_type(value, declared[name]):
             wanted = f"{type(declared[name]).__name__}, like {declared[name]!r}"
             raise StudyError(f"{where}: parameter {name} is {value!r}; it has to be {wanted}.")
+
+
+def _list_names(folder: str, pattern: str) -> str:
+    return ", ".join(sorted(file.stem for file in (ROOT / folder).glob(pattern)))
 
 
 def _same_type(value: object, default: object) -> bool:

@@ -1,6 +1,8 @@
-"""The rooms of helpers and of clinic import downwards only, in the order that their docstrings give."""
+"""The rooms of helpers and of clinic import downwards only, in the order of their docstrings; old commands."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import helpers
 from helpers.study import ROOT
 
 PACKAGES = (helpers, clinic)
+OLD_COMMANDS = {"helpers.leakage": "python -m helpers.evaluation.audit", "helpers.clinic": "python -m clinic"}
 CLINIC_ONLY = {"pydicom", "highdicom", "fhir", "voila", "ipywidgets"}  # packages that nothing else needs
 
 
@@ -36,8 +39,9 @@ def imports(path: Path) -> list[tuple[str, ...]]:
 
 
 def files(package) -> list[Path]:
-    """The files of a package's rooms."""
-    return [path for path in sorted((ROOT / package.__name__).rglob("*.py")) if not room_of(path).startswith("__")]
+    """The files of a package's rooms, without those that only point to the new name of a command."""
+    paths = [path for path in sorted((ROOT / package.__name__).rglob("*.py")) if not room_of(path).startswith("__")]
+    return [path for path in paths if f"{package.__name__}.{room_of(path)}" not in OLD_COMMANDS]
 
 
 CASES = [pytest.param(package, path, id=str(path.relative_to(ROOT))) for package in PACKAGES for path in files(package)]
@@ -58,3 +62,9 @@ def test_helpers_need_nothing_of_the_clinic(path):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_room_stands_in_the_order(package):
     assert set(rooms(package)) == {room_of(path) for path in files(package)}
+
+
+@pytest.mark.parametrize("old", OLD_COMMANDS)
+def test_an_old_command_prints_the_new_one(old):
+    done = subprocess.run([sys.executable, "-m", old, "x"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and f"`{OLD_COMMANDS[old]}`" in done.stderr

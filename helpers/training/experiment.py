@@ -219,8 +219,8 @@ class Experiment:
     def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
         p = self.run.parameters
         judged = judge(predictions, self.classes, self.lesion_of, p["sensitivity"], p["resamples"])
-        entry = self.run.entry(name, self.task, self.original, judged, record, weights_sha256)
-        return entry | {"missing_images": self.missing_images}
+        entry = self.run.entry(name, self.task, self.original, weights_sha256=weights_sha256)
+        return entry | {"training": record} | judged | {"missing_images": self.missing_images}
 
     def _fingerprint(self, model: keras.Model, stages: list[Recipe], train: Samples) -> str:
         weights = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))

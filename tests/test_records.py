@@ -1,0 +1,98 @@
+import json
+
+import pandas as pd
+import pytest
+
+from helpers.records import Run, atomic_path, network_of, read_records, write_csv, write_json
+from helpers.study import ROOT, StudyError, declared_parameters
+
+SPLIT = pd.DataFrame(
+    {"image_id": ["a", "b", "c"], "lesion_id": ["a", "b", "c"], "label": "nv", "part": ["train", "train", "test"]}
+)
+OTHER_SPLIT = SPLIT.iloc[::-1]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "results" / "metrics.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert json.loads(target.read_text()) == {"a": 1}
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    write_json(tmp_path / "new.json", {})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "new.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "metrics.json", {"auc": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_has_unix_line_ends(tmp_path):
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"a": [1], "b": ["x"]}))
+    assert (tmp_path / "a.csv").read_bytes() == b"a,b\n1,x\n"
+
+
+def test_a_run_takes_its_parameters_and_refuses_wrong_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    values = declared_parameters(ROOT / "notebooks" / "07_model_comparison.ipynb")
+    run = Run("07_model_comparison", values | {"seed": 7, "unrelated": object()})
+    assert run.parameters["seed"] == 7 and "unrelated" not in run.parameters
+    assert run.folder == tmp_path / "demo" / "07_model_comparison"
+    with pytest.raises(StudyError, match="parameter seed"):
+        Run("07_model_comparison", values | {"seed": "7"})
+
+
+def write_example_record(folder, variant="", *, split=SPLIT, **more):
+    run = object.__new__(Run)
+    run.notebook, run.study, run.parameters, run.folder = folder.name, "demo", {"seed": 0}, folder
+    entry = run.entry(variant or "model", "diagnosis", split) | {"test": {}} | more
+    run.write_record(entry, pd.DataFrame({"image_id": ["c"]}), variant)
+    return entry
+
+
+def test_records_are_written_and_read_with_their_variants(tmp_path):
+    variant = write_example_record(tmp_path / "03_cnn_baseline", "colour")
+    write_example_record(tmp_path / "03_cnn_baseline", "of_an_earlier_run")
+    write_example_record(tmp_path / "03_cnn_baseline", variants={"colour": variant})
+    records = {record["name"]: record for record in read_records(tmp_path)}
+    assert set(records) == {"model", "colour"}
+    assert records["colour"]["folder"] == tmp_path / "03_cnn_baseline" / "variants" / "colour"
+    assert (records["colour"]["folder"] / "predictions.csv").read_text() == "image_id\nc\n"
+    split = records["model"]["split"]
+    assert (split["train"], split["validation"], split["test"]) == (2, 0, 1)
+    environment = {"python", "keras", "backend", "device", "commit", "weights_sha256"}
+    assert set(records["model"]["environment"]) == environment
+
+
+def test_records_of_different_splits_are_not_mixed(tmp_path):
+    with pytest.raises(StudyError, match="no run records"):
+        read_records(tmp_path)
+    write_example_record(tmp_path / "03_cnn_baseline")
+    write_example_record(tmp_path / "05_mobilenet", split=OTHER_SPLIT)
+    with pytest.raises(StudyError, match="2 different splits"):
+        read_records(tmp_path)
+    (record,) = read_records(tmp_path, notebook="05_mobilenet")
+    assert record["folder"].name == "05_mobilenet"
+
+
+def test_a_record_outside_the_comparison_may_be_of_an_earlier_split(tmp_path):
+    write_example_record(tmp_path / "03_cnn_baseline")
+    earlier = write_example_record(tmp_path / "08_leakage", "by_image", split=OTHER_SPLIT, compared=False)
+    write_example_record(tmp_path / "08_leakage", split=OTHER_SPLIT, variants={"by_image": earlier}, compared=False)
+    assert [record["notebook"] for record in read_records(tmp_path, compared=True)] == ["03_cnn_baseline"]
+    with pytest.raises(StudyError, match="2 different splits"):
+        read_records(tmp_path)
+
+
+def test_a_variant_with_views_is_the_network_of_its_notebook(tmp_path):
+    main = tmp_path / "05_mobilenet"
+    assert network_of({"folder": main}) == (main, 1)
+    assert network_of({"folder": main / "variants" / "views", "views": 8}) == (main, 8)
+    assert network_of({"folder": main / "variants" / "frozen-100"}) == (main / "variants" / "frozen-100", 1)
