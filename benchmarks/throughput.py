@@ -34,8 +34,7 @@ from helpers.backend import device_name, set_seed
 from helpers.data.lesions import dataset_folder
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
-from helpers.models import networks as networks_module
-from helpers.models import sequence
+from helpers.models.networks import KINDS, build_network
 from helpers.models.recipe import Recipe
 from helpers.records import atomic_path, write_csv
 from helpers.running.jobs import SHARING, visible_gpus
@@ -63,17 +62,8 @@ def parameters(study: str) -> dict:
 
 def networks(study: str, classes: int) -> dict[str, Callable[[], keras.Model]]:
     """The study's three networks for diagnosis, by name, with random weights."""
-    p = parameters(study)
-    backbone = partial(networks_module.cnn_backbone, filters=p["filters"], depth=p["depth"], stride=p["stride"])
-    read = partial(sequence.read_as_sequence, reading=p["reading"], lstm_units=p["lstm_units"])
-    common = {"dropout": p["dropout"], "augmentation": p["augmentation"], "seed": 0}
-    head = {"dense": [p["dense_units"]], "name": "cnn_lstm", **common}
-    plain = {"depth": p["depth"], "stride": p["stride"], "dense_units": p["dense_units"], **common}
-    return {
-        "CNN": lambda: networks_module.cnn(p["side"], classes, p["filters"], **plain),
-        "CNN-LSTM": lambda: networks_module.classifier(p["side"], classes, backbone, read, **head),
-        "MobileNet": lambda: networks_module.mobilenet(p["side"], classes, p["version"], p["alpha"], **common),
-    }
+    p = parameters(study) | {"pretrained": "none"}
+    return {name: partial(build_network, kind, p, classes) for kind, name in KINDS.items()}
 
 
 def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:

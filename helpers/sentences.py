@@ -1,5 +1,7 @@
-"""Figures and sentences that a notebook prints from its own numbers."""
+"""Figures and sentences that a notebook prints from its own numbers, and code that it shows."""
 
+import inspect
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -38,3 +40,11 @@ def say(text: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown(text))
+
+
+def show_source(*functions: object) -> None:
+    """Show the code of functions or classes, in colour, as it stands in their files."""
+    from IPython.display import Code, display
+
+    for function in functions:
+        display(Code(textwrap.dedent(inspect.getsource(function)), language="python"))

@@ -5,6 +5,7 @@ import difflib
 import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -96,3 +97,9 @@ def _same_type(value: object, default: object) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    """Raise StudyError unless `value` is one of those known."""
+    if value not in known:
+        raise StudyError(f"{name} {value!r}: choose one of {', '.join(known)}.")

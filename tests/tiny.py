@@ -10,7 +10,8 @@ from PIL import Image
 from helpers.data.lesions import HAM10000, save_lesions
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
-from helpers.models.networks import cnn
+from helpers.models.head import Common
+from helpers.models.networks import Convolutions, cnn
 from helpers.models.recipe import Recipe
 from helpers.records import Run, write_csv
 from helpers.study import ROOT, declared_parameters
@@ -34,8 +35,8 @@ def bright_or_dark(count=64, side=16, seed=0):
     return Samples(pixels.astype(np.uint8), np.arange(count), labels)
 
 
-def small_cnn(**options):
-    return cnn(16, 2, [4, 8], dense_units=8, **options)
+def small_cnn(side=16, classes=2, filters=(4, 8), dense=(8,), **options):
+    return cnn(Common(side, classes, dense, **options), Convolutions(filters))
 
 
 def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) -> Run:

@@ -263,8 +263,7 @@ def software_version() -> str:
 def _loaded(file: Path, deployment: Deployment) -> "keras.Model":
     import keras
 
-    import helpers.models.augmentation
-    import helpers.models.sequence  # noqa: F401, their layers are part of saved models
+    import helpers.models.networks  # noqa: F401, registers the layers of saved models
 
     try:
         model = keras.saving.load_model(file, safe_mode=True, compile=False)

@@ -1,6 +1,7 @@
-"""Small networks that see a lesion's photographs as a sequence, and what is known of its patient."""
+"""Small networks that read a lesion's photographs as a sequence, together with the patient's data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 from keras import layers
@@ -9,27 +10,37 @@ from helpers.backend import set_seed
 from helpers.data.histories import Histories
 
 
-def lesion_network(
-    lesions: Histories, classes: int, sees: Sequence[str], units: int, dropout: float, seed: int
-) -> keras.Model:
+@dataclass(frozen=True)
+class Branches:
+    """What a lesion network sees, and how wide it is.
+
+    sees: any of `image`, the first photograph; `sequence`, all photographs through an LSTM that skips missing ones;
+    `patient`, the patient's data. units: width of the first two branches; the third has a quarter of it. seed: of the
+    initial weights and of dropout.
+    """
+
+    sees: Sequence[str]
+    units: int
+    dropout: float
+    seed: int
+
+
+def lesion_network(lesions: Histories, classes: int, settings: Branches) -> keras.Model:
     """From photographs float32 [n, steps, d] and patients float32 [n, m] to probabilities float32 [n, classes].
 
-    sees: of `image`, the first photograph; `sequence`, all of them through an LSTM that skips what is not there;
-    `patient`, what is known of the patient. A branch that a network does not see has no weights. units: width of the
-    first and of the second, a quarter of it of the third; seed: of the first weights and of dropout.
+    lesions: give the shapes of both. A branch that a network does not have has no weights.
     """
-    set_seed(seed)
+    set_seed(settings.seed)
     images = keras.Input(lesions.images.shape[1:], name="images")
     patient = keras.Input(lesions.patient.shape[1:], name="patient")
     branches = []
-    if "image" in sees:
-        branches.append(layers.Dense(units, activation="relu", name="image")(images[:, 0]))
-    if "sequence" in sees:
-        there = layers.Masking(0.0)(images)
-        branches.append(layers.LSTM(units, name="sequence")(there))
-    if "patient" in sees:
-        branches.append(layers.Dense(units // 4, activation="relu", name="patient_units")(patient))
-    seen = branches[0] if len(branches) == 1 else layers.Concatenate()(branches)
-    seen = layers.Dropout(dropout, seed=seed)(seen)
-    answer = layers.Dense(classes, activation="softmax", dtype="float32", name="softmax")(seen)
-    return keras.Model([images, patient], answer, name="lesion_" + "_".join(sees))
+    if "image" in settings.sees:
+        branches.append(layers.Dense(settings.units, activation="relu", name="image")(images[:, 0]))
+    if "sequence" in settings.sees:
+        branches.append(layers.LSTM(settings.units, name="sequence")(layers.Masking(0.0)(images)))
+    if "patient" in settings.sees:
+        branches.append(layers.Dense(settings.units // 4, activation="relu", name="patient_units")(patient))
+    features = branches[0] if len(branches) == 1 else layers.Concatenate()(branches)
+    features = layers.Dropout(settings.dropout, seed=settings.seed)(features)
+    answer = layers.Dense(classes, activation="softmax", dtype="float32", name="softmax")(features)
+    return keras.Model([images, patient], answer, name="lesion_" + "_".join(settings.sees))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from helpers.data.split import fold_split
-from helpers.models.candidates import KINDS, network, pretrained_sha256, stages
+from helpers.models.networks import KINDS, build_network, pretrained_sha256
+from helpers.models.recipe import recipes
 from helpers.records import Run
 from helpers.running.jobs import run_jobs
 from helpers.training.experiment import Experiment, Variant
@@ -21,8 +22,8 @@ def fold_variant(experiment: Experiment, kind: str, fold: int, epochs: int) -> V
     return own.train(
         f"{kind}-fold{fold}",
         f"{KINDS[kind]}, fold {fold}",
-        lambda: network(kind, p, len(own.codes), p["augmentation"], p["seed"]),
-        stages(kind, p, epochs, p["seed"]),
+        lambda: build_network(kind, p, len(own.codes)),
+        recipes(kind, p, epochs),
         weights_sha256=pretrained_sha256(kind, p),
         compared=False,
         fold=fold,
@@ -35,11 +36,12 @@ def parameter_variant(
 ) -> Variant:
     """The variant of a network whose parameters are those of the run with some changed, trained from the seed `start`."""
     p = experiment.run.parameters | dict(changes)
+    seeded = p | {"seed": start}
     return experiment.train(
         f"{name}-seed{start}",
         f"{KINDS[kind]}, {name}, seed {start}",
-        lambda: network(kind, p, len(experiment.codes), p["augmentation"], start),
-        stages(kind, p, epochs, start),
+        lambda: build_network(kind, seeded, len(experiment.codes)),
+        recipes(kind, seeded, epochs),
         weights_sha256=pretrained_sha256(kind, p),
         parameters=p,
         compared=False,

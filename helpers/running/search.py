@@ -13,8 +13,8 @@ import optuna
 import pandas as pd
 import yaml
 
-from helpers.models.candidates import network, stages
-from helpers.models.recipe import Recipe
+from helpers.models.networks import build_network
+from helpers.models.recipe import Recipe, recipes
 from helpers.records import Run, atomic_path, describe_split
 from helpers.running.jobs import run_jobs
 from helpers.study import build_folder
@@ -175,8 +175,8 @@ def score(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
     p = experiment.run.parameters
     tried = proposed(trial, p, kind)
     experiment.start_anew(p["seed"])
-    model = network(kind, tried, len(experiment.codes), tried["augmentation"], p["seed"])
-    plan = stages(kind, tried, p["trial_epochs"], p["seed"])
+    model = build_network(kind, tried, len(experiment.codes))
+    plan = recipes(kind, tried, p["trial_epochs"])
     watch, samples = _Watch(trial, plan), experiment.samples
     fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [watch])
     return watch.best

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from helpers.models.networks import set_trainable
+from helpers.models.recipe import set_trainable
 from helpers.training.device import SMALLEST_BATCH, on_device, place
 from helpers.training.fused import FusedNormalization, Optimizer
 

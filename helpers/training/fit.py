@@ -12,8 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from helpers.data.samples import Samples
-from helpers.models.networks import set_trainable
-from helpers.models.recipe import Recipe
+from helpers.models.recipe import Recipe, set_trainable
 from helpers.records import atomic_path
 from helpers.training.batches import Batches
 from helpers.training.compiled import SharedNetwork, shared_network

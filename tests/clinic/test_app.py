@@ -18,10 +18,10 @@ import keras
 import numpy as np
 import pytest
 from clinical import CODES, SIDE, deployment, free_ports, image_file, jpeg, maps_of_the_middle
+from tiny import small_cnn
 
 from clinic.answering.deployment import write_deployment
 from clinic.app import HOST, LARGEST, Desk, answer_upload, main
-from helpers.models.networks import cnn
 from helpers.records import file_sha256
 from helpers.study import ROOT, StudyError
 from helpers.training.fit import save_model
@@ -40,7 +40,7 @@ def results(tmp_path_factory):
     (folder / "demo" / "05_mobilenet").mkdir(parents=True)
     model = folder / "demo" / "05_mobilenet" / "model.keras"
     # Unlike those of an untrained MobileNet, its maps are not empty.
-    save_model(cnn(SIDE, len(CODES), [8, 16], dense_units=8), model)
+    save_model(small_cnn(SIDE, len(CODES), [8, 16]), model)
     deployed = deployment(model_sha256=file_sha256(model), silence=-9.0)
     write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
     return folder

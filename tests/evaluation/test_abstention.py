@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import softmax
+from tiny import small_cnn
 
 from helpers.data.samples import Samples
 from helpers.evaluation.abstention import (
@@ -16,7 +17,6 @@ from helpers.evaluation.abstention import (
     share,
     submission,
 )
-from helpers.models.networks import cnn
 from helpers.study import StudyError
 from helpers.training.features import features, logits
 
@@ -25,7 +25,7 @@ NAMES = np.arange(200).astype(str)
 
 def test_logits_are_what_softmax_makes_the_answer_of():
     images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
-    model = cnn(16, 4, [4, 8])
+    model = small_cnn(classes=4)
     samples = Samples(images, np.array([3, 1, 8]), np.zeros(3, int))
     answer = model.predict(images[[3, 1, 8]], verbose=0)
     assert np.allclose(softmax(logits(model, samples), axis=1), answer, atol=1e-5)

@@ -22,8 +22,9 @@ from helpers.explanation.maps import (
     randomised,
     resized,
 )
-from helpers.models.networks import classifier, cnn, cnn_backbone, mobilenet
-from helpers.models.sequence import read_as_sequence
+from helpers.models.head import Common, Lstm
+from helpers.models.mobilenet import Backbone, mobilenet
+from helpers.models.networks import Convolutions, cnn
 from helpers.study import StudyError
 from helpers.training.features import logits
 
@@ -31,16 +32,11 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 CLASSES = np.array([0, 3, 2, 2, 1])
 
 
-def cnn_lstm():
-    backbone = lambda images: cnn_backbone(images, [4, 6], 1)  # noqa: E731
-    return classifier(32, 4, backbone, lambda features: read_as_sequence(features, "rows", 5), [6], 0.3, [], 0, "lstm")
-
-
 NETWORKS = {
-    "cnn": lambda: cnn(32, 4, [4, 8], dense_units=6),
-    "cnn_lstm": cnn_lstm,
-    "mobilenet": lambda: mobilenet(64, 4, 1, 0.25),
-    "mobilenet-2": lambda: mobilenet(64, 4, 2, 0.35),
+    "cnn": lambda: cnn(Common(32, 4, [6]), Convolutions([4, 8])),
+    "cnn_lstm": lambda: cnn(Common(32, 4, [6], augmentation=[]), Convolutions([4, 6]), Lstm(units=5)),
+    "mobilenet": lambda: mobilenet(Common(64, 4), Backbone(1, 0.25)),
+    "mobilenet-2": lambda: mobilenet(Common(64, 4), Backbone(2, 0.35)),
 }
 
 
@@ -253,7 +249,7 @@ def test_new_weights_change_the_map_from_the_last_layer_on():
 
 
 ELSEWHERE = """
-import sys, numpy as np, keras, helpers.models
+import sys, numpy as np, keras, helpers.models.networks
 from helpers.explanation.maps import answers, class_activation, grad_cam, integrated_gradients, randomised
 folder, names = sys.argv[1], sys.argv[2:]
 for name in names:

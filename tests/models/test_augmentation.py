@@ -20,10 +20,10 @@ from helpers.models.augmentation import (
     RandomErasing,
     RandomNoise,
     RandomSymmetry,
-    _resampled,
     augment,
+    resample,
 )
-from helpers.models.recipe import MIXING, Recipe
+from helpers.models.recipe import Recipe
 from helpers.study import StudyError
 from helpers.training.batches import Batches
 from helpers.training.compiled import Reader
@@ -139,9 +139,9 @@ def test_flips_of_the_two_axes_are_independent_and_exact():
 def test_the_matrix_says_where_a_pixel_comes_from():
     images = IMAGES.astype(np.float32)
     zero, one = np.zeros(9, np.float32), np.ones(9, np.float32)
-    turned = ops.convert_to_numpy(_resampled(images, (zero, -one), (one, zero)))  # (0, 1) is taken from (-1, 0)
+    turned = ops.convert_to_numpy(resample(images, (zero, -one), (one, zero)))  # (0, 1) is taken from (-1, 0)
     assert np.allclose(turned, np.rot90(images, 1, axes=(1, 2))) or np.allclose(turned, np.rot90(images, -1, (1, 2)))
-    halved = ops.convert_to_numpy(_resampled(images, (2 * one, zero), (zero, 2 * one)))
+    halved = ops.convert_to_numpy(resample(images, (2 * one, zero), (zero, 2 * one)))
     # Two output pixels apart are four input pixels; what lies beyond the edge is the edge's mirror image.
     assert np.allclose(halved[:, 4, 4], images[:, 0:2, 0:2].mean(axis=(1, 2)))
     assert np.allclose(halved[:, 3], halved[:, 4])
@@ -280,8 +280,8 @@ def test_the_symmetries_are_made_as_their_draws_say(gpus, monkeypatch):
     monkeypatch.setattr(augmentation_module, "tensorflow_gpus", lambda: gpus)
     layer = RandomSymmetry(seed=3)
     images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 3)).astype(np.uint8)
-    draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.drawn(images)]
-    made = ops.convert_to_numpy(layer.changed(images, *(np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws)))
+    draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.draw(images)]
+    made = ops.convert_to_numpy(layer.change(images, *(np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws)))
     for image, own, across, down, transposed in zip(images, made, *draws, strict=True):
         expected = image[::-1] if across else image
         expected = expected[:, ::-1] if down else expected
@@ -301,11 +301,6 @@ def test_strengths_may_stand_behind_the_names():
             augment(images, [wrong], 0)
     with pytest.raises(StudyError, match="'zom'"):
         augment(images, ["zom:1"], 0)
-
-
-def test_unknown_mixing():
-    with pytest.raises(StudyError, match=f"mixing 'blend': choose one of {', '.join(MIXING)}"):
-        recipe("blend")
 
 
 def test_the_same_under_jax(tests_under_jax):

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import small_cnn
 
 from helpers.data.lesions import HAM10000
 from helpers.data.samples import Samples
-from helpers.models.networks import cnn
 from helpers.models.published import load_model, published_models
 from helpers.records import file_sha256, write_json
 from helpers.running import model_card, report, verification
@@ -52,7 +52,7 @@ def study(tmp_path, monkeypatch):
     for name, value, notebook in (("CNN", 0.5, "03_cnn_baseline"), ("MobileNet", 0.7, "05_mobilenet")):
         folder = tmp_path / "made_up" / notebook
         folder.mkdir(parents=True)
-        save_model(cnn(16, 7, [4], dense_units=4), folder / "model.keras")
+        save_model(small_cnn(classes=7, filters=[4]), folder / "model.keras")
         entry = record(name, value, notebook, {"floor": record("floor", 0.1, notebook)})
         write_json(folder / "metrics.json", entry | {"model_sha256": file_sha256(folder / "model.keras")})
     groups = pd.DataFrame(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tiny import CODES, make_run, make_study, use_folders
 
-from helpers.models.candidates import KINDS
+from helpers.models.networks import KINDS
 from helpers.running import search as search_module
 from helpers.running.cross_validation import fold_variant, parameter_variant, train_all
 from helpers.running.jobs import run_jobs
@@ -181,7 +181,7 @@ def scored(tmp_path, monkeypatch):
     """A function that gives the score of a trial whose epochs, stage by stage, go as it is told; nothing is trained."""
     experiment = Experiment(make_study(tmp_path, monkeypatch, "09_tuning", trial_epochs=3, head_epochs=2))
     experiment.samples["test"] = Untouchable()
-    monkeypatch.setattr(search_module, "network", lambda *_: None)
+    monkeypatch.setattr(search_module, "build_network", lambda *_: None)
 
     def scored(kind: str, trial: Told, *values: list[float]) -> float:
         def trained(model, train, validation, plan, label, callbacks):

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.models.networks import cnn
 from helpers.running.jobs import SHARING
 from helpers.study import ROOT
 
@@ -68,7 +67,7 @@ def test_too_few_images_to_measure_are_refused(monkeypatch, capsys):
 
 def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
     """On the demo's pictures, with a small network in place of MobileNet, and PyTorch's own where it is installed."""
-    monkeypatch.setattr(throughput, "networks", lambda study, classes: {"MobileNet": lambda: cnn(64, classes, [4])})
+    monkeypatch.setattr(throughput, "networks", lambda _, classes: {"MobileNet": lambda: small_cnn(64, classes, [4])})
     monkeypatch.setattr(throughput, "STEPS", 2)
     for name, value in SHARING.items():
         monkeypatch.setenv(name, value)

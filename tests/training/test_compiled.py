@@ -1,6 +1,5 @@
 import os
 from dataclasses import replace
-from functools import partial
 
 import keras
 import numpy as np
@@ -9,8 +8,8 @@ from tiny import RECIPE, bright_or_dark, small_cnn
 
 from helpers.backend import set_seed
 from helpers.data.samples import Samples
-from helpers.models.networks import classifier, cnn_backbone
-from helpers.models.sequence import read_as_sequence
+from helpers.models.head import Common, Lstm
+from helpers.models.networks import Convolutions, cnn
 from helpers.study import StudyError
 from helpers.training import compiled, device, fused
 from helpers.training.batches import Batches
@@ -125,9 +124,7 @@ def test_from_the_device_and_from_the_host_the_same_model(monkeypatch):
 
 def test_a_network_that_reads_sequences_trains():
     """With the order drawn anew for each batch, which a backend has to do inside of its compiled step."""
-    backbone = partial(cnn_backbone, filters=[4], depth=1)
-    read = partial(read_as_sequence, reading="snake", lstm_units=4, order="fresh")
-    model = classifier(16, 2, backbone, read, [4], 0.3, ["symmetries"], 0, "cnn_lstm")
+    model = cnn(Common(16, 2, [4]), Convolutions([4]), Lstm("snake", 4, order="fresh"))
     fitted = fit(model, TRAIN, bright_or_dark(seed=1), replace(RECIPE, epochs=1))
     assert np.isfinite(fitted.history["loss"]).all() and np.isfinite(predict(model, TRAIN)).all()
 

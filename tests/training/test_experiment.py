@@ -2,14 +2,14 @@
 
 import hashlib
 import json
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CODES, make_study
+from tiny import CODES, make_study, small_cnn
 
-from helpers.models.networks import cnn
 from helpers.models.recipe import Recipe
 from helpers.records import Run, describe_split, read_records
 from helpers.study import StudyError
@@ -27,8 +27,8 @@ def run(tmp_path, monkeypatch) -> Run:
 
 
 def train(experiment, key="small", stages=(RECIPE,), filters=(4, 8), **options):
-    classes = len(experiment.codes)
-    return experiment.train(key, f"{key} network", lambda: cnn(16, classes, list(filters)), list(stages), **options)
+    build = partial(small_cnn, classes=len(experiment.codes), filters=filters)
+    return experiment.train(key, f"{key} network", build, list(stages), **options)
 
 
 @pytest.fixture

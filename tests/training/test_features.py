@@ -1,14 +1,14 @@
 import keras
 import numpy as np
+from tiny import small_cnn
 
 from helpers.data.samples import Samples
-from helpers.models.networks import cnn
 from helpers.training.features import features
 
 
 def test_features_are_what_goes_into_the_head():
     images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
-    model, rows = cnn(16, 4, [4, 8]), np.array([3, 1, 8])
+    model, rows = small_cnn(classes=4), np.array([3, 1, 8])
     pooled = keras.Model(model.inputs, model.get_layer("head_pool").output).predict(images[rows], verbose=0)
     found = features(model, Samples(images, rows, np.zeros(3, int)))
     assert found.shape == (3, 8) and found.dtype == np.float32

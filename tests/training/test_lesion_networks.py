@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from helpers.data.histories import PatientEncoder, make_histories
-from helpers.models.lesion_network import lesion_network
+from helpers.models.lesion_network import Branches, lesion_network
 from helpers.training.lesions import both, fit_lesions, mean_over_photographs, predict_lesions
 
 PATIENTS = pd.DataFrame(
@@ -87,7 +87,7 @@ def test_without_patient_and_both():
 @pytest.mark.parametrize("sees", [["image"], ["sequence"], ["patient"], ["image", "patient"], ["sequence", "patient"]])
 def test_a_network_sees_what_it_is_said_to(sees):
     own = put_together()
-    network = lesion_network(own, 2, sees, 64, 0.0, 0)
+    network = lesion_network(own, 2, Branches(sees, 64, 0.0, 0))
     answer = predict_lesions(network, own)
     assert np.allclose(answer.sum(axis=1), 1, atol=1e-5)
     later = own.images.copy()
@@ -100,15 +100,15 @@ def test_a_network_sees_what_it_is_said_to(sees):
 
 def test_photographs_that_are_not_there_do_not_count():
     short, long = make_histories(TABLE, FEATURES, PATIENT, codes=["mel", "nv"], steps=3), put_together()
-    network = lesion_network(short, 2, ["sequence"], 8, 0.0, 0)
-    wide = lesion_network(long, 2, ["sequence"], 8, 0.0, 0)
+    network = lesion_network(short, 2, Branches(["sequence"], 8, 0.0, 0))
+    wide = lesion_network(long, 2, Branches(["sequence"], 8, 0.0, 0))
     wide.set_weights(network.get_weights())
     assert np.allclose(predict_lesions(network, short), predict_lesions(wide, long), atol=1e-6)
 
 
 def test_the_mean_over_photographs():
     own = put_together()
-    network = lesion_network(own, 2, ["image"], 8, 0.0, 0)
+    network = lesion_network(own, 2, Branches(["image"], 8, 0.0, 0))
     single = predict_lesions(
         network,
         make_histories(TABLE.assign(lesion_id=TABLE["image_id"]), FEATURES, PATIENT, codes=["mel", "nv"], steps=4),
@@ -132,7 +132,7 @@ def test_it_learns_what_only_the_order_tells():
     own = make_histories(rows, pairs.reshape(-1, 1), np.zeros((400, 1), np.float32), codes=["mel", "nv"], steps=3)
     accuracy = {}
     for name, seen in {"in order": own, "shuffled": own.shuffle(1)}.items():
-        network = lesion_network(seen, 2, ["sequence"], 16, 0.0, 0)
+        network = lesion_network(seen, 2, Branches(["sequence"], 16, 0.0, 0))
         history = fit_lesions(network, seen, seen, 20, 64, 1e-2, 0, name)
         assert list(history["epoch"]) == list(range(1, 21))
         accuracy[name] = (predict_lesions(network, seen).argmax(axis=1) == seen.labels).mean()

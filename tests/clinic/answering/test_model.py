@@ -15,12 +15,14 @@ from clinic.answering.network import Network
 from clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from clinic.writing.maps import grad_cam
 from helpers.data.samples import Samples
-from helpers.models.networks import mobilenet
+from helpers.models.head import Common
+from helpers.models.mobilenet import Backbone, mobilenet
 from helpers.records import file_sha256
 from helpers.study import StudyError
 from helpers.training.features import logits
 from helpers.training.fit import save_model
 
+SMALL = Backbone(1, 0.25)
 IMAGES = np.stack([np.asarray(picture(seed, SIDE)) for seed in range(11)])
 
 
@@ -29,7 +31,7 @@ def installed(tmp_path_factory):
     """A folder with an untrained model and its deployment."""
     folder = tmp_path_factory.mktemp("installed")
     keras.utils.set_random_seed(3)
-    save_model(mobilenet(SIDE, len(CODES), 1, 0.25, "none"), folder / "model.keras")
+    save_model(mobilenet(Common(SIDE, len(CODES)), SMALL), folder / "model.keras")
     write_deployment(
         deployment(model_sha256=file_sha256(folder / "model.keras"), silence=-9.0), folder / "deployment.json"
     )
@@ -78,14 +80,14 @@ def test_the_network_gives_the_logits_of_the_study(installed):
 
 def test_maps_lie_between_nothing_and_one():
     images = np.stack([np.asarray(picture(seed, 64)) for seed in range(3)])
-    maps = grad_cam(mobilenet(64, len(CODES), 1, 0.25, "none"), images)
+    maps = grad_cam(mobilenet(Common(64, len(CODES)), SMALL), images)
     assert maps.shape == (3, 64, 64) and maps.dtype == np.float32
     assert maps.min() >= 0 and all(own.max() == pytest.approx(1) or own.max() == 0 for own in maps)
 
 
 def test_only_the_known_file_is_loaded(own):
     known = read_deployment(own / "deployment.json")
-    save_model(mobilenet(SIDE, len(CODES), 1, 0.25, "none", seed=4), own / "model.keras")
+    save_model(mobilenet(Common(SIDE, len(CODES), seed=4), SMALL), own / "model.keras")
     with pytest.raises(StudyError, match="SHA-256 .* is not the .* of its deployment.*--trust"):
         load(known, own / "model.keras")
     _, trusted = load(known, own / "model.keras", trust=True)
@@ -112,7 +114,7 @@ def test_a_broken_model_file_and_one_of_another_shape(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(StudyError, match="safe mode"):
         load(deployment(), tmp_path / "model.keras", trust=True)
-    save_model(mobilenet(SIDE, 3, 1, 0.25, "none"), tmp_path / "model.keras")
+    save_model(mobilenet(Common(SIDE, 3), SMALL), tmp_path / "model.keras")
     with pytest.raises(StudyError, match="wanted are"):
         load(deployment(), tmp_path / "model.keras", trust=True)
 
