@@ -14,6 +14,7 @@ import numpy as np
 from clinic.reading.pictures import Wanted
 from clinic.reading.quality import Profile
 from helpers.data.lesions import Diagnosis
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.records import file_sha256, write_json
 from helpers.sentences import clear_sign, with_interval, wording
 from helpers.study import StudyError, results_folder
@@ -188,7 +189,7 @@ def prepare(
 
 
 def measure_abstention(
-    predictions: "Predictions", energy: np.ndarray, limits: tuple[float, float], resamples: int = 2000, seed: int = 0
+    predictions: "Predictions", energy: np.ndarray, limits: tuple[float, float], *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, dict]:
     """What a model's silence costs and brings: FIGURES and MALIGNANT as {"value", "low", "high", "images"}.
 
@@ -196,18 +197,18 @@ def measure_abstention(
     `predictions`; limits: the energy below which it is silent, and the malignant score from which on an image counts as
     suspicious. Raises StudyError if it would answer none of the images.
     """
-    from helpers.evaluation.abstention import share
-    from helpers.evaluation.means import mean_differences
+    from helpers.evaluation.means import mean_differences, proportion
     from helpers.evaluation.scores import measure
 
-    (silence, threshold), drawn, p = limits, (resamples, seed), predictions
-    answered, wrong, bad = energy >= silence, p.predicted != p.labels, p.is_malignant
+    (silence, threshold), p = limits, predictions
+    answered, wrong, bad = energy >= silence, ~p.is_right, p.is_malignant
     asked = ((answered, slice(None)), (wrong, slice(None)), (wrong, answered), (wrong, ~answered))
-    shares = [share(event[rows], p.lesions[rows], *drawn) for event, rows in asked]
-    apart = mean_differences({DIFFERENCE: wrong}, ~answered, p.lesions, *drawn).astype(object)
+    shares = [proportion(event[rows], p.lesions[rows], bootstrap) for event, rows in asked]
+    apart = mean_differences({DIFFERENCE: wrong}, ~answered, p.lesions, bootstrap=bootstrap).astype(object)
     shares.append(apart.where(apart.notna(), None).loc[DIFFERENCE].to_dict())
-    found = [measure(p.subset(answered), f"malignant_{name}", threshold, *drawn) for name in MALIGNANT[:2]]
-    found.append(share(~answered[bad], p.lesions[bad], *drawn))
+    options, answers = {"threshold": threshold, "bootstrap": bootstrap}, p.subset(answered)
+    found = [measure(answers, f"malignant_{name}", **options) for name in MALIGNANT[:2]]
+    found.append(proportion(~answered[bad], p.lesions[bad], bootstrap))
     every = np.ones(len(p), bool)
     behind = (every, every, answered, ~answered, every, answered & bad, answered & ~bad, bad)
     figures = zip((*FIGURES, *MALIGNANT), (*shares, *found), behind, strict=True)

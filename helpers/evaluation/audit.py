@@ -1,8 +1,8 @@
-"""Whether a split keeps lesions apart.
+"""Does a split keep the images of a lesion in one part?
 
-`python -m helpers.evaluation.audit --lesions HAM10000_metadata.csv train.csv test.csv` audits a split of one's own, see
-`audit_split`; its exit code is 0 for a clean split, 1 for a leaking one and 2 for files that cannot be read as one.
-`--id-pattern "ISIC_[0-9]+"` finds the original in the names of altered copies.
+`python -m helpers.evaluation.audit --lesions HAM10000_metadata.csv train.csv test.csv` audits any split, see
+`audit_split`. Its exit code is 0 for a clean split, 1 for a leaking one and 2 for files that it cannot read as one.
+`--id-pattern "ISIC_[0-9]+"` finds the id of the original in the names of altered copies.
 """
 
 import argparse
@@ -16,49 +16,48 @@ import pandas as pd
 from helpers.data.duplicates import duplicate_groups
 from helpers.study import StudyError
 
-KINDS = ("none", "sibling", "copy")  # what another part holds of an image: nothing, its lesion, the image itself
-IMAGE_NAMES = ("image_id", "image", "isic_id", "filename", "file")  # what others call these columns
+KINDS = ("none", "sibling", "copy")  # what another part holds: nothing, another image of the lesion, the image itself
+IMAGE_NAMES = ("image_id", "image", "isic_id", "filename", "file")  # usual names of these columns
 LESION_NAMES = ("lesion_id", "lesion")
 PART_NAMES = ("part", "partition", "split", "set", "subset", "usage", "fold")
 
 
 def audit_split(lesions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """What of each image of a split is in other parts as well.
+    """For each row of a split, what other parts hold of the same image or lesion.
 
-    lesions: image_id and lesion_id, which may be missing: then the image is its own lesion; split: image_id and part,
-    in any number of parts; a row for each use, so that an image which was oversampled is there several times.
-    Returns the split's rows with lesion_id, `kind` (one of KINDS, the gravest) and `elsewhere` (the other parts that
-    hold the lesion, joined by commas). A split is clean if every kind is `none`. Raises StudyError for an image of the
-    split that is in no part or that the lesions do not have, and for one that they have twice.
+    lesions: image_id and lesion_id; an image without a lesion_id is its own lesion. split: image_id and part, in any
+    number of parts; a row for each use, so an oversampled image has several. Returns the rows of the split with
+    lesion_id, `kind` (the gravest of KINDS) and `elsewhere` (the other parts that hold the lesion, joined by commas).
+    A split is clean if every kind is `none`. Raises StudyError for a row without a part and for an image that the
+    lesions lack or have twice.
     """
     if len(nowhere := split.loc[split["part"].isna(), "image_id"]):
         remedy = "Name their part, or leave these rows out"
-        raise StudyError(f"{len(nowhere)} rows of the split name no part, that of {nowhere.iloc[0]} first. {remedy}.")
+        raise StudyError(f"{len(nowhere)} rows of the split name no part, {nowhere.iloc[0]} first. {remedy}.")
     table = split[["image_id", "part"]].astype(str).reset_index(drop=True)
     table["lesion_id"] = _lesion_of(lesions, table["image_id"]).to_numpy()
-    held = table.groupby("lesion_id")["part"].agg(lambda parts: sorted(set(parts)))
-    homes = table["lesion_id"].map(held)
-    others = [[part for part in parts if part != own] for parts, own in zip(homes, table["part"], strict=True)]
-    twice = table.groupby("image_id")["part"].transform("nunique") > 1
-    table["kind"] = np.select([twice, [bool(parts) for parts in others]], ["copy", "sibling"], "none")
-    table["elsewhere"] = [", ".join(parts) for parts in others]
+    parts_of_lesion = table["lesion_id"].map(table.groupby("lesion_id")["part"].agg(lambda parts: sorted(set(parts))))
+    pairs = zip(parts_of_lesion, table["part"], strict=True)
+    table["elsewhere"] = [", ".join(part for part in parts if part != here) for parts, here in pairs]
+    copied = table.groupby("image_id")["part"].transform("nunique") > 1
+    table.insert(3, "kind", np.select([copied, table["elsewhere"] != ""], ["copy", "sibling"], "none"))
     return table
 
 
-def leaks(audit: pd.DataFrame) -> pd.DataFrame:
-    """For each part of an audited split: its images, how many have a copy or only a sibling elsewhere, their share."""
+def count_leaks(audit: pd.DataFrame) -> pd.DataFrame:
+    """Images of each part of an audited split, those with a copy or only a sibling elsewhere, and their share."""
     counts = pd.crosstab(audit["part"], audit["kind"]).reindex(columns=list(KINDS), fill_value=0)
     table = pd.DataFrame({"images": counts.sum(axis=1), "copies": counts["copy"], "siblings": counts["sibling"]})
     return table.assign(share=1 - counts["none"] / table["images"]).rename_axis(None)
 
 
-def read_audited(paths: list[Path], id_pattern: str = "") -> pd.DataFrame:
-    """A split table as others keep it, image_id and part: one csv with a column of parts, or a csv for each part.
+def read_split_files(paths: list[Path], id_pattern: str = "") -> pd.DataFrame:
+    """A split, image_id and part, from one csv with a column of parts or from a csv for each part.
 
-    A file without such a column is a part of its own, named as the file. Image names may end in .jpg or .png and have
-    folders before them. id_pattern: a regular expression for the id of the original in the name of an altered copy.
-    Raises StudyError for a file without a column of images or without rows, for names without an id, and if all is one
-    part: a split that was not understood would be found clean.
+    A file without such a column is one part, named after the file. Image names may end in .jpg or .png and start with
+    folders. id_pattern: a regular expression for the id of the original in the name of an altered copy. Raises
+    StudyError for a file without a column of images or without rows, for names without an id, and if all is one part,
+    because a split that was misread would be found clean.
     """
     split = pd.concat([_read_part(Path(path), id_pattern) for path in paths], ignore_index=True)
     if split["part"].nunique(dropna=False) < 2:
@@ -67,36 +66,34 @@ def read_audited(paths: list[Path], id_pattern: str = "") -> pd.DataFrame:
     return split
 
 
-def read_lesion_numbers(path: Path) -> pd.DataFrame:
-    """image_id and lesion_id of a publisher's table of metadata. Raises StudyError if a column is not there."""
+def read_lesion_ids(path: Path) -> pd.DataFrame:
+    """image_id and lesion_id of a publisher's table of metadata. Raises StudyError if a column is missing."""
     table = _read_csv(path)
-    names = {own: _column(table, known) for own, known in (("image_id", IMAGE_NAMES), ("lesion_id", LESION_NAMES))}
-    if missing := [own for own, name in names.items() if name is None]:
+    found = {"image_id": _column(table, IMAGE_NAMES), "lesion_id": _column(table, LESION_NAMES)}
+    if missing := [name for name, column in found.items() if column is None]:
         raise StudyError(f"{path}: no column {', '.join(missing)}. It has {', '.join(table)}.")
-    return pd.DataFrame({own: table[name] for own, name in names.items()}).assign(
-        image_id=lambda found: _bare(found["image_id"])
-    )
+    return pd.DataFrame({"image_id": _bare(table[found["image_id"]]), "lesion_id": table[found["lesion_id"]]})
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line: prints what was found, and gives the exit code."""
+    """The command line: prints what was found and returns the exit code."""
     given = _arguments().parse_args(words)
     try:
-        lesions = read_lesion_numbers(given.lesions)
+        lesions = read_lesion_ids(given.lesions)
         lesions = merge_duplicates(lesions, _read_csv(given.duplicates)) if given.duplicates else lesions
-        audit = audit_split(lesions, read_audited(given.split, given.id_pattern))
+        audit = audit_split(lesions, read_split_files(given.split, given.id_pattern))
         leaking = audit[audit["kind"] != "none"]
         if given.list:
             leaking.to_csv(given.list, index=False)
     except (StudyError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(_described(audit))
+    print(_summary(audit))
     return int(len(leaking) > 0)
 
 
 def merge_duplicates(lesions: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
-    """The lesions' table with one lesion_id for lesions whose images were found to show the same.
+    """The table of lesions with one lesion_id for all lesions that share duplicate images.
 
     duplicates: image_a, image_b. Raises StudyError without these columns.
     """
@@ -112,22 +109,19 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.evaluation.audit", description="Does a split keep the images of a lesion in one part?"
     )
-    parser.add_argument("split", nargs="+", help="csv with image_id and part, or a csv for each part")
-    parser.add_argument("--lesions", required=True, help="csv with image_id and lesion_id, as the publishers give it")
-    parser.add_argument(
-        "--duplicates", help="csv of pairs image_a, image_b that show the same; 02_preprocessing has one"
-    )
-    parser.add_argument(
-        "--id-pattern", default="", help="regular expression for the id in the name of an altered copy: ISIC_[0-9]+"
-    )
-    parser.add_argument("--list", help="csv to write, with every image whose lesion is elsewhere too")
+    add = parser.add_argument
+    add("split", nargs="+", help="csv with image_id and part, or a csv for each part")
+    add("--lesions", required=True, help="csv with image_id and lesion_id, as published")
+    add("--duplicates", help="csv of pairs image_a, image_b of duplicates; 02_preprocessing writes one")
+    add("--id-pattern", default="", help="regular expression for the id in the name of an altered copy: ISIC_[0-9]+")
+    add("--list", help="csv to write, with every image that has its lesion in another part too")
     return parser
 
 
-def _described(audit: pd.DataFrame) -> str:
-    found = leaks(audit)
-    lines = [f"{len(audit):,} images of {audit['lesion_id'].nunique():,} lesions in {len(found)} parts"]
-    for part, row in found.iterrows():
+def _summary(audit: pd.DataFrame) -> str:
+    counts = count_leaks(audit)
+    lines = [f"{len(audit):,} images of {audit['lesion_id'].nunique():,} lesions in {len(counts)} parts"]
+    for part, row in counts.iterrows():
         lines.append(
             f"  {part}: {row.images:,.0f} images; {row.copies:,.0f} are in another part themselves, "
             f"{row.siblings:,.0f} more through their lesion ({row.share:.1%})"
@@ -135,11 +129,13 @@ def _described(audit: pd.DataFrame) -> str:
     crossing = audit.loc[audit["kind"] != "none", "lesion_id"]
     if crossing.empty:
         return "\n".join([*lines, "Clean: no lesion is in two parts."])
-    return "\n".join([*lines, f"Leak: {crossing.nunique():,} lesions are in two parts or more, as {crossing.iloc[0]}."])
+    return "\n".join(
+        [*lines, f"Leak: {crossing.nunique():,} lesions are in two or more parts, {crossing.iloc[0]} first."]
+    )
 
 
 def _lesion_of(lesions: pd.DataFrame, images: pd.Series) -> pd.Series:
-    """Lesion id of each image, by its own name where the lesion is not known."""
+    """Lesion id of each image; its name where the lesion is unknown."""
     known = lesions[["image_id", "lesion_id"]].drop_duplicates().astype(object)
     known["image_id"] = known["image_id"].astype(str)
     twice = known.loc[known["image_id"].duplicated(), "image_id"]
@@ -147,7 +143,9 @@ def _lesion_of(lesions: pd.DataFrame, images: pd.Series) -> pd.Series:
         raise StudyError(f"{len(twice)} images have two lesions in the table of lesions, {twice.iloc[0]} first.")
     strange = images[~images.isin(known["image_id"])]
     if len(strange):
-        raise StudyError(f"{len(strange)} images of the split are not among the lesions, {strange.iloc[0]} first.")
+        raise StudyError(
+            f"{len(strange)} images of the split are not in the table of lesions, {strange.iloc[0]} first."
+        )
     lesion = images.map(known.set_index("image_id")["lesion_id"])
     return lesion.where(lesion.notna(), "image " + images).astype(str)
 
@@ -162,22 +160,22 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_part(path: Path, id_pattern: str) -> pd.DataFrame:
-    """image_id and part of one file, see `read_audited`."""
+    """image_id and part of one file, see `read_split_files`."""
     table = _read_csv(path)
     images, parts = _column(table, IMAGE_NAMES), _column(table, PART_NAMES)
     if images is None:
         raise StudyError(f"{path}: no column of images; call it {IMAGE_NAMES[0]}. It has {', '.join(table)}.")
     if table.empty:
-        raise StudyError(f"{path}: no images in it, only the names of columns.")
+        raise StudyError(f"{path}: there are only names of columns in it, and no images.")
     names = _bare(table[images])
     names = _original(names, id_pattern) if id_pattern else names
     return pd.DataFrame({"image_id": names, "part": table[parts] if parts else path.stem})
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    """The column whose name, in small or capital letters, is the first of `names` that there is."""
-    own = {str(name).strip().lower(): name for name in table}
-    return next((own[name] for name in names if name in own), None)
+    """The column called by the first of `names` that there is, in small or capital letters."""
+    columns = {str(column).strip().lower(): column for column in table}
+    return next((columns[name] for name in names if name in columns), None)
 
 
 def _original(names: pd.Series, pattern: str) -> pd.Series:
@@ -185,10 +183,10 @@ def _original(names: pd.Series, pattern: str) -> pd.Series:
     try:
         found = names.map(re.compile(pattern).search)
     except re.error as error:
-        raise StudyError(f"--id-pattern {pattern!r}: no regular expression ({error}).") from error
+        raise StudyError(f"--id-pattern {pattern!r}: not a regular expression ({error}).") from error
     strange = names[found.isna()]
     if len(strange):
-        raise StudyError(f"--id-pattern {pattern!r}: not in {len(strange)} names of images, {strange.iloc[0]} first.")
+        raise StudyError(f"--id-pattern {pattern!r}: not found in {len(strange)} image names, {strange.iloc[0]} first.")
     return found.map(lambda match: match.group())
 
 

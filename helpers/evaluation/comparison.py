@@ -1,6 +1,6 @@
 """Models compared in pairs, on the same resampled lesions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -8,39 +8,50 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from helpers.evaluation.bootstrap import interval, original_and_bootstrap_weights, resample, with_bounds
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate
 from helpers.evaluation.predictions import Predictions, check_paired
-from helpers.evaluation.scores import METRICS
+from helpers.evaluation.scores import resample
 
 
-def pairwise(
-    models: Mapping[str, Predictions], metric: str = "balanced_accuracy", resamples: int = 2000, seed: int = 0
+def resampled_scores(models: Iterable[Predictions], metric: str, bootstrap: Bootstrap = STANDARD) -> np.ndarray:
+    """A score of several models, or of one model trained from several seeds: float64 [models, 1 + resamples].
+
+    Column 0 is the score itself, each other one a resample of the lesions: the same for all models on the same images,
+    so that differences of rows are paired. metric: a property of `Scores` that needs no threshold. Raises StudyError
+    unless all are predictions for the same images in the same order.
+    """
+    models = list(models)
+    for model in models[1:]:
+        check_paired(models[0], model)
+    weights = bootstrap.weights(models[0].lesions)
+    return np.stack([resample(model, [metric], weights)[metric] for model in models])
+
+
+def pairwise_differences(
+    models: Mapping[str, Predictions], metric: str = "balanced_accuracy", bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """Every pair of models, a row each: METRICS[metric] of `first` minus that of `second`, and McNemar's test.
+    """Every pair of models, a row each: the score of `first` minus that of `second`, and McNemar's test.
 
     Columns: first, second, value with low and high (95 %, on the same resampled lesions), lesions_first,
-    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. Errors as of
-    `paired_difference`. Each model is resampled once, however many pairs it is in.
+    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. Metric and errors as of
+    `resampled_scores`.
     """
-    one = next(iter(models.values()))
-    for model in models.values():
-        check_paired(one, model)
-    weights = original_and_bootstrap_weights(one.lesions, resamples, seed)
-    scores = {name: resample(model, weights, None, {metric: METRICS[metric]})[metric] for name, model in models.items()}
-    rows = []
-    for first, second in combinations(models, 2):
-        difference = scores[first] - scores[second]
-        test = mcnemar(models[first], models[second])
-        rows.append({"first": first, "second": second, **with_bounds(difference[0], difference[1:]), **test})
+    scores = dict(zip(models, resampled_scores(models.values(), metric, bootstrap), strict=True))
+    rows = [
+        {"first": first, "second": second}
+        | estimate(scores[first] - scores[second])
+        | mcnemar(models[first], models[second])
+        for first, second in combinations(models, 2)
+    ]
     columns = ["first", "second", "value", "low", "high", "lesions_first", "lesions_second", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=holm(table["p"]))
 
 
 def significance_marks(pairs: pd.DataFrame, level: float = 0.05) -> pd.Series:
-    """What each row of `pairwise` comes to, as a mark: str, with the index of `pairs`.
+    """A mark for each row of `pairwise_differences`: str, with the index of `pairs`.
 
-    Nothing where the interval holds zero, `*` where it leaves zero out, without a correction for the number of pairs.
+    Empty where the interval holds zero, `*` where it leaves zero out, without a correction for the number of pairs.
     Where McNemar's p after Holm's correction is below `level` as well, `**` if it favours the same model as the
     difference, and `†` if it favours the other one.
     """
@@ -50,62 +61,49 @@ def significance_marks(pairs: pd.DataFrame, level: float = 0.05) -> pd.Series:
 
 
 def paired_difference(
-    first: Predictions, second: Predictions, metric: str, resamples: int = 2000, seed: int = 0
+    first: Predictions, second: Predictions, metric: str, *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
-    """METRICS[metric] of `first` minus that of `second`, as {"value", "low", "high"}, on the same resampled lesions.
+    """The score of `first` minus that of `second`, as {"value", "low", "high"}, on the same resampled lesions.
 
-    metric: one that needs no threshold. Both have to be predictions for the same images in the same order; StudyError
-    if they are not.
+    Metric and errors as of `resampled_scores`.
     """
-    pair = pairwise({"first": first, "second": second}, metric, resamples, seed).iloc[0]
-    return {key: None if pd.isna(pair[key]) else float(pair[key]) for key in ("value", "low", "high")}
+    return estimate(np.subtract(*resampled_scores((first, second), metric, bootstrap)))
 
 
 def unpaired_difference(
-    first: Predictions, second: Predictions, metric: str, resamples: int = 2000, seed: int = 0
+    first: Predictions, second: Predictions, metric: str, *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
-    """METRICS[metric] on one set of lesions minus that on another, as {"value", "low", "high"}.
+    """The score on one set of lesions minus that on another, as {"value", "low", "high"}.
 
-    The lesions of the two are resampled independently of each other. metric: one that needs no threshold.
+    The lesions of the two are resampled independently. Metric as of `resampled_scores`.
     """
-    scores = [score_draws([one], metric, resamples, start)[0] for one, start in ((first, seed), (second, seed + 1))]
-    difference = scores[0] - scores[1]
-    return with_bounds(difference[0], difference[1:])
+    (one,), (other,) = (
+        resampled_scores([first], metric, bootstrap),
+        resampled_scores([second], metric, bootstrap.independent()),
+    )
+    return estimate(one - other)
 
 
-def score_draws(runs: Sequence[Predictions], metric: str, resamples: int = 2000, seed: int = 0) -> np.ndarray:
-    """METRICS[metric] of one model trained from several seeds, float64 [seeds, 1 + resamples].
-
-    Column 0 is the figure itself, each other one a resample of the lesions: the same for all runs, and for other models
-    on the same images, so that the difference of two such arrays is paired. metric: one that needs no threshold.
-    """
-    weights = original_and_bootstrap_weights(runs[0].lesions, resamples, seed)
-    return np.stack([resample(run, weights, None, {metric: METRICS[metric]})[metric] for run in runs])
-
-
-def mean_over_seeds(drawn: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """The mean over seeds of what `score_draws` gives, or of differences of it, as {"value", "low", "high"}.
+def mean_over_seeds(scores: np.ndarray, seed: int = 0) -> dict[str, float | None]:
+    """The mean over seeds of what `resampled_scores` gives, or of differences of it, as {"value", "low", "high"}.
 
     For each resample of the lesions the seeds are drawn anew as well, with replacement. With one seed the interval
-    covers the lesions alone; with three, drawing from so few still understates what seeds do.
+    covers sampling error alone; three seeds are so few that it still understates seed-to-seed variation.
     """
-    resamples = drawn.shape[1] - 1
-    picked = np.random.default_rng(seed).integers(len(drawn), size=(len(drawn), resamples))
-    low, high = interval(np.take_along_axis(drawn[:, 1:], picked, axis=0).mean(axis=0))
-    return {"value": float(drawn[:, 0].mean()), "low": low, "high": high}
+    picked = np.random.default_rng(seed).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
+    return estimate(np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)])
 
 
 def mcnemar(first: Predictions, second: Predictions) -> dict:
     """McNemar's exact test of whether two models are right equally often, with lesions as units.
 
-    Images of one lesion are no independent trials, so each lesion has one verdict: the model that answers more of its
-    images rightly. Lesions without a verdict do not count; were the models equally good, either would win half of the
-    others (McNemar 1947, exact binomial form; with one image a lesion it is his test). Gives lesions_first and
-    lesions_second, the lesions that each model won, and p, two-sided. Raises StudyError for predictions not paired.
+    Images of one lesion are no independent trials, so each lesion is won by the model that is right for more of its
+    images. Ties do not count. If the models are equally good, either wins half of the others (McNemar 1947, exact
+    binomial form; with one image per lesion it is his test). Gives lesions_first and lesions_second, the lesions that
+    each model won, and p, two-sided. Raises StudyError for predictions that are not paired.
     """
     check_paired(first, second)
-    right = [(p.predicted == p.labels).astype(int) for p in (first, second)]
-    lead = pd.Series(right[0] - right[1]).groupby(first.lesions).sum()
+    lead = pd.Series(first.is_right.astype(int) - second.is_right).groupby(first.lesions).sum()
     won = int((lead > 0).sum()), int((lead < 0).sum())
     p = binomtest(won[0], sum(won)).pvalue if sum(won) else 1.0
     return {"lesions_first": won[0], "lesions_second": won[1], "p": float(p)}
@@ -125,7 +123,7 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
 
 
 def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Cohen's (1960) kappa of each pair of models' answers, a row and a column a model: 1 same, 0 as if by chance."""
+    """Cohen's (1960) kappa of each pair of models, a row and a column per model: 1 if they always agree."""
     table = pd.DataFrame(1.0, index=list(models), columns=list(models))
     for first, second in combinations(models, 2):
         check_paired(models[first], models[second])
@@ -135,15 +133,15 @@ def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
     return table
 
 
-def missed_by_all(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
-    """Which images no model answers rightly, bool [n], and the share of images that would be so by chance.
+def common_errors(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
+    """The images that every model gets wrong, bool [n], and the share of images for which chance would do this.
 
-    By chance: were the models' errors independent of each other within each class. Raises StudyError if not paired.
+    By chance means: if the models' errors were independent within each class. Raises StudyError if not paired.
     """
     first, *others = models
     for other in others:
         check_paired(first, other)
-    wrong = np.stack([p.predicted != p.labels for p in (first, *others)])
+    wrong = ~np.stack([model.is_right for model in (first, *others)])
     expected = 0.0
     for members in (first.labels == k for k in np.unique(first.labels)):
         expected += wrong[:, members].mean(axis=1).prod() * members.mean()

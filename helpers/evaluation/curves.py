@@ -1,57 +1,52 @@
-"""Confusion matrix, ROC and precision-recall curves."""
+"""Confusion matrix, ROC and precision-recall curves, reliability diagram."""
 
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-from helpers.evaluation.bootstrap import bootstrap_weights, interval, resample
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, interval
 from helpers.evaluation.predictions import Predictions
-from helpers.evaluation.ranking import auc, average_precision
-from helpers.evaluation.scores import BINS, confidence_bin
+from helpers.evaluation.scores import BINS, confidence_bin, resample
 
 
 def confusion(predictions: Predictions) -> np.ndarray:
     """Confusion matrix int64 [k, k]: rows the truth, columns the prediction."""
-    k = len(predictions.classes)
-    cells = np.bincount(predictions.labels * k + predictions.predicted, minlength=k * k)
-    return cells.reshape(k, k)
+    return confusion_matrix(predictions.labels, predictions.predicted, labels=range(len(predictions.classes)))
 
 
-def curves(predictions: Predictions, resamples: int = 2000, seed: int = 0, only: str = "") -> dict[str, dict]:
+def curves(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict[str, dict]:
     """One-against-rest ROC and precision-recall curve of each class, and of malignancy under `malignant`.
 
-    only: the name of a single one of them, where the others are not needed.
     Each holds the arrays false_positive_rate, true_positive_rate, recall and precision, and the floats auc and
     average_precision with auc_interval and average_precision_interval, (low, high). A class without images is left
     out, as is one that all images belong to.
     """
     p = predictions
-    questions = {code: (p.labels == k, p.probabilities[:, k]) for k, code in enumerate(p.classes)}
-    questions["malignant"] = (p.is_malignant, p.malignant_score)
-    wanted = {only: questions[only]} if only else questions
-    questions = {name: question for name, question in wanted.items() if 0 < question[0].mean() < 1}
-    weights = bootstrap_weights(p.lesions, resamples, seed)
-    return {name: _points(*question) | _areas(p, weights, question) for name, question in questions.items()}
+    areas = resample(p, ("auc", "average_precision"), bootstrap.weights(p.lesions))
+    found = {
+        code: _curve(p.labels == k, p.probabilities[:, k], {name: values[:, k] for name, values in areas.items()})
+        for k, code in enumerate(p.classes)
+        if 0 < (p.labels == k).mean() < 1
+    }
+    return found | ({"malignant": malignant_curve(p, bootstrap)} if 0 < p.is_malignant.mean() < 1 else {})
 
 
-def _points(positive: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+def malignant_curve(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict:
+    """The entry `malignant` of `curves` alone, for predictions of malignant and benign images."""
+    p, names = predictions, ("auc", "average_precision")
+    areas = resample(p, [f"malignant_{name}" for name in names], bootstrap.weights(p.lesions))
+    return _curve(p.is_malignant, p.malignant_score, dict(zip(names, areas.values(), strict=True)))
+
+
+def _curve(positive: np.ndarray, score: np.ndarray, areas: dict[str, np.ndarray]) -> dict:
     false_positive_rate, true_positive_rate, _ = roc_curve(positive, score)
     precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
     rates = {"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate}
-    return {**rates, "recall": recall, "precision": precision}
-
-
-def _areas(predictions: Predictions, weights: np.ndarray, question: tuple[np.ndarray, np.ndarray]) -> dict:
-    areas = {
-        "auc": lambda drawn: auc(drawn.weights, *question),
-        "average_precision": lambda drawn: average_precision(drawn.weights, *question),
-    }
-    once = resample(predictions, np.ones((1, len(predictions))), None, areas)
-    values = resample(predictions, weights, None, areas)
-    intervals = {f"{name}_interval": interval(values[name]) for name in areas}
-    return {name: float(once[name][0]) for name in areas} | intervals
+    figures = {name: float(values[0]) for name, values in areas.items()}
+    intervals = {f"{name}_interval": interval(values[1:]) for name, values in areas.items()}
+    return {**rates, "recall": recall, "precision": precision, **figures, **intervals}
 
 
 def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
@@ -62,7 +57,7 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
     An empty bin has counts of 0 and NaN for the rest.
     """
     p, edges = predictions, np.linspace(0, 1, bins + 1)
-    images = pd.DataFrame({"lesion": p.lesions, "confidence": p.confidence, "right": p.predicted == p.labels})
+    images = pd.DataFrame({"lesion": p.lesions, "confidence": p.confidence, "right": p.is_right})
     table = images.groupby(confidence_bin(p.confidence, bins)).agg(
         images=("right", "size"),
         lesions=("lesion", "nunique"),

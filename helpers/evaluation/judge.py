@@ -1,37 +1,46 @@
-"""The judgement of one model for its record: what is chosen on validation, and every figure on test."""
+"""The judgement of one model for its record: what is chosen on validation, and every score on test."""
 
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from helpers.evaluation.calibration import temperature
-from helpers.evaluation.malignancy import operating_threshold
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap
+from helpers.evaluation.calibration import fit_temperature
+from helpers.evaluation.malignancy import threshold_for_sensitivity
 from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.scores import evaluate
 
 
 def judge(
-    table: pd.DataFrame, classes: Iterable, lesions: Mapping[str, str], sensitivity: float, resamples: int = 2000
+    table: pd.DataFrame,
+    classes: Iterable,
+    lesions: Mapping[str, str],
+    *,
+    sensitivity: float,
+    bootstrap: Bootstrap = STANDARD,
 ) -> dict:
-    """`judge_parts` of the contract's table of predictions for validation and test.
+    """`judge_parts` of a table of predictions for validation and test.
 
-    classes: objects with `code` and `malignant`, such as `datasets.Diagnosis`; lesions: lesion id by image id.
+    classes: objects with `code` and `malignant`, such as `lesions.Diagnosis`; lesions: lesion id by image id.
     """
-    codes, malignant = [diagnosis.code for diagnosis in classes], [diagnosis.malignant for diagnosis in classes]
-    validation, test = (
-        Predictions.from_table(table[table["part"] == part], codes, malignant, lesions)
-        for part in ("validation", "test")
-    )
-    return judge_parts(validation, test, sensitivity, resamples)
+    codes, malignant = zip(*((one.code, one.malignant) for one in classes), strict=True)
+    parts = (table[table["part"] == part] for part in ("validation", "test"))
+    validation, test = (Predictions.from_table(part, codes, malignant, lesions) for part in parts)
+    return judge_parts(validation, test, sensitivity=sensitivity, bootstrap=bootstrap)
 
 
-def judge_parts(validation: Predictions, test: Predictions, sensitivity: float, resamples: int = 2000) -> dict:
-    """The judgement of one model for its record: what is chosen on validation, and what `evaluate` says of each part.
+def judge_parts(
+    validation: Predictions, test: Predictions, *, sensitivity: float, bootstrap: Bootstrap = STANDARD
+) -> dict:
+    """The threshold and the temperature of a model, chosen on validation, and its scores on both parts.
 
-    `threshold` and `temperature` are chosen on validation; the figures are those of the probabilities as they are, so
-    not divided by the temperature. sensitivity: share of the malignant validation images that the threshold finds.
+    sensitivity: the share of malignant validation images that the threshold finds. The scores are those of the
+    probabilities as the model gives them, not divided by the temperature.
     """
-    threshold = operating_threshold(validation, sensitivity)
-    chosen = {"threshold": threshold, "temperature": temperature(validation)}
-    judged = evaluate(validation, threshold, resamples)["test"]
-    return {**chosen, "validation": judged, **evaluate(test, threshold, resamples)}
+    threshold = threshold_for_sensitivity(validation, sensitivity)
+    return {
+        "threshold": threshold,
+        "temperature": fit_temperature(validation),
+        "validation": evaluate(validation, threshold, bootstrap)["test"],
+        **evaluate(test, threshold, bootstrap),
+    }

@@ -12,41 +12,40 @@ BLOCK = 128  # images that are changed at a time
 
 
 def split_by_image(split: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A split of the same rows that deals out images instead of lesions: parts change places within each label.
+    """The same rows, split by image instead of by lesion: parts are permuted within each label.
 
-    Every part keeps as many images of each label as it had, so that nothing but the lesions' homes differs.
+    Every part keeps its number of images of each label, so that only the lesions are spread differently.
     """
     random = np.random.default_rng(seed)
-    parts = split.groupby("label")["part"].transform(lambda own: random.permutation(own.to_numpy()))
+    parts = split.groupby("label")["part"].transform(lambda column: random.permutation(column.to_numpy()))
     return split.assign(part=parts)
 
 
 def oversample(split: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A split of about as many rows, as many of each label, each label in the same shares of the parts.
+    """A split of about as many rows, with equally many of each label, each label in the same shares of the parts.
 
-    Images of a rare label are there again and again, in whatever part; a column `copy` numbers the uses of an image
-    from 0. Images of a frequent label are left out at random instead.
+    Images of a rare label are repeated, in any part; a column `copy` numbers the uses of an image from 0. Images of a
+    frequent label are left out at random instead.
     """
     random = np.random.default_rng(seed)
-    wanted = len(split) // split["label"].nunique()
+    rows = len(split) // split["label"].nunique()
     shares = split["part"].value_counts(normalize=True).sort_index()
-    edges = np.round(shares.cumsum() * wanted).astype(int).to_numpy()
-    parts = shares.index.to_numpy()[np.searchsorted(edges, np.arange(wanted), "right")]
+    edges = np.round(shares.cumsum() * rows).astype(int).to_numpy()
+    parts = shares.index.to_numpy()[np.searchsorted(edges, np.arange(rows), "right")]
     drawn = []
-    for _, own in split.groupby("label"):
-        order = random.permutation(len(own))
-        again = np.arange(wanted) // len(own)
-        drawn.append(own.iloc[np.resize(order, wanted)].assign(copy=again, part=random.permutation(parts)))
+    for _, images in split.groupby("label"):
+        order, copy = random.permutation(len(images)), np.arange(rows) // len(images)
+        drawn.append(images.iloc[np.resize(order, rows)].assign(copy=copy, part=random.permutation(parts)))
     return pd.concat(drawn, ignore_index=True)
 
 
 def add_altered_copies(
     cache: PixelCache, drawn: pd.DataFrame, change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[pd.DataFrame, PixelCache]:
-    """A split whose repeated uses (`copy` above 0) are images of their own, `<image_id>#<copy>`, and its pixels alone.
+    """A split whose repeated uses (`copy` above 0) are separate images, `<image_id>#<copy>`, and its pixels alone.
 
-    change: what is done to the repeated uses, uint8 [n, side, side, 3] to the same, at most BLOCK at a time; nothing by
-    default. The split gets a column `source`, the image that each row was made of.
+    change: a function from uint8 [n, side, side, 3] to the same, applied to the repeated uses, at most BLOCK at a time;
+    None leaves them as they are. The split gets a column `source`, the image that each row was made from.
     """
     again = drawn["copy"].to_numpy() > 0
     names = drawn["image_id"].where(~again, drawn["image_id"] + "#" + drawn["copy"].astype(str))

@@ -1,35 +1,36 @@
-"""Means, shares and their differences between groups, with intervals by lesion."""
+"""Means, proportions and their differences between groups, with intervals by lesion."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.bootstrap import original_and_bootstrap_weights, with_bounds
-from helpers.evaluation.ranking import ratio
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
+from helpers.evaluation.predictions import Predictions
 
 TAIL = 0.025  # chance that a 95 % interval leaves to each side
+MIN_COMPARABLE = 5  # lesions that a mean accuracy needs before others are compared with it
 
 
-def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, bootstrap: Bootstrap = STANDARD) -> pd.DataFrame:
     """The mean over images of each column, bool or float [n], a row each: value, low and high (95 %, by lesion).
 
-    What is NaN is left out of its column. A column without any number has NaN for all three.
+    NaN is left out of its column. A column of nothing but NaN has NaN for all three.
     """
-    return _mean_table(columns, _drawn_means(columns, original_and_bootstrap_weights(lesions, resamples, seed)))
+    return _table(columns, _weighted_means(columns, bootstrap.weights(lesions)))
 
 
-def shares(
-    columns: Mapping[str, np.ndarray], lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+def proportions(
+    columns: Mapping[str, np.ndarray], lesions: np.ndarray, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """`means` of events, columns of 1 or 0 and NaN where it is not known, with an interval also where all are alike.
+    """`means` of events, columns of 1 or 0 and NaN for unknown, with an interval also where all are alike.
 
-    Resamples of nothing but ones are ones, as if no other lesion could ever be different. There the interval is the
-    exact one of Clopper and Pearson (Biometrika 26, 1934) for as many trials as there are lesions, since images of a
-    lesion are no independent ones: TAIL ** (1 / lesions) to 1 where all are 1, 0 to 1 - TAIL ** (1 / lesions) where all
-    are 0. A column in which anything else occurs is that of `means`.
+    All resamples of nothing but ones are ones, as if no other lesion could ever be different. There the interval is the
+    exact one of Clopper and Pearson (Biometrika 26, 1934) with the number of lesions as trials, since images of a
+    lesion are not independent: TAIL ** (1 / lesions) to 1 where all are 1, 0 to 1 - TAIL ** (1 / lesions) where all
+    are 0.
     """
-    table, lesions = means(columns, lesions, resamples, seed), np.asarray(lesions).astype(str)
+    table, lesions = means(columns, lesions, bootstrap), np.asarray(lesions).astype(str)
     for name, column in columns.items():
         values = np.asarray(column, np.float64)
         known = ~np.isnan(values)
@@ -41,40 +42,44 @@ def shares(
     return table
 
 
+def proportion(event: np.ndarray, lesions: np.ndarray, bootstrap: Bootstrap = STANDARD) -> dict[str, float | None]:
+    """`proportions` of one event, bool [n], as {"value", "low", "high"}; all are None if there is no image."""
+    if not len(event):
+        return {"value": None, "low": None, "high": None}
+    return proportions({"event": event}, lesions, bootstrap).loc["event"].to_dict()
+
+
 def mean_differences(
-    columns: Mapping[str, np.ndarray], group: np.ndarray, lesions: np.ndarray, resamples: int = 2000, seed: int = 0
+    columns: Mapping[str, np.ndarray], group: np.ndarray, lesions: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
     """The mean of each column over the images in `group`, bool [n], minus that over the others; a table as of `means`.
 
     Both means are of the same resamples, so that a lesion with images in both counts as often in one as in the other.
     """
-    weights, group = original_and_bootstrap_weights(lesions, resamples, seed), np.asarray(group, bool)
-    inside, outside = (_drawn_means(columns, weights * own) for own in (group, ~group))
-    return _mean_table(columns, inside - outside)
+    weights, group = bootstrap.weights(lesions), np.asarray(group, bool)
+    inside, outside = (_weighted_means(columns, weights * members) for members in (group, ~group))
+    return _table(columns, inside - outside)
 
 
 def standardised_differences(
     columns: Mapping[str, np.ndarray],
     group: np.ndarray,
     strata: np.ndarray,
+    *,
     lesions: np.ndarray,
-    resamples: int = 2000,
-    seed: int = 0,
+    bootstrap: Bootstrap = STANDARD,
 ) -> pd.DataFrame:
     """`mean_differences` as if the others had the mix of `strata` [n], such as labels, that the images in `group` have.
 
     Direct standardisation (Keiding and Clayton, Stat. Sci. 29, 2014): each stratum of the others counts as often as
     the group has images in it, in each resample anew. A stratum that has images on one side only is left out of both,
-    in the figure itself as in a resample. NaN if no stratum has images on both.
+    in the figure itself as in a resample. NaN if no stratum has images on both sides.
     """
-    weights, group = (
-        original_and_bootstrap_weights(lesions, resamples, seed).astype(np.float64),
-        np.asarray(group, bool),
-    )
+    weights, group = bootstrap.weights(lesions).astype(np.float64), np.asarray(group, bool)
     names, stratum = np.unique(np.asarray(strata).astype(str), return_inverse=True)
     members = np.eye(len(names), dtype=bool)[stratum]
-    gaps = [_standardised(np.asarray(own, np.float64), group, members, weights) for own in columns.values()]
-    return _mean_table(columns, np.column_stack(gaps))
+    gaps = [_standardised(np.asarray(column, np.float64), group, members, weights) for column in columns.values()]
+    return _table(columns, np.column_stack(gaps))
 
 
 def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -83,7 +88,7 @@ def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, we
     members: bool [n, strata]. The mean difference of the strata, each weighted by the images of `group` in it.
     """
     known = ~np.isnan(column)
-    cells = [members & (own & known)[:, None] for own in (group, ~group)]
+    cells = [members & (side & known)[:, None] for side in (group, ~group)]
     inside, outside = (weights @ cell for cell in cells)
     sums = (weights @ (cell * np.where(known, column, 0)[:, None]) for cell in cells)
     gap = np.subtract(*(ratio(*pair) for pair in zip(sums, (inside, outside), strict=True)))
@@ -91,14 +96,81 @@ def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, we
     return ratio(np.where(mix > 0, mix * gap, 0).sum(axis=1), mix.sum(axis=1))
 
 
-def _drawn_means(columns: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Means of columns [n] under each row of weights [b, n], without what is NaN: float64 [b, columns]."""
+def matched_accuracy_differences(
+    first: Predictions,
+    second: Predictions,
+    kinds: tuple[np.ndarray, np.ndarray],
+    *,
+    chosen: np.ndarray,
+    bootstrap: Bootstrap = STANDARD,
+) -> pd.DataFrame:
+    """Accuracy on images of `first` minus that on comparable images of `second`, for the chosen ones and the others.
+
+    Comparable are images of the same label and the same kind; kinds: of each image of the two, [n] and [m]; chosen:
+    bool [n]. Index: `chosen`, `others` and `difference`, or the one that there is; columns value, low and high (95 %,
+    the lesions of `first` and `second` resampled independently), images, and classes, their codes joined by commas.
+    Each value is a mean over the labels that have MIN_COMPARABLE lesions in each row; images with fewer comparable
+    lesions are left out. NaN if no label is left.
+    """
+    gaps = _accuracy_gaps(first, second, kinds, bootstrap.independent())
+    compared = ~np.isnan(gaps[0])
+    rows = {"chosen": compared & chosen, "others": compared & ~chosen}
+    rows = {name: members for name, members in rows.items() if members.any()}
+    labels = _frequent_labels(first, rows.values())
+    weights = bootstrap.weights(first.lesions)
+    drawn, images = {}, {}
+    for name, members in rows.items():
+        cells = [members & (first.labels == label) for label in labels]
+        of_label = [_mean_of_drawn(gaps[:, cell], weights[:, cell]) for cell in cells]
+        drawn[name] = np.mean(of_label, axis=0) if of_label else np.full(len(gaps), np.nan)
+        images[name] = int(np.sum(cells))
+    if len(rows) == 2:
+        drawn["difference"], images["difference"] = drawn["chosen"] - drawn["others"], sum(images.values())
+    table = pd.DataFrame([estimate(values) for values in drawn.values()], list(drawn), ["value", "low", "high"], float)
+    return table.assign(images=pd.Series(images, dtype=int), classes=", ".join(first.classes[one] for one in labels))
+
+
+def _accuracy_gaps(
+    first: Predictions, second: Predictions, kinds: tuple[np.ndarray, np.ndarray], bootstrap: Bootstrap
+) -> np.ndarray:
+    """1 or 0 for each answer of `first`, minus the accuracy on its like in `second`: float64 [1 + resamples, n].
+
+    The lesions of `second` are resampled. NaN if fewer than MIN_COMPARABLE of them are comparable.
+    """
+    names = np.unique(np.concatenate(kinds))
+    cells = [
+        p.labels * len(names) + np.searchsorted(names, kind) for p, kind in zip((first, second), kinds, strict=True)
+    ]
+    members = np.eye(len(first.classes) * len(names))[cells[1]]
+    weights = bootstrap.weights(second.lesions).astype(np.float64)
+    accuracy = ratio(weights @ (members * second.is_right[:, None]), weights @ members)
+    lesions = pd.Series(second.lesions).groupby(cells[1]).nunique().reindex(range(members.shape[1]), fill_value=0)
+    accuracy[:, lesions < MIN_COMPARABLE] = np.nan
+    return first.is_right - accuracy[:, cells[0]]
+
+
+def _frequent_labels(predictions: Predictions, groups: Iterable[np.ndarray]) -> np.ndarray:
+    """The labels that have MIN_COMPARABLE lesions in each of the groups, bool [n]."""
+    labels = np.arange(len(predictions.classes))
+    for members in groups:
+        lesions = pd.Series(predictions.lesions[members]).groupby(predictions.labels[members]).nunique()
+        labels = np.intersect1d(labels, lesions.index[lesions >= MIN_COMPARABLE])
+    return labels
+
+
+def _mean_of_drawn(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of float64 [b, n] with weights [b, n] over what has a weight: float64 [b]."""
+    weights = weights.astype(np.float64)
+    return ratio(np.where(weights > 0, weights * values, 0).sum(axis=1), weights.sum(axis=1))
+
+
+def _weighted_means(columns: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Means of columns [n] under each row of weights [b, n], without NaN: float64 [b, columns]."""
     values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
     known, weights = ~np.isnan(values), weights.astype(np.float64)
     return ratio(weights @ np.where(known, values, 0), weights @ known)
 
 
-def _mean_table(columns: Iterable[str], drawn: np.ndarray) -> pd.DataFrame:
-    """Figures with their intervals from float64 [1 + resamples, columns], the first row the figures themselves."""
-    figures = [with_bounds(column[0], column[1:]) for column in drawn.T]
-    return pd.DataFrame(figures, index=list(columns), columns=["value", "low", "high"], dtype=float)
+def _table(columns: Iterable[str], drawn: np.ndarray) -> pd.DataFrame:
+    """Figures with their intervals from float64 [1 + resamples, columns]."""
+    return pd.DataFrame([estimate(values) for values in drawn.T], list(columns), ["value", "low", "high"], float)

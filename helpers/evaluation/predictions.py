@@ -1,4 +1,4 @@
-"""What a model said of a set of images, and what they are."""
+"""The predictions of a model for a set of images, with their true labels and lesions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from helpers.study import StudyError
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said of n images, and what they are.
+    """The predictions of a model for n images, with their true labels and lesions.
 
     labels: int [n], indices into `classes`; probabilities: float64 [n, k], rows sum to 1; lesions: str [n], the lesion
-    of each image; classes: k class codes; malignant: k bools. Raises StudyError where these do not fit together.
+    of each image; classes: k class codes; malignant: k bools. Raises StudyError if these do not fit together.
     """
 
     labels: np.ndarray
@@ -38,10 +38,10 @@ class Predictions:
     def from_table(
         cls, table: pd.DataFrame, classes: Iterable[str], malignant: Iterable[bool], lesions: Mapping[str, str]
     ) -> "Predictions":
-        """All rows of a predictions table: image_id, label, a probability column a class. Choose its part first.
+        """All rows of a predictions table: image_id, label, a column of probabilities per class. Choose a part first.
 
-        lesions: lesion id by image id, as a Series or a dictionary. Raises StudyError for a column, a label or an
-        image that is not known, and for an image that is there twice.
+        lesions: lesion id by image id, as a Series or a dictionary. Raises StudyError for a missing column, an unknown
+        label or image, and an image that occurs twice.
         """
         classes, images = list(classes), table.get("image_id")
         missing = ", ".join(name for name in ("image_id", "label", *classes) if name not in table)
@@ -59,29 +59,34 @@ class Predictions:
         return cls(labels, table[classes].to_numpy(np.float64), lesion.to_numpy(), tuple(classes), tuple(malignant))
 
     def subset(self, mask: np.ndarray) -> "Predictions":
-        """The images that `mask`, bool [n] or row numbers, chooses. Raises StudyError if there are none."""
+        """The images that `mask`, bool [n] or row numbers, selects. Raises StudyError if there are none."""
         mask = np.asarray(mask)
         chosen = self.labels[mask], self.probabilities[mask], self.lesions[mask]
         return Predictions(*chosen, self.classes, self.malignant)
 
-    def among(self, classes: Sequence[str]) -> "Predictions":
-        """The images of these classes, as if the model had been asked which of these alone each of them is.
+    def restrict_to(self, classes: Sequence[str]) -> "Predictions":
+        """The images of these classes, with probabilities for these classes alone.
 
-        Their probabilities are brought to a sum of 1; an image of which all are 0 gets equal ones.
+        Their probabilities are scaled to sum to 1; an image for which all are 0 gets equal ones.
         """
-        columns = [self.classes.index(one) for one in classes]
+        columns = [self.classes.index(code) for code in classes]
         chosen = np.isin(self.labels, columns)
         given = self.probabilities[chosen][:, columns]
         total = given.sum(axis=1, keepdims=True)
-        shares = np.divide(given, total, out=np.full_like(given, 1 / len(columns)), where=total > 0)
+        scaled = np.divide(given, total, out=np.full_like(given, 1 / len(columns)), where=total > 0)
         labels = pd.Index(columns).get_indexer(self.labels[chosen])
-        kept = tuple(self.malignant[column] for column in columns)
-        return Predictions(labels, shares, self.lesions[chosen], tuple(classes), kept)
+        malignant = tuple(self.malignant[column] for column in columns)
+        return Predictions(labels, scaled, self.lesions[chosen], tuple(classes), malignant)
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Index of the most probable class, int [n]; of equally probable ones the first."""
+        """Index of the most probable class, int [n]; the first of equally probable ones."""
         return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def is_right(self) -> np.ndarray:
+        """Whether the predicted class is the true one, bool [n]."""
+        return self.predicted == self.labels
 
     @cached_property
     def confidence(self) -> np.ndarray:
@@ -110,16 +115,16 @@ def ensemble(members: Iterable[Predictions]) -> Predictions:
 def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Predictions for several sets of images as one, such as those of five folds.
 
-    Raises StudyError if they are not of the same classes.
+    Raises StudyError if their classes differ.
     """
     if len({(part.classes, part.malignant) for part in parts}) != 1:
-        raise StudyError("Predictions of different classes cannot be put together.")
+        raise StudyError("Predictions of different classes cannot be concatenated.")
     columns = zip(*((part.labels, part.probabilities, part.lesions) for part in parts), strict=True)
     return Predictions(*map(np.concatenate, columns), parts[0].classes, parts[0].malignant)
 
 
 def check_paired(first: Predictions, second: Predictions, truth: str = "labels") -> None:
-    """StudyError unless both are for the same images in the same order; truth: the attribute that has to agree."""
+    """Raise StudyError unless both are for the same images in the same order; truth: the attribute to compare."""
     if not all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (truth, "lesions")):
         raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
 
@@ -127,11 +132,11 @@ def check_paired(first: Predictions, second: Predictions, truth: str = "labels")
 def _check_shapes(p: Predictions) -> None:
     n, k = p.labels.size, len(p.classes)
     if n == 0:
-        raise StudyError("Predictions: there are no images to judge.")
+        raise StudyError("Predictions: there are no images in them.")
     if (p.probabilities.shape, p.labels.shape, p.lesions.shape, len(p.malignant)) != ((n, k), (n,), (n,), k):
         raise StudyError(
             f"Predictions: probabilities {p.probabilities.shape}, labels {p.labels.shape}, lesions {p.lesions.shape}, "
-            f"{k} classes and {len(p.malignant)} malignant flags do not fit; wanted are [n, k], [n], [n], k and k."
+            f"{k} classes and {len(p.malignant)} malignant flags do not fit; they have to be [n, k], [n], [n], k and k."
         )
 
 
@@ -147,4 +152,4 @@ def _check_values(p: Predictions) -> None:
             f"Predictions: probabilities of image {worst} sum to {sums[worst]:.4f}; they have to sum to 1."
         )
     if pd.isna(p.lesions).any():
-        raise StudyError("Predictions: every image needs a lesion; one without is its own lesion.")
+        raise StudyError("Predictions: every image needs a lesion. Use its image id where the lesion is unknown.")

@@ -1,109 +1,220 @@
-"""Every figure of the report, with its interval. A new figure is one more entry of METRICS."""
+"""Every score of the report, with its interval. A new score is one more property of `Scores`, named in METRICS."""
 
-from collections.abc import Callable
-from operator import attrgetter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from helpers.evaluation.bootstrap import Drawn, original_and_resampled, with_bounds
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.predictions import Predictions
-from helpers.evaluation.ranking import auc, average_precision
 
 BINS = 15  # of the expected calibration error, as in Guo et al. (ICML 2017)
+BLOCK = 2**22  # weights held as float64 at a time, so that memory stays small for any number of resamples
+METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
+METRICS += ("malignant_auc", "malignant_sensitivity", "malignant_specificity", "ece", "brier")
+CLASS_METRICS = ("precision", "recall", "f1", "auc")
 
 
-def _ece(drawn: Drawn) -> np.ndarray:
-    """Expected calibration error of the most probable class (Guo et al., ICML 2017)."""
-    p = drawn.predictions
-    # The number of images in a bin times its |accuracy - confidence| is the size of the summed difference.
-    gaps = np.eye(BINS)[confidence_bin(p.confidence, BINS)] * ((p.predicted == p.labels) - p.confidence)[:, None]
-    return np.abs(drawn.share_of_each(gaps)).sum(axis=1)
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of predictions for n images under b rows of weights: each is float64 [b], or [b, k] for k classes.
 
-
-def _brier(drawn: Drawn) -> np.ndarray:
-    """Squared error summed over the classes, 0 to 2 (Brier 1950)."""
-    p = drawn.predictions
-    return drawn.share(((p.probabilities - np.eye(len(p.classes))[p.labels]) ** 2).sum(axis=1))
-
-
-def malignant_auc_of(drawn: Drawn) -> np.ndarray:
-    return auc(drawn.weights, drawn.predictions.is_malignant, drawn.predictions.malignant_score)
-
-
-def malignant_average_precision_of(drawn: Drawn) -> np.ndarray:
-    return average_precision(drawn.weights, drawn.predictions.is_malignant, drawn.predictions.malignant_score)
-
-
-def sensitivity_of(drawn: Drawn) -> np.ndarray:
-    return drawn.share(drawn.predictions.malignant_score >= drawn.threshold, among=drawn.predictions.is_malignant)
-
-
-def specificity_of(drawn: Drawn) -> np.ndarray:
-    return drawn.share(drawn.predictions.malignant_score < drawn.threshold, among=~drawn.predictions.is_malignant)
-
-
-# Each takes a Drawn and gives float64 [b]; macro figures are means over the classes that occur in the predictions.
-METRICS: dict[str, Callable[[Drawn], np.ndarray]] = {
-    "accuracy": lambda drawn: drawn.share(drawn.predictions.predicted == drawn.predictions.labels),
-    "balanced_accuracy": lambda drawn: _macro(drawn, drawn.recall),
-    "macro_precision": lambda drawn: _macro(drawn, drawn.precision),
-    "macro_recall": lambda drawn: _macro(drawn, drawn.recall),
-    "macro_f1": lambda drawn: _macro(drawn, drawn.f1),
-    "macro_auc": lambda drawn: _macro(drawn, drawn.auc),
-    "malignant_auc": malignant_auc_of,
-    "malignant_sensitivity": sensitivity_of,
-    "malignant_specificity": specificity_of,
-    "ece": _ece,
-    "brier": _brier,
-}
-# Each takes a Drawn and gives float64 [b, k].
-CLASS_METRICS: dict[str, Callable[[Drawn], np.ndarray]] = {
-    name: attrgetter(name) for name in ("precision", "recall", "f1", "auc")
-}
-
-
-def evaluate(predictions: Predictions, threshold: float, resamples: int = 2000, seed: int = 0) -> dict:
-    """The entries `test` and `per_class` of `metrics.json`: every figure as {"value", "low", "high"}, float or None.
-
-    threshold: from which malignant score on an image is called malignant, chosen on validation with
-    `operating_threshold`. Intervals are 95 %. per_class also counts the images and lesions of each class.
+    weights: float64 [b, n], how often each image counts; threshold: the malignant score from which on an image is
+    called malignant, for the scores that need it. A score of a class that a row lacks is NaN. Macro scores are means
+    over the classes that occur in the predictions. They are NaN for a row that lacks one of these, because a mean over
+    fewer classes would be another score, and usually a better one.
     """
-    once, values = original_and_resampled(predictions, threshold, METRICS | CLASS_METRICS, resamples, seed)
-    test = {name: with_bounds(once[name][0], values[name]) for name in METRICS}
+
+    predictions: Predictions
+    weights: np.ndarray
+    threshold: float | None = None
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        return self._mean(self.predictions.is_right)
+
+    @property
+    def balanced_accuracy(self) -> np.ndarray:
+        return self.macro_recall
+
+    @property
+    def macro_precision(self) -> np.ndarray:
+        return self._macro(self.precision)
+
+    @property
+    def macro_recall(self) -> np.ndarray:
+        return self._macro(self.recall)
+
+    @property
+    def macro_f1(self) -> np.ndarray:
+        return self._macro(self.f1)
+
+    @property
+    def macro_auc(self) -> np.ndarray:
+        return self._macro(self.auc)
+
+    @property
+    def malignant_auc(self) -> np.ndarray:
+        return weighted_auc(self.weights, self.predictions.is_malignant, self.predictions.malignant_score)
+
+    @property
+    def malignant_average_precision(self) -> np.ndarray:
+        return weighted_average_precision(self.weights, self.predictions.is_malignant, self.predictions.malignant_score)
+
+    @property
+    def malignant_sensitivity(self) -> np.ndarray:
+        return self._mean(self.predictions.malignant_score >= self.threshold, self.predictions.is_malignant)
+
+    @property
+    def malignant_specificity(self) -> np.ndarray:
+        return self._mean(self.predictions.malignant_score < self.threshold, ~self.predictions.is_malignant)
+
+    @property
+    def ece(self) -> np.ndarray:
+        """Expected calibration error of the most probable class (Guo et al., ICML 2017)."""
+        p = self.predictions
+        # The number of images in a bin times its |accuracy - confidence| is the size of the summed difference.
+        gaps = np.eye(BINS)[confidence_bin(p.confidence, BINS)] * (p.is_right - p.confidence)[:, None]
+        return np.abs((self.weights @ gaps) / self.weights.sum(axis=1, keepdims=True)).sum(axis=1)
+
+    @property
+    def brier(self) -> np.ndarray:
+        """Squared error summed over the classes, 0 to 2 (Brier 1950)."""
+        p = self.predictions
+        return self._mean(((p.probabilities - np.eye(len(p.classes))[p.labels]) ** 2).sum(axis=1))
+
+    @property
+    def overconfidence(self) -> np.ndarray:
+        """Mean confidence minus accuracy, -1 to 1."""
+        return self._mean(self.predictions.confidence - self.predictions.is_right)
+
+    @cached_property
+    def recall(self) -> np.ndarray:
+        right, true, _ = self._counts
+        return ratio(right, true)
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """0 for a class that is never predicted."""
+        right, true, predicted = self._counts
+        return np.where(true > 0, np.nan_to_num(ratio(right, predicted)), np.nan)
+
+    @cached_property
+    def f1(self) -> np.ndarray:
+        """2 right / (true + predicted)."""
+        right, true, predicted = self._counts
+        return np.where(true > 0, ratio(2 * right, true + predicted), np.nan)
+
+    @cached_property
+    def auc(self) -> np.ndarray:
+        """One against rest; NaN also for a row without the rest."""
+        p = self.predictions
+        areas = [weighted_auc(self.weights, p.labels == k, p.probabilities[:, k]) for k in range(len(p.classes))]
+        return np.stack(areas, axis=1)
+
+    @property
+    def average_precision(self) -> np.ndarray:
+        """One against rest."""
+        p, classes = self.predictions, range(len(self.predictions.classes))
+        areas = [weighted_average_precision(self.weights, p.labels == k, p.probabilities[:, k]) for k in classes]
+        return np.stack(areas, axis=1)
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weighted images of each class: rightly predicted, true and predicted, each float64 [b, k]."""
+        k = len(self.predictions.classes)
+        cells = np.eye(k * k)[self.predictions.labels * k + self.predictions.predicted]
+        confusion = (self.weights @ cells).reshape(-1, k, k)
+        return np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
+
+    def _macro(self, values: np.ndarray) -> np.ndarray:
+        return values[:, np.unique(self.predictions.labels)].mean(axis=1)
+
+    def _mean(self, values: np.ndarray, where: np.ndarray | bool = True) -> np.ndarray:
+        """Weighted mean of bool or float [n] over the images for which `where` [n] holds."""
+        where = np.broadcast_to(where, values.shape).astype(np.float64)
+        return ratio(self.weights @ (values * where), self.weights @ where)
+
+
+def resample(
+    predictions: Predictions, metrics: Sequence[str], weights: np.ndarray, *, threshold: float | None = None
+) -> dict[str, np.ndarray]:
+    """Properties of `Scores` by name, for rows of weights [b, n]: float64 [b], or [b, k] for scores of a class."""
+    step, blocks = max(1, BLOCK // len(predictions)), []
+    for rows in np.split(weights, range(1, len(weights), step)):  # row 0 alone: it is the same to the last digit then
+        scores = Scores(predictions, rows.astype(np.float64), threshold)
+        blocks.append({metric: getattr(scores, metric) for metric in metrics})
+    return {metric: np.concatenate([block[metric] for block in blocks]) for metric in metrics}
+
+
+def evaluate(predictions: Predictions, threshold: float, bootstrap: Bootstrap = STANDARD) -> dict:
+    """The entries `test` and `per_class` of `metrics.json`: each score as {"value", "low", "high"}, float or None.
+
+    threshold: as in `Scores`, chosen on validation. per_class also counts the images and lesions of each class.
+    """
+    p = predictions
+    values = _resample_centred(p, METRICS + CLASS_METRICS, threshold, bootstrap)
     per_class = {}
-    for k, code in enumerate(predictions.classes):
-        figures = {name: with_bounds(once[name][0, k], values[name][:, k]) for name in CLASS_METRICS}
-        lesions = predictions.lesions[predictions.labels == k]
+    for k, code in enumerate(p.classes):
+        figures = {metric: estimate(values[metric][:, k]) for metric in CLASS_METRICS}
+        lesions = p.lesions[p.labels == k]
         per_class[code] = {**figures, "images": len(lesions), "lesions": len(np.unique(lesions))}
-    return {"test": test, "per_class": per_class}
+    return {"test": {metric: estimate(values[metric]) for metric in METRICS}, "per_class": per_class}
 
 
 def measure(
-    predictions: Predictions, metric: str, threshold: float | None = None, resamples: int = 2000, seed: int = 0
+    predictions: Predictions, metric: str, *, threshold: float | None = None, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
-    """METRICS[metric] alone, as {"value", "low", "high"}; threshold as of `evaluate`, where the metric asks for it."""
-    once, values = original_and_resampled(predictions, threshold, {metric: METRICS[metric]}, resamples, seed)
-    return with_bounds(once[metric][0], values[metric])
+    """One property of `Scores` alone, as {"value", "low", "high"}."""
+    return estimate(_resample_centred(predictions, [metric], threshold, bootstrap)[metric])
 
 
-def overconfidence(predictions: Predictions, resamples: int = 2000, seed: int = 0) -> dict[str, float]:
-    """Mean confidence minus accuracy, -1 to 1, as {"value", "low", "high"}, with 95 % by resampled lesions.
+def _resample_centred(
+    predictions: Predictions, metrics: Sequence[str], threshold: float | None, bootstrap: Bootstrap
+) -> dict[str, np.ndarray]:
+    """As `resample`, with the resampled ECE moved back by its bias.
 
-    Above 0 the stated probability of the answers is higher than the share of them that is right.
+    Resampling adds noise to every bin: resampled ECEs lie above the figure, and their percentiles can miss it. Moved
+    back by how far their mean is off, the interval covers the true ECE far more often.
     """
-    p = predictions
-    excess = {"excess": lambda drawn: drawn.share(p.confidence - (p.predicted == p.labels))}
-    once, values = original_and_resampled(p, None, excess, resamples, seed)
-    return with_bounds(once["excess"][0], values["excess"])
+    values = resample(predictions, metrics, bootstrap.weights(predictions.lesions), threshold=threshold)
+    if "ece" in values:
+        ece = values["ece"]
+        ece[1:] = np.maximum(ece[1:] + ece[0] - ece[1:].mean(), 0)
+    return values
 
 
-def _macro(drawn: Drawn, values: np.ndarray) -> np.ndarray:
-    """Mean of float [b, k] over the classes that occur in the predictions: float64 [b].
+def weighted_auc(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve, float64 [b]; NaN for a row of weights without positives or without negatives.
 
-    NaN for a resample that lacks one of them: a mean over fewer classes would be another figure, and by and large a
-    better one. Leaving such resamples out is drawing again until every class is there.
+    weights: float64 [b, n]; positive: bool [n]; score: float [n]. The area is the chance that a positive scores above
+    a negative, a tie counting half (Hanley and McNeil 1982).
     """
-    return values[:, np.unique(drawn.predictions.labels)].mean(axis=1)
+    order = np.argsort(score)
+    negatives = order[~positive[order]]
+    below = np.zeros((len(weights), len(negatives) + 1))
+    np.cumsum(np.take(weights, negatives, axis=1), axis=1, out=below[:, 1:])
+    first, last = (np.searchsorted(score[negatives], score[positive], side) for side in ("left", "right"))
+    drawn = weights[:, positive]
+    won = np.einsum("bi,bi->b", drawn, np.take(below, first, axis=1) + np.take(below, last, axis=1)) / 2
+    return ratio(won, drawn.sum(axis=1) * below[:, -1])
+
+
+def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Mean over the positives of the precision at their score, float64 [b]; NaN for a row without positives.
+
+    Arguments as of `weighted_auc`. It equals the sum of precision times gain in recall over all thresholds.
+    """
+    order = np.argsort(-score)
+    positives = order[positive[order]]
+    place = np.searchsorted(-score[order], -score[positives], "right") - 1
+    drawn = weights[:, positives]
+    weights = np.take(weights, order, axis=1)
+    above = np.take(np.cumsum(weights, axis=1), place, axis=1)
+    positives_above = np.take(np.cumsum(weights * positive[order], axis=1), place, axis=1)
+    precision = np.nan_to_num(ratio(positives_above, above))
+    return ratio((drawn * precision).sum(axis=1), drawn.sum(axis=1))
 
 
 def confidence_bin(confidence: np.ndarray, bins: int) -> np.ndarray:

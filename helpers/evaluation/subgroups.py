@@ -1,65 +1,68 @@
-"""Figures by age, sex, site or any other group."""
+"""Scores by age, sex, site or any other group."""
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.bootstrap import interval, original_and_resampled
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate
 from helpers.evaluation.predictions import Predictions
-from helpers.evaluation.scores import METRICS
+from helpers.evaluation.scores import resample
 from helpers.study import StudyError
 
-FEWEST_IMAGES = 20  # that a group needs for its figures to be given
-FEWEST_LESIONS = 10  # malignant ones and benign ones, that a group needs for figures about malignancy
+MIN_IMAGES = 20  # in a group, for its scores to be given
+MIN_LESIONS = 10  # malignant ones and benign ones in a group, for its scores about malignancy to be given
 GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
 
 
-def by_group(
-    predictions: Predictions, groups: np.ndarray, threshold: float, resamples: int = 2000, seed: int = 0
+def group_scores(
+    predictions: Predictions, groups: np.ndarray, threshold: float, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
     """GROUP_METRICS with 95 % intervals for each value that occurs in `groups` [n], in the order of its categories.
 
     Index: group. Columns: images, lesions, malignant_images, then each metric with its <metric>_low and <metric>_high;
-    NaN in groups of fewer than FEWEST_IMAGES images, and for malignancy in groups of fewer than FEWEST_LESIONS
-    malignant or benign lesions. Raises StudyError if an image has no group.
+    NaN in groups of fewer than MIN_IMAGES images, and for malignancy in groups of fewer than MIN_LESIONS malignant or
+    benign lesions. Raises StudyError if an image has no group.
     """
     groups = pd.Categorical(groups)
     if len(groups) != len(predictions) or (groups.codes < 0).any():
-        raise StudyError("by_group needs one group for each image; call unknown ones `unknown`.")
-    rows = {}
+        raise StudyError("Scores by group need one group for each image. Name the group of the others `unknown`.")
+    counts, figures = {}, {}
     for code in np.unique(groups.codes):
-        members = predictions.subset(groups.codes == code)
-        counts = {"images": len(members), "lesions": len(np.unique(members.lesions))}
-        counts["malignant_images"] = int(members.is_malignant.sum())
-        rows[groups.categories[code]] = counts | _group_figures(members, threshold, resamples, seed)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
+        name, members = groups.categories[code], predictions.subset(groups.codes == code)
+        malignant = members.is_malignant
+        counts[name] = len(members), len(np.unique(members.lesions)), malignant.sum()
+        figures[name] = _group_figures(members, threshold, bootstrap)
+    columns = [f"{metric}{end}" for metric in GROUP_METRICS for end in ("", "_low", "_high")]
+    counts = pd.DataFrame.from_dict(counts, orient="index", columns=["images", "lesions", "malignant_images"])
+    figures = pd.DataFrame.from_dict(figures, orient="index").reindex(columns=columns).astype(float)
+    return counts.join(figures).rename_axis("group")
 
 
-def _group_figures(members: Predictions, threshold: float, resamples: int, seed: int) -> dict[str, float]:
-    columns = [f"{name}{end}" for name in GROUP_METRICS for end in ("", "_low", "_high")]
-    if len(members) < FEWEST_IMAGES:
-        return dict.fromkeys(columns, np.nan)
-    metrics = {name: METRICS[name] for name in GROUP_METRICS}
-    once, values = original_and_resampled(members, threshold, metrics, resamples, seed)
+def _group_figures(members: Predictions, threshold: float, bootstrap: Bootstrap) -> dict[str, float | None]:
+    metrics = GROUP_METRICS if len(members) >= MIN_IMAGES else ()
     kinds = [len(np.unique(members.lesions[members.is_malignant == kind])) for kind in (True, False)]
-    if min(kinds) < FEWEST_LESIONS:
-        values |= {name: np.full(1, np.nan) for name in metrics if name.startswith("malignant")}
-        once |= {name: np.full(1, np.nan) for name in metrics if name.startswith("malignant")}
-    figures = [(float(once[name][0]), *interval(values[name])) for name in GROUP_METRICS]
-    return dict(zip(columns, np.ravel(figures).tolist(), strict=True))
+    if min(kinds) < MIN_LESIONS:
+        metrics = [metric for metric in metrics if not metric.startswith("malignant")]
+    values = resample(members, metrics, bootstrap.weights(members.lesions), threshold=threshold)
+    ends = ("", "_low", "_high")
+    return {
+        f"{metric}{end}": number
+        for metric in metrics
+        for end, number in zip(ends, estimate(values[metric]).values(), strict=True)
+    }
 
 
-def by_patient(
-    predictions: Predictions, patients: pd.DataFrame, threshold: float, resamples: int = 2000, seed: int = 0
+def patient_group_scores(
+    predictions: Predictions, patients: pd.DataFrame, threshold: float, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """`by_group` for age groups, sex and site, one below the other; index such as `age 30-44 (n = 203)`, in images.
+    """`group_scores` for age groups, sex and site, one below the other; index such as `age 30-44 (n = 203)`, in images.
 
     patients: columns age (years), sex and site, a row for each image of `predictions`, in their order.
     """
     fields = {"age": age_group(patients["age"]), "sex": patients["sex"].to_numpy(), "site": patients["site"].to_numpy()}
     tables = []
     for field, groups in fields.items():
-        table = by_group(predictions, groups, threshold, resamples, seed)
+        table = group_scores(predictions, groups, threshold, bootstrap=bootstrap)
         table.index = [f"{field} {group} (n = {images})" for group, images in table["images"].items()]
         tables.append(table)
     return pd.concat(tables).rename_axis("group")

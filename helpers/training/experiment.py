@@ -18,6 +18,7 @@ from helpers.data.lesions import classes, completeness, dataset_folder, diagnose
 from helpers.data.pixels import PixelCache, open_cache
 from helpers.data.samples import Samples, part_samples
 from helpers.data.split import PARTS, read_split, training_subset
+from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.judge import judge
 from helpers.evaluation.predictions import Predictions
 from helpers.models.recipe import Recipe
@@ -218,7 +219,8 @@ class Experiment:
 
     def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
         p = self.run.parameters
-        judged = judge(predictions, self.classes, self.lesion_of, p["sensitivity"], p["resamples"])
+        how = {"sensitivity": p["sensitivity"], "bootstrap": Bootstrap(p["resamples"])}
+        judged = judge(predictions, self.classes, self.lesion_of, **how)
         entry = self.run.entry(name, self.task, self.original, weights_sha256=weights_sha256)
         return entry | {"training": record} | judged | {"missing_images": self.missing_images}
 

@@ -18,6 +18,7 @@ from clinic.answering.deployment import (
     prepare,
 )
 from helpers.data.lesions import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
+from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
 from helpers.study import StudyError
 
@@ -33,7 +34,7 @@ UNCLEAR = {"value": 0.1, "low": -0.1, "high": 0.3}
 def silence(limit: float) -> dict:
     """What `measure_abstention` says of the eight images, silent below an energy and suspicious from 0.5 on."""
     predictions = Predictions(LABELS, np.stack([1 - SCORES, SCORES], axis=1), LESIONS, ("nv", "mel"), (False, True))
-    return measure_abstention(predictions, ENERGY, (limit, 0.5), resamples=200)
+    return measure_abstention(predictions, ENERGY, (limit, 0.5), bootstrap=Bootstrap(200))
 
 
 def test_what_silence_costs_and_brings():
@@ -66,7 +67,7 @@ def test_images_of_a_lesion_are_drawn_together():
     predictions = Predictions(
         np.tile(LABELS, 4), np.tile(np.stack([1 - SCORES, SCORES], 1), (4, 1)), np.tile(LESIONS, 4), ("n", "m"), (0, 1)
     )
-    found = measure_abstention(predictions, np.tile(ENERGY, 4), (4.5, 0.5), 200)
+    found = measure_abstention(predictions, np.tile(ENERGY, 4), (4.5, 0.5), bootstrap=Bootstrap(200))
     for name, once in silence(4.5).items():
         assert found[name] == pytest.approx(once | {"images": 4 * once["images"]}), name
 

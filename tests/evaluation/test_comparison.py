@@ -1,0 +1,162 @@
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import HAM10000, MALIGNANT, answering, make, random_predictions, width
+
+from helpers.evaluation import comparison
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.comparison import mcnemar, mean_over_seeds, paired_difference, resampled_scores
+from helpers.evaluation.predictions import Predictions
+from helpers.evaluation.scores import measure
+from helpers.study import StudyError
+
+
+def test_pairs_are_sharper_than_two_intervals():
+    p, rounded, bootstrap = random_predictions(500, 13), random_predictions(500, 13, digits=1), Bootstrap(500)
+    assert paired_difference(p, p, "balanced_accuracy", bootstrap=bootstrap) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    difference = paired_difference(p, rounded, "brier", bootstrap=bootstrap)
+    first, second = (measure(model, "brier", bootstrap=bootstrap) for model in (p, rounded))
+    assert difference["value"] == pytest.approx(first["value"] - second["value"])
+    assert width(difference) < 0.5 * np.hypot(width(first), width(second))
+
+
+def test_pairs_have_a_sign():
+    better, worse = random_predictions(500, 14, skill=3), random_predictions(500, 14, skill=1)
+    assert paired_difference(better, worse, "macro_auc", bootstrap=Bootstrap(200))["low"] > 0
+    assert paired_difference(worse, better, "macro_auc", bootstrap=Bootstrap(200))["high"] < 0
+
+
+def test_only_predictions_for_the_same_images_are_compared():
+    p = random_predictions(50, 0)
+    reversed_lesions = Predictions(p.labels, p.probabilities, p.lesions[::-1], HAM10000, MALIGNANT)
+    for other in (random_predictions(50, 1), reversed_lesions):
+        with pytest.raises(StudyError, match="same images in the same order"):
+            paired_difference(p, other, "accuracy")
+
+
+def test_interval_of_a_difference_covers_it():
+    """Both models are right where a lesion is easy (chance 0.6); where it is not, with chances 0.5 and 0.2."""
+    random, covered, studies = np.random.default_rng(0), 0, 200
+    for study in range(studies):
+        lesions = np.repeat(np.arange(100), random.integers(1, 5, 100))
+        easy, draws = random.random(100) < 0.6, random.random((2, 100))
+        models = [answering((easy | (draws[k] < chance))[lesions], lesions) for k, chance in enumerate((0.5, 0.2))]
+        found = paired_difference(*models, "accuracy", bootstrap=Bootstrap(200, study))
+        covered += found["low"] <= 0.4 * (0.5 - 0.2) <= found["high"]
+    assert 0.90 < covered / studies < 0.985
+
+
+def test_an_unpaired_difference_covers_the_true_one_and_is_wider_than_a_paired_one():
+    def answers(count, right, seed):
+        return answering(np.random.default_rng(seed).random(count) < right)
+
+    covered = 0
+    for seed in range(100):
+        pair, bootstrap = (answers(150, 0.8, seed), answers(200, 0.6, 1000 + seed)), Bootstrap(200, seed)
+        found = comparison.unpaired_difference(*pair, "accuracy", bootstrap=bootstrap)
+        covered += found["low"] <= 0.2 <= found["high"]
+    assert 89 <= covered <= 100
+    same = answers(150, 0.8, 0)
+    assert comparison.unpaired_difference(same, same, "accuracy", bootstrap=Bootstrap(200))["high"] > 0
+
+
+def test_pairwise_differences_have_every_pair_once_and_agree_with_one_pair():
+    models, bootstrap = {f"skill {k}": random_predictions(300, 21, skill=k) for k in (3, 2, 1)}, Bootstrap(100)
+    table = comparison.pairwise_differences(models, "accuracy", bootstrap)
+    pairs = [("skill 3", "skill 2"), ("skill 3", "skill 1"), ("skill 2", "skill 1")]
+    assert list(zip(table["first"], table["second"], strict=True)) == pairs
+    for row in table.to_dict("records"):
+        pair = models[row["first"]], models[row["second"]]
+        difference = paired_difference(*pair, "accuracy", bootstrap=bootstrap)
+        assert {key: row[key] for key in difference} == difference
+        assert {key: row[key] for key in ("lesions_first", "lesions_second", "p")} == mcnemar(*pair)
+    assert table["p_holm"].tolist() == comparison.holm(table["p"]).tolist()
+    assert len(comparison.pairwise_differences({"alone": models["skill 1"]}, bootstrap=Bootstrap(10))) == 0
+
+
+def test_resampled_scores_are_the_score_and_its_paired_resamples():
+    runs = [random_predictions(60, 0, skill=skill) for skill in (1, 2)]
+    drawn = resampled_scores(runs, "accuracy", Bootstrap(200))
+    assert drawn.shape == (2, 201)
+    assert drawn[:, 0] == pytest.approx([run.is_right.mean() for run in runs])
+    assert mean_over_seeds(drawn[:1] - drawn[1:]) == pytest.approx(
+        paired_difference(*runs, "accuracy", bootstrap=Bootstrap(200))
+    )
+
+
+def test_mean_over_seeds_covers_lesions_and_seeds():
+    """Two seeds that differ by 0.2, each known to 0.01: the mean is between, and the interval as wide as the seeds."""
+    figures = np.array([[0.5], [0.7]])
+    drawn = np.hstack([figures, figures + np.random.default_rng(0).normal(0, 0.01, (2, 2000))])
+    both, one = mean_over_seeds(drawn), mean_over_seeds(drawn[:1])
+    assert both["value"] == pytest.approx(0.6) and both["low"] < 0.51 and both["high"] > 0.69
+    assert one["value"] == 0.5 and width(one) == pytest.approx(2 * 1.96 * 0.01, rel=0.1)
+
+
+def test_mcnemar_by_hand():
+    """One lesion is won by the first and nine by the second: 2 (1 + 10) / 2**10."""
+    first, second = np.r_[1, [0] * 9, [1] * 20, [0] * 5], np.r_[0, [1] * 9, [1] * 20, [0] * 5]
+    found = mcnemar(answering(first), answering(second))
+    assert found == {"lesions_first": 1, "lesions_second": 9, "p": pytest.approx(22 / 1024)}
+    assert mcnemar(answering(second), answering(first))["p"] == pytest.approx(22 / 1024)
+    assert mcnemar(answering(first), answering(first)) == {"lesions_first": 0, "lesions_second": 0, "p": 1.0}
+
+
+def test_mcnemar_counts_a_lesion_once():
+    lesions = ["a"] * 3 + ["b"] * 2 + ["c"] * 2
+    # Lesion a: 2 images to 1. Lesion b: one each, so none wins. Lesion c: 2 to 0.
+    first, second = answering([1, 1, 0, 1, 0, 1, 1], lesions), answering([0, 0, 1, 0, 1, 0, 0], lesions)
+    assert mcnemar(first, second) == {"lesions_first": 2, "lesions_second": 0, "p": 0.5}
+
+
+def test_mcnemar_holds_its_level_by_lesion_and_not_by_image():
+    """Two equally good models whose answers are the same for all of a lesion's six images."""
+    random, called = np.random.default_rng(0), np.zeros(2)
+    for _ in range(200):
+        models, lesions = [np.repeat(random.random(60) < 0.7, 6) for _ in range(2)], np.repeat(np.arange(60), 6)
+        for way, units in enumerate((lesions, None)):
+            called[way] += mcnemar(*(answering(right, units) for right in models))["p"] < 0.05
+    assert called[0] / 200 < 0.07
+    assert called[1] / 200 > 0.3
+
+
+def test_holm_by_hand():
+    # 4 x 0.005, 3 x 0.01, 2 x 0.03, then 0.04 which may not fall below the one before it.
+    assert comparison.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert comparison.holm([0.5, 0.9]) == pytest.approx([1, 1])
+    p_values = np.random.default_rng(0).random((4000, 10))  # of ten models that do not differ
+    assert np.mean([comparison.holm(row).min() < 0.05 for row in p_values]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_marks_separate_agreement_of_the_two_tests_from_contradiction():
+    rows = [
+        (0.1, 0.05, 0.2, 30, 10, 0.001, "**"),
+        (0.1, 0.05, 0.2, 10, 30, 0.001, "†"),
+        (-0.1, -0.2, -0.05, 10, 30, 0.001, "**"),
+        (-0.1, -0.2, -0.05, 30, 10, 0.001, "†"),
+        (0.1, 0.05, 0.2, 10, 30, 0.05, "*"),
+        (0.1, -0.05, 0.2, 30, 10, 0.001, ""),
+    ]
+    columns = ["value", "low", "high", "lesions_first", "lesions_second", "p_holm", "expected"]
+    table = pd.DataFrame(rows, columns=columns, index=list("abcdef"))
+    assert comparison.significance_marks(table).to_dict() == table["expected"].to_dict()
+    assert comparison.significance_marks(table.iloc[:0]).empty
+
+
+def test_agreement_is_cohens_kappa():
+    # Both say a in half of the images, and 6 of 8 answers agree: (6/8 - 1/2) / (1 - 1/2).
+    one, other = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    models = {name: make([0] * 8, np.eye(2)[answers]) for name, answers in (("one", one), ("other", other))}
+    models["constant"] = models["also constant"] = make([0] * 8, np.eye(2)[[0] * 8])
+    table = comparison.agreement(models)
+    assert table.loc["one", "other"] == table.loc["other", "one"] == pytest.approx(0.5)
+    assert np.diag(table).tolist() == [1, 1, 1, 1]
+    assert table.loc["constant", "one"] == 0 and table.loc["constant", "also constant"] == 1
+
+
+def test_common_errors_and_those_expected_by_chance():
+    labels = np.repeat([0, 1], [4, 2])
+    answers = [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0]]
+    missed, expected = comparison.common_errors([make(labels, np.eye(2)[chosen]) for chosen in answers])
+    assert missed.tolist() == [True, False, False, False, False, True]
+    assert expected == pytest.approx((4 * 1 / 2 * 1 / 2 + 2 * 1 / 2 * 1) / 6)
