@@ -29,7 +29,7 @@ def test_interval_is_the_percentiles_of_defined_values():
 
 
 def test_an_estimate_has_none_for_what_is_undefined():
-    assert estimate(np.array([5.0, *np.arange(101.0)])) == {"value": 5.0, "low": 2.5, "high": 97.5}
+    assert estimate(np.array([5.0, *np.arange(101.0)])) == pytest.approx({"value": 5.0, "low": 2.5, "high": 97.5})
     assert estimate(np.array([5.0, np.nan, np.nan])) == {"value": 5.0, "low": None, "high": None}
     assert estimate(np.array([np.nan, 1.0, 2.0])) == {"value": None, "low": None, "high": None}
 
