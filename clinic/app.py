@@ -11,16 +11,18 @@ import os
 import secrets
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer, answer
 from clinic.answering.deployment import find_deployment, load
+from clinic.answering.maps import grad_cam
 from clinic.answering.network import Network
 from clinic.reading.pictures import Unreadable, decode, quiet
-from clinic.writing.maps import grad_cam, laid_over
-from clinic.writing.pages import DOTS, PREVIEW, draw_page
+from clinic.writing.overlays import PREVIEW, overlays
+from clinic.writing.pages import DOTS, Page
 from clinic.writing.sentences import verdict
 from helpers.study import ROOT, StudyError
 
@@ -41,7 +43,7 @@ class Desk:
     def __init__(self, study: str):
         deployment, file = find_deployment(study)
         self.model, self.deployment = load(deployment, file)
-        self.network, self.draw_map = Network(self.model), grad_cam
+        self.network, self.draw_maps = Network(self.model), partial(grad_cam, self.model)
 
     def respond(self, data: bytes) -> tuple[str, bytes]:
         """What is shown about an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
@@ -52,9 +54,9 @@ class Desk:
         except Unreadable as fault:
             return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
         (own,) = answer(self.deployment, self.network(shown.square[None]), [shown])
-        mapped = None if own.silent else laid_over(self.draw_map, self.model, [shown])[0]
+        mapped = None if own.silent else overlays(self.draw_maps, [shown])[0]
         with io.BytesIO() as file:
-            draw_page("upload", shown, own, self.deployment, mapped).savefig(file, dpi=DOTS, facecolor="white")
+            Page("upload", shown, own, self.deployment, mapped).draw().savefig(file, dpi=DOTS, facecolor="white")
             return as_html(own, self), file.getvalue()
 
 

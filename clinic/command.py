@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,7 @@ def arguments() -> argparse.ArgumentParser:
 def predict(given: argparse.Namespace) -> int:
     """Predict what the command line names; gives the exit code. Raises StudyError before anything is written."""
     from clinic.answering.deployment import find_deployment, load, read_deployment
+    from clinic.answering.maps import grad_cam
     from clinic.answering.network import Network
     from clinic.reading.intake import Reader, find_files
     from clinic.writing.outputs import Outputs, prepare_folder
@@ -95,11 +97,8 @@ def predict(given: argparse.Namespace) -> int:
         deployment, file = find_deployment(given.study)
     folder = prepare_folder(given.out, given.input)
     model, deployment = load(deployment, given.model or file, given.trust)
-    outputs = Outputs(folder, deployment, given.pages, given.dicom, given.fhir, given.deidentify)
-    if not given.no_maps:
-        from clinic.writing.maps import grad_cam
-
-        outputs.draw_map, outputs.model = grad_cam, model
+    asked = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
+    outputs = Outputs(folder, deployment, **asked, draw_maps=None if given.no_maps else partial(grad_cam, model))
     network = Network(model)
     with Reader(deployment.wanted(outputs.preview), key=outputs.key) as reader:
         return _run(Tables(files, outputs, given.names), reader, network)

@@ -1,42 +1,63 @@
-"""DICOM objects made from images, with a patient who does not exist: for the notebook and the tests."""
+"""DICOM objects of a patient who does not exist, made from images, for the notebook and the tests."""
 
 import datetime
 import io
 
 import numpy as np
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
 from clinic.reading.dicom import DERMOSCOPIC
+
+CAMERA = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "SOPClassUID": DERMOSCOPIC,
+    "Modality": "DMS",
+    "Manufacturer": "Example maker",
+    "ManufacturerModelName": "Example camera",
+    "DeviceSerialNumber": "0",
+    "SoftwareVersions": "0",
+    "SeriesNumber": 1,
+    "InstanceNumber": 1,
+    "ImageType": ["ORIGINAL", "PRIMARY"],
+    "LossyImageCompression": "00",
+    "BurnedInAnnotation": "NO",
+    "RecognizableVisualFeatures": "NO",
+    "PositionReferenceIndicator": "",
+    "AcquisitionContextSequence": [],
+}
+PATIENT = {
+    "PatientName": "Example^Nobody",
+    "PatientID": "EXAMPLE-1",
+    "PatientBirthDate": "19700101",
+    "PatientSex": "O",
+    "StudyID": "1",
+    "AccessionNumber": "A1",
+    "ReferringPhysicianName": "",
+}
+UNKNOWN = ("PatientOrientation", "Laterality", "LightSourcePolarization", "EmitterColorTemperature", "ContactMethod")
+UNKNOWN += ("OpticalMagnificationFactor",)
+UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> Dataset:
     """A Dermoscopic Photography object of an image uint8 [rows, columns, 3], RGB, as a camera might write it.
 
-    jpeg: compressed by JPEG Baseline, as cameras do; attributes: more of its header, by keyword, or other values.
+    jpeg: compressed by JPEG Baseline, as cameras do; attributes: other or further values of its header, by keyword.
     """
-    image = Dataset()
-    image.SpecificCharacterSet = "ISO_IR 192"
-    image.SOPClassUID, image.SOPInstanceUID = DERMOSCOPIC, generate_uid(prefix=None)
-    _add_study(image)
-    image.Modality, image.SeriesNumber, image.InstanceNumber = "DMS", 1, 1
-    image.Manufacturer, image.ManufacturerModelName = "Example maker", "Example camera"
-    image.DeviceSerialNumber, image.SoftwareVersions = "0", "0"
-    image.ImageType, image.LossyImageCompression = ["ORIGINAL", "PRIMARY"], "00"
-    image.BurnedInAnnotation, image.PatientOrientation, image.Laterality = "NO", None, None
-    image.FrameOfReferenceUID, image.PositionReferenceIndicator = generate_uid(prefix=None), ""
-    image.RecognizableVisualFeatures, image.LightSourcePolarization = "NO", None
-    image.EmitterColorTemperature = image.ContactMethod = image.OpticalMagnificationFactor = None
-    image.AcquisitionContextSequence, image.AnatomicRegionSequence = Sequence(), [_code("39937001", "SCT", "Skin")]
-    image.file_meta = FileMetaDataset()
-    _add_pixels(image, pixels, jpeg)
-    for keyword, value in attributes.items():
+    image, now, skin = Dataset(), datetime.datetime.now(), Dataset()
+    skin.CodeValue, skin.CodingSchemeDesignator, skin.CodeMeaning = "39937001", "SCT", "Skin"
+    header = CAMERA | PATIENT | dict.fromkeys(UNKNOWN) | {uid: generate_uid(prefix=None) for uid in UIDS}
+    header |= {f"{event}Date": f"{now:%Y%m%d}" for event in ("Study", "Series", "Content", "Acquisition")}
+    header |= {f"{event}Time": f"{now:%H%M%S}" for event in ("Study", "Series", "Content", "Acquisition")}
+    header |= {"AcquisitionDateTime": f"{now:%Y%m%d%H%M%S}", "AnatomicRegionSequence": [skin]}
+    image.set_pixel_data(np.ascontiguousarray(pixels), "RGB", 8)
+    if jpeg:
+        header |= _compressed(image, pixels)
+    for keyword, value in (header | attributes).items():
         setattr(image, keyword, value)
-    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
-    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     return image
 
 
@@ -47,36 +68,16 @@ def as_bytes(image: Dataset) -> bytes:
         return file.getvalue()
 
 
-def _add_study(image: Dataset) -> None:
-    """A patient, and a study of now."""
-    now = datetime.datetime.now()
-    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
-    image.PatientName, image.PatientID = "Example^Nobody", "EXAMPLE-1"
-    image.PatientBirthDate, image.PatientSex = "19700101", "O"
-    image.StudyDate = image.SeriesDate = image.ContentDate = image.AcquisitionDate = f"{now:%Y%m%d}"
-    image.StudyTime = image.SeriesTime = image.ContentTime = image.AcquisitionTime = f"{now:%H%M%S}"
-    image.AcquisitionDateTime = f"{now:%Y%m%d%H%M%S}"
-    image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "A1", ""
-
-
-def _add_pixels(image: Dataset, pixels: np.ndarray, jpeg: bool) -> None:
-    image.Rows, image.Columns, image.SamplesPerPixel = *pixels.shape[:2], 3
-    image.PhotometricInterpretation, image.PlanarConfiguration, image.PixelRepresentation = "RGB", 0, 0
-    image.BitsAllocated, image.BitsStored, image.HighBit = 8, 8, 7
-    data, syntax = np.ascontiguousarray(pixels).tobytes(), ExplicitVRLittleEndian
-    if jpeg:
-        with io.BytesIO() as file:
-            Image.fromarray(pixels).save(file, "JPEG", quality=90)
-            ratio = len(data) / len(file.getvalue())
-            data, syntax = encapsulate([file.getvalue()]), JPEGBaseline8Bit
-        image.PhotometricInterpretation = "YBR_FULL_422"
-        image.LossyImageCompression, image.LossyImageCompressionMethod = "01", "ISO_10918_1"
-        image.LossyImageCompressionRatio = round(ratio, 2)
-    image.PixelData = data + b"\0" * (len(data) % 2)
-    image.file_meta.TransferSyntaxUID = syntax
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
+def _compressed(image: Dataset, pixels: np.ndarray) -> dict:
+    """The attributes of an object with these pixels as JPEG."""
+    image.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, "JPEG", quality=90)
+        data = file.getvalue()
+    return {
+        "PixelData": encapsulate([data]),
+        "PhotometricInterpretation": "YBR_FULL_422",
+        "LossyImageCompression": "01",
+        "LossyImageCompressionMethod": "ISO_10918_1",
+        "LossyImageCompressionRatio": round(pixels.size / len(data), 2),
+    }

@@ -1,4 +1,4 @@
-"""Results as a bundle of FHIR R4 resources: report, observations, risk, device, patient and, from DICOM, the study."""
+"""Results as a bundle of FHIR R4 resources: report, risk, observations, patient, device and, for DICOM, the study."""
 
 import base64
 import datetime
@@ -10,52 +10,43 @@ from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
 from clinic.reading.dicom import DERMOSCOPIC, Place
 from clinic.writing import codes
-from clinic.writing.codes import Concept, level, probability_of
+from clinic.writing.codes import SYSTEMS, coding
 from clinic.writing.sentences import verdict
+from helpers.data.lesions import Diagnosis
 from helpers.study import StudyError
 
 UID_SYSTEM, URI_SYSTEM = "urn:dicom:uid", "urn:ietf:rfc:3986"
-CATEGORY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
-ABSENT = {
-    "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
-    "code": "unknown",
-    "display": "Unknown",
-}
-CATEGORY_OF_OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
+TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
+RADIOLOGY = {"system": f"{TERMINOLOGY}/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
+OBSERVATION = {"system": f"{TERMINOLOGY}/observation-category", "code": "imaging", "display": "Imaging"}
+UNKNOWN = {"system": f"{TERMINOLOGY}/data-absent-reason", "code": "unknown", "display": "Unknown"}
 DIGITS = 4
 
 
-def bundle(image: str, frame: int, own: Answer, deployment: Deployment, place: Place | None = None) -> dict:
-    """A bundle about one picture, ready to be written as JSON: every reference in it resolves in it.
+def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | None = None, frame: int = 1) -> dict:
+    """A bundle about one picture, ready to be written as JSON; all its references point into the bundle.
 
-    image, frame: of the table; place: of an image from DICOM, whose patient and study are then identified. Where the
-    model is silent, the observations have no value and the risk no probability. No diagnosis is coded in any case,
-    since the model makes none: an observation names a class by what its probability is of. It is of the day that the
-    image was taken, where that is known. Raises StudyError if what was built is not valid R4 (checked with the models
-    of fhir.resources, R4B).
+    name: of the image in the tables; place, frame: of an image from DICOM, to identify its patient and study. If the
+    model abstains, the observations have no value and the risk has no probability. No resource codes a diagnosis, since
+    the model makes none: the code of an observation names the class of its probability. The observations have the day
+    on which the image was taken, if it is known. Raises StudyError if the bundle is not valid R4, as checked with the
+    models of fhir.resources (R4B).
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    names = iter(lambda: f"urn:uuid:{uuid.uuid4()}", None)
-    entries = {"patient": (next(names), _patient(place)), "device": (next(names), _device(deployment))}
-    if place is not None and not place.anonymous:
-        entries["study"] = (next(names), _study(place, frame, _to(entries["patient"])))
-    about = {"subject": _to(entries["patient"]), **_times(place, now)}
-    seen = about | _device_and_image(entries)
-    observations = [(next(names), _observation(own, k, deployment, seen)) for k in range(len(deployment.classes))]
-    results = [_to(entry) for entry in observations]
-    risk = next(names), _risk(own, deployment, entries, results, now)
-    code = codes.DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else codes.IMAGING
-    filed = {"code": _coded(code, text="Classification of a skin lesion"), **about, **_imaging(entries)}
-    filed |= {"identifier": [_identifier(f"{image}-{frame}", deployment)], "result": results}
-    report = next(names), _report(own, deployment, filed)
-    everything = [report, risk, *observations, *entries.values()]
-    content = {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "timestamp": now,
-        "entry": [{"fullUrl": name, "resource": resource} for name, resource in everything],
-    }
-    return _valid(content)
+    patient, device = _entry(_patient(place)), _entry(_device(deployment))
+    studies = [_entry(_study(place, frame, patient))] if place is not None and not place.anonymous else []
+    context = {"subject": _reference(patient), "issued": now} | _acquired(place)
+    source = {"device": _reference(device)} | _references("derivedFrom", studies)
+    observations = [
+        _entry(_observation(diagnosis, None if answer.silent else share) | context | source)
+        for diagnosis, share in zip(deployment.classes, answer.calibrated, strict=True)
+    ]
+    risk = _risk(answer, deployment) | {"subject": _reference(patient), "occurrenceDateTime": now}
+    risk |= {"performer": _reference(device)} | _references("basis", observations)
+    report = _report(f"{name}-{frame}", answer, deployment) | context
+    report |= {"code": _procedure(place)} | _references("imagingStudy", studies) | _references("result", observations)
+    entries = [_entry(report), _entry(risk), *observations, patient, device, *studies]
+    return _checked({"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries})
 
 
 def references(content: object) -> Iterator[str]:
@@ -63,159 +54,147 @@ def references(content: object) -> Iterator[str]:
     if isinstance(content, Mapping):
         if isinstance(content.get("reference"), str):
             yield content["reference"]
-        for value in content.values():
-            yield from references(value)
-    elif isinstance(content, list):
+        content = list(content.values())
+    if isinstance(content, list):
         for value in content:
             yield from references(value)
 
 
-def _valid(content: dict) -> dict:
-    """The bundle itself. Raises StudyError if the models of R4B refuse it, or a reference leads out of it."""
+def list_resources(content: Mapping) -> str:
+    """The type and the identifier of each resource in a bundle, one per line, for people to look at."""
+    return "\n".join(f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in content["entry"])
+
+
+def _checked(content: dict) -> dict:
+    """The bundle. Raises StudyError if the models of R4B refuse it, or if a reference leads out of it."""
     from fhir.resources.R4B.bundle import Bundle
 
     try:
         Bundle.model_validate(content)
     except ValueError as error:
         raise StudyError("The bundle is not valid FHIR R4.") from error
-    known = {entry["fullUrl"] for entry in content["entry"]}
-    if not set(references(content)) <= known:
-        raise StudyError("The bundle refers to what is not in it.")
+    if not set(references(content)) <= {entry["fullUrl"] for entry in content["entry"]}:
+        raise StudyError("The bundle refers to a resource that it does not hold.")
     return content
 
 
-def _to(entry: tuple[str, dict]) -> dict:
-    return {"reference": entry[0]}
+def _entry(resource: dict) -> dict:
+    return {"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": resource}
 
 
-def _times(place: Place | None, now: str) -> dict:
-    """When it was said, and of when that is: the day of the image, or nothing where that is not known."""
+def _reference(entry: Mapping) -> dict:
+    return {"reference": entry["fullUrl"]}
+
+
+def _references(field: str, entries: list[dict]) -> dict:
+    """A field with references to the entries; no field without entries, since FHIR has no empty lists."""
+    return {field: [_reference(entry) for entry in entries]} if entries else {}
+
+
+def _acquired(place: Place | None) -> dict:
     day = place.acquired if place else ""
-    return {"issued": now} | ({"effectiveDateTime": f"{day[:4]}-{day[4:6]}-{day[6:]}"} if day else {})
+    return {"effectiveDateTime": f"{day[:4]}-{day[4:6]}-{day[6:]}"} if day else {}
 
 
-def _imaging(entries: Mapping[str, tuple]) -> dict:
-    return {"imagingStudy": [_to(entries["study"])]} if "study" in entries else {}
-
-
-def _device_and_image(entries: Mapping[str, tuple]) -> dict:
-    told = {"device": _to(entries["device"])}
-    return told | ({"derivedFrom": [_to(entries["study"])]} if "study" in entries else {})
-
-
-def _coded(own: Concept, *broader: Concept, text: str = "") -> dict:
-    return {"coding": [one.coding() for one in (own, *broader)], "text": text or own.meaning}
+def _procedure(place: Place | None) -> dict:
+    code = codes.DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else codes.IMAGING
+    return {"coding": [coding(code)], "text": "Classification of a skin lesion"}
 
 
 def _patient(place: Place | None) -> dict:
-    """The patient, by the number that the study is filed under, who gave it out, and nothing else."""
+    """The patient, with nothing but the patient number of the study and who issued it."""
     if place is None or not place.patient_id:
         return {"resourceType": "Patient"}
-    # DICOM tells who gave it out in words, while a system is a URI.
+    # DICOM names the issuer in words, but a system has to be a URI.
     issuer = {"assigner": {"display": place.patient_issuer}} if place.patient_issuer else {}
     return {"resourceType": "Patient", "identifier": [{"value": place.patient_id} | issuer]}
-
-
-def _identifier(name: str, deployment: Deployment) -> dict:
-    """What a report is known by: the picture's name in the table, among the reports of this model.
-
-    Another model's report about the same picture is another one.
-    """
-    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.model_sha256}")
-    return {"system": f"urn:oid:2.25.{reports.int}", "value": name}
 
 
 def _device(deployment: Deployment) -> dict:
     digest = base64.urlsafe_b64encode(bytes.fromhex(deployment.model_sha256)).decode().rstrip("=")
     return {
         "resourceType": "Device",
-        # RFC 6920: a name for whatever has this checksum.
+        # RFC 6920: the name of anything with this checksum.
         "identifier": [{"system": URI_SYSTEM, "value": f"ni:///sha-256;{digest}"}],
         "status": "active",
         "manufacturer": MAKER,
         "deviceName": [{"name": deployment.name, "type": "model-name"}],
         "version": [{"value": deployment.version}],
-        "property": [
-            {
-                "type": {"text": "SHA-256 of the model file"},
-                "valueCode": [{"text": deployment.model_sha256}],
-            }
-        ],
+        "property": [{"type": {"text": "SHA-256 of the model file"}, "valueCode": [{"text": deployment.model_sha256}]}],
         "note": [{"text": DISCLAIMER}],
     }
 
 
-def _study(place: Place, frame: int, patient: dict) -> dict:
-    """The study of an image, with that image alone. frame: of it, named where it has several; from 1."""
+def _study(place: Place, frame: int, patient: Mapping) -> dict:
+    """The study of an image, with only this image in it."""
     instance = {"uid": place.sop_instance, "sopClass": {"system": URI_SYSTEM, "code": f"urn:oid:{place.sop_class}"}}
     if place.frames > 1:
         instance["title"] = f"Frame {frame} of {place.frames}"
+    # A secondary capture may lack a modality, but FHIR requires one.
+    modality = {"system": SYSTEMS["DCM"], "code": place.modality or "OT"}
     return {
         "resourceType": "ImagingStudy",
         "identifier": [{"system": UID_SYSTEM, "value": f"urn:oid:{place.study}"}],
         "status": "available",
-        "subject": patient,
-        "series": [
-            {
-                "uid": place.series,
-                # A secondary capture need not have one.
-                "modality": {"system": codes.SYSTEMS["DCM"], "code": place.modality or "OT"},
-                "instance": [instance],
-            }
-        ],
+        "subject": _reference(patient),
+        "series": [{"uid": place.series, "modality": modality, "instance": [instance]}],
     }
 
 
-def _observation(own: Answer, k: int, deployment: Deployment, about: dict) -> dict:
-    """The calibrated probability of one class, in percent, or that there is none."""
-    one = deployment.classes[k]
-    value = {"valueQuantity": _percent(float(own.calibrated[k]))}
+def _observation(diagnosis: Diagnosis, share: float | None) -> dict:
+    """The calibrated probability of one class, in percent; None if the model abstains."""
+    code = codes.probability_code(diagnosis)
+    absent = {"coding": [UNKNOWN], "text": codes.ABSTAINS.meaning}
     return {
         "resourceType": "Observation",
         "status": "preliminary",
-        "category": [{"coding": [{"system": CATEGORY_OF_OBSERVATION, "code": "imaging", "display": "Imaging"}]}],
-        "code": _coded(probability_of(one), codes.CERTAINTY),
-        **about,
-        **({"dataAbsentReason": {"coding": [ABSENT], "text": codes.SILENT.meaning}} if own.silent else value),
+        "category": [{"coding": [OBSERVATION]}],
+        "code": {"coding": [coding(code), coding(codes.CERTAINTY)], "text": code.meaning},
+        **({"dataAbsentReason": absent} if share is None else {"valueQuantity": _percent(share)}),
     }
 
 
 def _percent(share: float) -> dict:
-    return {"value": round(100 * share, DIGITS), "unit": "%", "system": codes.SYSTEMS["UCUM"], "code": "%"}
+    return {"value": round(100 * float(share), DIGITS), "unit": "%", "system": SYSTEMS["UCUM"], "code": "%"}
 
 
-def _risk(own: Answer, deployment: Deployment, entries: Mapping, results: list[dict], now: str) -> dict:
-    outcome = {"outcome": _coded(codes.MALIGNANT)}
-    if not own.silent:
-        outcome |= {
-            # With its unit: a bare decimal is read as a share by some and as a percentage by others.
-            "probabilityRange": dict.fromkeys(("low", "high"), _percent(own.calibrated_malignancy)),
-            "qualitativeRisk": _coded(level(own.suspicious)),
-            "rationale": "The probability is calibrated. " + deployment.limit(),
+def _concept(code: codes.Code) -> dict:
+    return {"coding": [coding(code)], "text": code.meaning}
+
+
+def _risk(answer: Answer, deployment: Deployment) -> dict:
+    prediction = {"outcome": _concept(codes.MALIGNANT)}
+    if not answer.silent:
+        # With its unit, since some readers take a bare decimal for a share and others for a percentage.
+        probability = _percent(answer.calibrated_malignancy)
+        prediction |= {
+            "probabilityRange": {"low": probability, "high": probability},
+            "qualitativeRisk": _concept(codes.risk_code(answer.suspicious)),
+            "rationale": f"The probability is calibrated. {deployment.limit()}",
         }
     return {
         "resourceType": "RiskAssessment",
         "status": "preliminary",
-        "subject": _to(entries["patient"]),
-        "occurrenceDateTime": now,
-        "performer": _to(entries["device"]),
-        "basis": results,
-        "prediction": [outcome],
-        "note": [{"text": text} for text in (deployment.counted(), *_doubts(own, deployment), DISCLAIMER)],
+        "prediction": [prediction],
+        "note": [{"text": text} for text in (deployment.counted(), *_caveats(answer, deployment))],
     }
 
 
-def _report(own: Answer, deployment: Deployment, filed: dict) -> dict:
-    # A device cannot be the performer of a report in R4: the observations and the risk name it.
+def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
+    """The report, without a performer: in R4 that cannot be a device. The observations and the risk name the device.
+
+    Its identifier is the name of the picture among the reports of this model: another model writes another report.
+    """
+    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.model_sha256}")
     return {
         "resourceType": "DiagnosticReport",
+        "identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": name}],
         "status": "preliminary",
-        "category": [{"coding": [CATEGORY]}],
-        "conclusion": " ".join([verdict(own, deployment), *_doubts(own, deployment), DISCLAIMER]),
-        **filed,
+        "category": [{"coding": [RADIOLOGY]}],
+        "conclusion": " ".join([verdict(answer, deployment), *_caveats(answer, deployment)]),
     }
 
 
-def _doubts(own: Answer, deployment: Deployment) -> list[str]:
-    """Warnings about the image, and what the silence of the model is worth."""
-    return [*(f"Warning: {warning}." for warning in own.warnings), deployment.told()]
+def _caveats(answer: Answer, deployment: Deployment) -> list[str]:
+    """Warnings about the image, how well the model abstains, and the disclaimer."""
+    return [*(f"Warning: {warning}." for warning in answer.warnings), deployment.told(), DISCLAIMER]

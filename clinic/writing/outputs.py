@@ -1,139 +1,132 @@
-"""What a run leaves for each file beside the tables: pages, DICOM objects, FHIR bundles, under names without a name."""
+"""What a run writes about each file beside the tables, and where: pages, DICOM objects and FHIR bundles."""
 
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clinic.answering.deployment import Deployment
+from clinic.answering.maps import Maps
 from clinic.answering.prediction import Outcome
-from clinic.writing.maps import Map, laid_over
-from helpers.records import atomic_path, write_json
+from clinic.writing.overlays import PREVIEW, overlays
+from helpers.records import write_json
 from helpers.study import StudyError
 
 if TYPE_CHECKING:
-    import keras
-
     from clinic.reading.dicom import Place
+    from clinic.writing.structured import Entry
 
 
 @dataclass
 class Outputs:
-    """Writes what is wanted about each outcome into a folder.
+    """Writes the results that are asked for into a folder, under names that name nobody.
 
-    pages: png, pdf or empty for none; dicom, fhir: whether to write these; deidentify: whether to drop the identifiers
-    of patients and studies from them, and to show no pixels that may name or show a person; draw_map, model: what the
-    maps are drawn with, or None for no maps. key: random bytes for names under `deidentify`, else empty.
+    pages: png, pdf, or empty for none; dicom, fhir: whether to write these; deidentify: whether to leave out the
+    identifiers of patients and studies, and all pixels that may name or show a person; draw_maps: None for no maps;
+    key: random bytes that names under `deidentify` depend on, otherwise empty.
     """
 
     folder: Path
     deployment: Deployment
+    _: KW_ONLY
     pages: str = ""
     dicom: bool = False
     fhir: bool = False
     deidentify: bool = False
-    draw_map: Map | None = None
-    model: "keras.Model | None" = None
-    _series: dict = field(default_factory=dict)
+    draw_maps: Maps | None = None
     key: bytes = field(init=False)
+    _entries: dict = field(init=False, default_factory=dict)
 
     def __post_init__(self):
         self.key = secrets.token_bytes(32) if self.deidentify else b""
 
     @property
     def preview(self) -> int:
-        """Side of the images to be shown, in pixels; 0 where none are."""
-        if not (self.pages or (self.dicom and self.draw_map)):
-            return 0
-        from clinic.writing.pages import PREVIEW
-
-        return PREVIEW
+        """Pixels per side of the images to be shown; 0 if none are."""
+        return PREVIEW if self.pages or (self.dicom and self.draw_maps) else 0
 
     def write(self, outcome: Outcome) -> list[str]:
         """Write everything about an outcome; returns what could not be written, and why."""
+        faults, shown = [], [None] * len(outcome.answers)
         if not outcome.answers:
-            return []
-        faults, maps = [], [None] * len(outcome.answers)
-        if self.preview and self.draw_map:
-            with _told(faults, "map"):
-                maps = self._maps(outcome)
-        if self.pages:
-            with _told(faults, "page"):
-                self._write_pages(outcome, maps)
-        if self.dicom:
-            with _told(faults, "DICOM result"):
-                self._write_dicom(outcome, maps)
-        if self.fhir:
-            with _told(faults, "FHIR bundle"):
-                self._write_fhir(outcome)
+            return faults
+        with _collected(faults, "map"):
+            shown = self._overlays(outcome)
+        with _collected(faults, "page"):
+            self._write_pages(outcome, shown)
+        with _collected(faults, "DICOM result"):
+            self._write_dicom(outcome, shown)
+        with _collected(faults, "FHIR bundle"):
+            self._write_fhir(outcome)
         return faults
 
-    def _maps(self, outcome: Outcome) -> list[np.ndarray | None]:
-        """The map of each picture, laid over it.
-
-        None where there is none, where the model gives no answer that it could be of, and where the image must not be
-        shown again.
-        """
-        if self._hidden(outcome):
+    def _overlays(self, outcome: Outcome) -> list[np.ndarray | None]:
+        """The map of each picture, laid over it; None if there is none, or no answer, or if it must not be shown."""
+        if not (self.preview and self.draw_maps) or self._reason_to_hide(outcome):
             return [None] * len(outcome.answers)
-        drawn = laid_over(self.draw_map, self.model, outcome.arrival.pictures)
-        return [None if own.silent else mapped for own, mapped in zip(outcome.answers, drawn, strict=True)]
+        drawn = overlays(self.draw_maps, outcome.arrival.pictures)
+        return [None if answer.silent else shown for answer, shown in zip(outcome.answers, drawn, strict=True)]
 
-    def _hidden(self, outcome: Outcome) -> str:
-        """Why the pixels of a file must not be shown again, or an empty text."""
+    def _write_pages(self, outcome: Outcome, shown: list) -> None:
+        if not self.pages:
+            return
+        from clinic.writing.pages import Page
+
+        if reason := self._reason_to_hide(outcome):
+            raise StudyError(f"no page, since {reason}")
+        for (picture, answer), overlay in zip(outcome.pairs, shown, strict=True):
+            name = f"{outcome.arrival.image}-{picture.frame}"
+            page = Page(name, picture, answer, self.deployment, overlay)
+            page.write(self.folder / "pages" / f"{name}.{self.pages}")
+
+    def _write_dicom(self, outcome: Outcome, shown: list) -> None:
+        """Write the report and the maps of a DICOM object; other files have no study to put them in.
+
+        Raises StudyError, after the report is written, if there are maps that must not be shown.
+        """
+        place = self._place(outcome)
+        if not self.dicom or place is None:
+            return
+        from clinic.writing.structured import map_image, report, save
+
+        path = self.folder / "dicom" / outcome.arrival.image
+        entry = self._next_entry(place, "report")
+        save(report(place, outcome.answers, self.deployment, entry=entry), Path(f"{path}-report.dcm"))
+        for frame, overlay in enumerate(shown, 1):
+            if overlay is not None:
+                entry = self._next_entry(place, "map")
+                image = map_image(place, overlay, self.deployment, entry=entry, frame=frame)
+                save(image, Path(f"{path}-map-{frame}.dcm"))
+        reason = self._reason_to_hide(outcome)
+        if reason and self.draw_maps and not all(answer.silent for answer in outcome.answers):
+            raise StudyError(f"no map, since {reason}")
+
+    def _write_fhir(self, outcome: Outcome) -> None:
+        if not self.fhir:
+            return
+        from clinic.writing.fhir import bundle
+
+        image, place = outcome.arrival.image, self._place(outcome)
+        for picture, answer in outcome.pairs:
+            content = bundle(image, answer, self.deployment, place=place, frame=picture.frame)
+            write_json(self.folder / "fhir" / f"{image}-{picture.frame}.json", content)
+
+    def _reason_to_hide(self, outcome: Outcome) -> str:
+        """Why the pixels of a file must not be shown, or an empty text."""
         place = outcome.arrival.place or {}
-        if place.get("burned_in") == "YES":
+        burned_in = place.get("burned_in")
+        if burned_in == "YES":
             return "its file says that text is burned into the image"
-        if self.deidentify and place.get("burned_in") != "NO":
+        if self.deidentify and burned_in != "NO":
             return "its file does not say that no text is burned into the image"
         if self.deidentify and place.get("recognisable") == "YES":
             return "its file says that a person can be recognised in the image"
         return ""
-
-    def _write_pages(self, outcome: Outcome, maps: list) -> None:
-        from clinic.writing.pages import write_page
-
-        if reason := self._hidden(outcome):
-            raise StudyError(f"no page, since {reason}")
-        for (picture, own), mapped in zip(outcome.pairs, maps, strict=True):
-            name = f"{outcome.arrival.image}-{picture.frame}"
-            path = self.folder / "pages" / f"{name}.{self.pages}"
-            write_page(path, name, picture, own, self.deployment, mapped)
-
-    def _write_dicom(self, outcome: Outcome, maps: list) -> None:
-        """The report of an object from DICOM and its maps; other files have no study to be filed in.
-
-        Raises StudyError, once the report is written, for a map that there would be if it could be shown.
-        """
-        place = self._place(outcome)
-        if place is None:
-            return
-        from clinic.writing.structured import map_image, report
-
-        document = report(place, outcome.answers, self.deployment, self._filed(place, "report"))
-        self._save(document, f"{outcome.arrival.image}-report")
-        for number, mapped in enumerate(maps, 1):
-            if mapped is not None:
-                image = map_image(place, mapped, self.deployment, self._filed(place, "map"), number)
-                self._save(image, f"{outcome.arrival.image}-map-{number}")
-        reason = self._hidden(outcome)
-        if reason and self.draw_map and not all(own.silent for own in outcome.answers):
-            raise StudyError(f"no map, since {reason}")
-
-    def _write_fhir(self, outcome: Outcome) -> None:
-        from clinic.writing.fhir import bundle
-
-        place = self._place(outcome)
-        for picture, own in outcome.pairs:
-            name = f"{outcome.arrival.image}-{picture.frame}"
-            content = bundle(outcome.arrival.image, picture.frame, own, self.deployment, place)
-            write_json(self.folder / "fhir" / f"{name}.json", content)
 
     def _place(self, outcome: Outcome) -> "Place | None":
         if outcome.arrival.place is None:
@@ -143,54 +136,41 @@ class Outputs:
         place = Place(**outcome.arrival.place)
         return place.without_identifiers(self.key) if self.deidentify else place
 
-    def _filed(self, place: "Place", kind: str):
-        """The next number in the series of a kind of result in a study."""
+    def _next_entry(self, place: "Place", kind: str) -> "Entry":
+        """The next entry in the series for one kind of result in a study."""
         from pydicom.uid import generate_uid
 
-        from clinic.writing.structured import Filed
+        from clinic.writing.structured import Entry
 
-        last = self._series.get((place.study, kind), Filed(generate_uid(prefix=None), 0))
-        self._series[place.study, kind] = Filed(last.series, last.number + 1)
-        return self._series[place.study, kind]
-
-    def _save(self, result, name: str) -> None:
-        """Write a DICOM object, atomically. Raises StudyError for identifiers that DICOM does not allow."""
-        from clinic.writing.structured import written_as_allowed
-
-        with atomic_path(self.folder / "dicom" / f"{name}.dcm") as temporary, written_as_allowed():
-            result.save_as(temporary, enforce_file_format=True)
+        last = self._entries.get((place.study, kind)) or Entry(generate_uid(prefix=None), 0)
+        self._entries[place.study, kind] = entry = Entry(last.series, last.number + 1)
+        return entry
 
 
 @contextmanager
-def _told(faults: list[str], kind: str) -> Iterator[None]:
-    """Let a kind of result that cannot be written be a fault, and cost no other result."""
+def _collected(faults: list[str], kind: str) -> Iterator[None]:
+    """Add the fault of one kind of result to a list, so that it does not stop the other results."""
     try:
         yield
     except StudyError as error:
         faults.append(str(error))
-    except Exception:  # whose own text could name the file or the patient
+    except Exception:  # its message could name the file or the patient
         faults.append(f"its {kind} could not be written")
 
 
 def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
-    """Make the folder for the results, readable by its owner alone, and return it.
+    """Make the folder for the results, for its owner alone, and return it; somebody else's folder keeps its rights.
 
-    A folder of somebody else's keeps its rights. Raises StudyError if it holds something, or lies in a folder of
-    images, where a later run would read the results; the text names no folder, since that may name a patient.
+    Raises StudyError if the folder is not empty, or lies in a folder of images, where a later run would read the
+    results. The message names no folder, since its name may name a patient.
     """
     folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StudyError("What --out names is not an empty folder. Name another one.")
+        raise StudyError("--out is not an empty folder. Choose a new or empty one.")
     for number, given in enumerate((Path(one).resolve() for one in inputs), 1):
         if given.is_dir() and folder.is_relative_to(given):
-            raise StudyError(f"The folder that --out names lies in input {number}, which is read. Name another one.")
+            raise StudyError(f"--out lies in input {number}, whose images are read. Choose a folder elsewhere.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if hasattr(os, "getuid") and folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
     return folder
-
-
-def shortened(bundle: dict) -> str:
-    """The resources of a bundle, one line each, to be looked at."""
-    lines = [f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in bundle["entry"]]
-    return "\n".join(lines) + f"\n{len(json.dumps(bundle)):,} characters of JSON"

@@ -1,6 +1,7 @@
-"""A page about one image, to be printed or looked at: the image, a map and its worth, what the model says and is."""
+"""A page about one image, to print or to look at: the image, its map, the answer, and what is known of the model."""
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,71 +16,82 @@ from clinic.writing.sentences import percent, verdict
 from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
-SIZE, DOTS = (8.27, 5.85), 150  # inches, half of an A4 page, and dots an inch
-PREVIEW = 512  # pixels a side of the image on it
-WRAP = 130  # letters of 8 points a line
+SIZE, DOTS = (8.27, 5.85), 150  # half an A4 page in inches, and dots per inch
+WRAP = 130  # characters of 8 points per line
 WARNING, GOOD = "#D55E00", "#333333"
+UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
 
 
-def draw_page(name: str, picture: Picture, own: Answer, deployment: Deployment, mapped: np.ndarray | None) -> Figure:
-    """The page of a picture with a preview, without probabilities where the model is silent.
+@dataclass(frozen=True)
+class Page:
+    """A page about a picture, which needs a preview; without probabilities if the model abstains.
 
-    name: what the table calls it; mapped: the map laid over it, as `preview`, or None.
+    name: of the picture in the tables; overlay: the map laid over the preview, uint8 like the preview, or None.
     """
-    figure = Figure(figsize=SIZE, layout="none")
-    shown = [(picture.preview, "Image")] + ([(mapped, WAY)] if mapped is not None else [])
-    for place, (pixels, title) in enumerate(shown):
-        axes = figure.add_axes((0.04 + 0.225 * place, 0.54, 0.215, 0.31))
-        axes.imshow(pixels)
-        axes.set_title(title, fontsize=9, loc="left")
-        axes.set_axis_off()
-    if not own.silent:
-        _bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)), own, deployment)
-    figure.text(0.04, 0.95, f"Image {name}", fontsize=12, weight="bold")
-    figure.text(0.04, 0.915, f"{picture.width} x {picture.height} px", fontsize=8, color=NEUTRAL)
-    worth = deployment.map_told() if mapped is not None else ""
-    draw_lines(figure, own, deployment, worth)
-    return figure
 
+    name: str
+    picture: Picture
+    answer: Answer
+    deployment: Deployment
+    overlay: np.ndarray | None = None
 
-def write_page(
-    path: Path, name: str, picture: Picture, own: Answer, deployment: Deployment, mapped: np.ndarray | None = None
-) -> None:
-    """Write the page as path's suffix says, png or pdf, atomically and without the time or the place of its making."""
-    figure = draw_page(name, picture, own, deployment, mapped)
-    nothing = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS, facecolor="white", metadata=nothing[path.suffix[1:]])
+    def write(self, path: Path) -> None:
+        """Write the page as png or pdf, by the suffix of path; atomically, without time and place of the making."""
+        with atomic_path(path) as temporary:
+            self.draw().savefig(temporary, dpi=DOTS, facecolor="white", metadata=UNDATED[path.suffix[1:]])
 
+    def draw(self) -> Figure:
+        """The page as a figure."""
+        figure = Figure(figsize=SIZE, layout="none")
+        for place, (title, pixels) in enumerate((("Image", self.picture.preview), (WAY, self.overlay))):
+            if pixels is not None:
+                axes = figure.add_axes((0.04 + 0.225 * place, 0.54, 0.215, 0.31))
+                axes.imshow(pixels)
+                axes.set_title(title, fontsize=9, loc="left")
+                axes.set_axis_off()
+        if not self.answer.silent:
+            self._draw_bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)))
+        self._write_text(figure)
+        return figure
 
-def _bars(axes: Axes, own: Answer, deployment: Deployment) -> None:
-    """The calibrated probabilities."""
-    places = np.arange(len(deployment.classes))
-    drawn = axes.barh(places, own.calibrated, color=class_colours(deployment.codes))
-    axes.bar_label(drawn, [percent(share) for share in own.calibrated], padding=2, fontsize=7)
-    axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1), yticks=places, xlabel="calibrated probability")
-    marks = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in deployment.classes]
-    axes.set_yticklabels(marks, fontsize=7)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.xaxis.label.set_size(7)
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("* counts as malignant", fontsize=8, loc="left")
+    def _draw_bars(self, axes: Axes) -> None:
+        """The calibrated probabilities."""
+        classes, shares = self.deployment.classes, self.answer.calibrated
+        bars = axes.barh(np.arange(len(classes)), shares, color=class_colours(self.deployment.codes))
+        axes.bar_label(bars, [percent(share) for share in shares], padding=2, fontsize=7)
+        names = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in classes]
+        axes.set_yticks(np.arange(len(classes)), names, fontsize=7)
+        axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1))
+        axes.set_xlabel("calibrated probability", fontsize=7)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title("* counts as malignant", fontsize=8, loc="left")
 
+    def _write_text(self, figure: Figure) -> None:
+        """The heading, the paragraphs below the images, the model and the disclaimer."""
+        figure.text(0.04, 0.95, f"Image {self.name}", fontsize=12, weight="bold")
+        pixels = f"{self.picture.width} x {self.picture.height} px"
+        figure.text(0.04, 0.915, pixels, fontsize=8, color=NEUTRAL)
+        height = 0.455
+        for text, size, colour in self._paragraphs():
+            lines = textwrap.wrap(text, int(WRAP * 8 / size))
+            figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
+            height -= (len(lines) + 0.6) * size * 0.0029
+        model = f"Model {self.deployment.name}, version {self.deployment.version}, "
+        model += f"SHA-256 {self.deployment.model_sha256}"
+        figure.text(0.04, 0.088, model, fontsize=6.5, color=NEUTRAL, va="bottom")
+        disclaimer = textwrap.fill(DISCLAIMER, 105)
+        figure.text(0.04, 0.02, disclaimer, fontsize=9, weight="bold", color=WARNING, va="bottom")
 
-def draw_lines(figure: Figure, own: Answer, deployment: Deployment, worth: str) -> None:
-    """The words below the pictures; worth: what is to be said of the map."""
-    model = f"Model {deployment.name}, version {deployment.version}, SHA-256 {deployment.model_sha256}"
-    texts = [(verdict(own, deployment), 9.5, WARNING if own.silent or own.suspicious else GOOD)]
-    if own.warnings:
-        texts.append((f"Warning: {'; '.join(own.warnings)}.", 8.5, WARNING))
-    if worth:
-        texts.append((worth, 7.5, GOOD))
-    texts.append((f"{deployment.limit()} {deployment.counted()} {deployment.told()}", 6.5, NEUTRAL))
-    height = 0.455
-    for text, size, colour in texts:
-        lines = textwrap.wrap(text, int(WRAP * 8 / size))
-        figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
-        height -= (len(lines) + 0.6) * size * 0.0029
-    figure.text(0.04, 0.088, model, fontsize=6.5, color=NEUTRAL, va="bottom")
-    figure.text(0.04, 0.02, textwrap.fill(DISCLAIMER, 105), fontsize=9, weight="bold", color=WARNING, va="bottom")
+    def _paragraphs(self) -> list[tuple[str, float, str]]:
+        """The text, the size in points and the colour of each paragraph."""
+        answer, deployment = self.answer, self.deployment
+        colour = WARNING if answer.silent or answer.suspicious else GOOD
+        paragraphs = [(verdict(answer, deployment), 9.5, colour)]
+        if answer.warnings:
+            paragraphs.append((f"Warning: {'; '.join(answer.warnings)}.", 8.5, WARNING))
+        if self.overlay is not None:
+            paragraphs.append((deployment.map_told(), 7.5, GOOD))
+        figures = f"{deployment.limit()} {deployment.counted()} {deployment.told()}"
+        return [*paragraphs, (figures, 6.5, NEUTRAL)]

@@ -2,13 +2,13 @@
 
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
-from clinic.writing.codes import SILENT, level
+from clinic.writing.codes import ABSTAINS, risk_code
 
 
 def verdict(own: Answer, deployment: Deployment) -> str:
     """What the model says of an image, in words."""
     if own.silent:
-        return f"{SILENT.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
+        return f"{ABSTAINS.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
     answered, likeliest = int(own.probabilities.argmax()), int(own.calibrated.argmax())
     name = deployment.classes[answered].name
     # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
@@ -16,7 +16,7 @@ def verdict(own: Answer, deployment: Deployment) -> str:
     told = f"{name} {percent(own.calibrated[answered])}, {other if likeliest != answered else ''}"
     return (
         f"Answer: {name}. Calibrated probabilities: {told}malignant {percent(own.calibrated_malignancy)}. "
-        f"{level(own.suspicious).meaning} "
+        f"{risk_code(own.suspicious).meaning} "
         f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )
 

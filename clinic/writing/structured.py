@@ -1,13 +1,14 @@
-"""Results as DICOM objects in the study of the image that they are about: a structured report, and the map.
+"""DICOM results in the study of their image: a structured report and the map.
 
-Of the image's own header, only what is in `dicom.Place` is taken over.
+From the header of the image, they take over only what is in `reading.dicom.Place`.
 """
 
 import datetime
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import config
 from pydicom.datadict import dictionary_VR
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes as standard
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from pydicom.valuerep import validate_value
 
 from clinic import MAKER
@@ -25,270 +26,110 @@ from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment, software_version
 from clinic.reading.dicom import DERMOSCOPIC, NAMED, Place
 from clinic.writing import codes
-from clinic.writing.codes import Concept, concept, level, probability_of
+from helpers.records import atomic_path
 from helpers.study import StudyError
 
 NOTE = "Research only, not for diagnosis"
-LONGEST = 1024  # characters of a value of type ST, PS3.5 section 6.2
-REPORTS, MAPS = 9001, 9002  # numbers of the series; the study's own ones are small
-KEYWORDS = {
-    "manufacturer": "Manufacturer",
-    "manufacturer_model_name": "ManufacturerModelName",
-    "software_versions": "SoftwareVersions",
-    "device_serial_number": "DeviceSerialNumber",
+LONGEST_TEXT = 1024  # characters of a value of type ST, PS3.5 section 6.2
+REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
+OPTIONAL = ("sex", "study_time", "study_id", "accession_number")  # parts of a place that a result can do without
+DEIDENTIFIED = {  # in words, since the results do not meet a coded confidentiality profile (PS3.15, E)
+    "PatientIdentityRemoved": "YES",
+    "DeidentificationMethod": "Identifiers of patient and study not taken over",
+    "LongitudinalTemporalInformationModified": "REMOVED",
 }
-OPTIONAL = ("sex", "study_time", "study_id", "accession_number")  # of a place; a result is filed without them as well
-METHOD = "Identifiers of patient and study not taken over"
 
 
-class Filed(NamedTuple):
-    """The series that a result is put into, by its UID, and the result's number there."""
+class Entry(NamedTuple):
+    """The entry of a result in a series: the UID of the series and the number of the result in it."""
 
     series: str
     number: int = 1
 
 
-def report(place: Place, answers: Sequence[Answer], deployment: Deployment, filed: Filed) -> sr.ComprehensiveSR:
-    """A Comprehensive SR by TID 1500 about the frames of one image: what the model says of each.
+def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, entry: Entry) -> sr.ComprehensiveSR:
+    """A Comprehensive SR (TID 1500) about the frames of one image, preliminary and not verified.
 
-    Each frame has a group for malignancy, with the calibrated probability and whether the score before calibration
-    reaches the operating point, and one for each class with its calibrated probability, in percent, and the class as a
-    candidate; where the model is silent, only that it is. What is found is a skin lesion in every one of them, since a
-    group may be read without the others. The report is preliminary and not verified. Raises StudyError if the place
-    cannot be written as DICOM.
+    Each frame has one group for malignancy, with the calibrated probability and whether the score before calibration
+    reaches the operating point, and one group per class, with its calibrated probability in percent and the class as a
+    candidate. If the model abstains, a single group says so. The finding of every group is a skin lesion, since a group
+    may be read without the others. Raises StudyError if DICOM does not allow the identifiers of the place.
     """
-    groups = [group for number, own in enumerate(answers, 1) for group in _groups(place, own, deployment, number)]
+    frames = [_groups(place, answer, deployment, frame=frame) for frame, answer in enumerate(answers, 1)]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(deployment)),
-        procedure_reported=_code(codes.DERMOSCOPY if place.sop_class == DERMOSCOPIC else codes.IMAGING),
-        imaging_measurements=groups,
+        procedure_reported=codes.DERMOSCOPY if place.sop_class == DERMOSCOPIC else codes.IMAGING,
+        imaging_measurements=sum(frames, []),
     )
-    with written_as_allowed():
+    with strict_values():
         document = sr.ComprehensiveSR(
-            evidence=[identifiers(place)],
+            evidence=[_identifiers(place)],
             content=content[0],
-            series_instance_uid=filed.series,
+            series_instance_uid=entry.series,
             series_number=REPORTS,
             series_description=NOTE,
             sop_instance_uid=generate_uid(prefix=None),
-            instance_number=filed.number,
+            instance_number=entry.number,
             is_complete=True,
             content_qualification="RESEARCH",
-            coding_schemes=[_own_scheme()],
-            **_equipment(deployment),
         )
-        return _marked(document, place)
+        scheme = CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER)
+        # highdicom takes an identifier only for a registered scheme, which DICOM does not ask for.
+        scheme.CodingSchemeUID = codes.SCHEME_UID
+        document.CodingSchemeIdentificationSequence = [scheme]
+        return _with(document, _equipment(deployment) | (DEIDENTIFIED if place.anonymous else {}))
 
 
-def map_image(place: Place, shown: np.ndarray, deployment: Deployment, filed: Filed, frame: int = 1) -> Dataset:
-    """A map laid over its image, uint8 [rows, columns, 3], as a Secondary Capture that names the image it is of.
+def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entry: Entry, frame: int = 1) -> Dataset:
+    """A map laid over its image, uint8 [rows, columns, 3], as a Secondary Capture that refers to the image.
 
-    frame: of that image, from 1. Raises StudyError if the place cannot be written as DICOM.
+    frame: of the image, from 1. Raises StudyError if DICOM does not allow the identifiers of the place.
     """
     now = datetime.datetime.now()
-    with written_as_allowed():
-        image = identifiers(place)
-        image.update(_pixels(shown))
-        image.update(_history(place, deployment, frame))
-        image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
-        image.SeriesInstanceUID, image.SeriesNumber = filed.series, MAPS
-        image.SeriesDescription, image.InstanceNumber = f"Map. {NOTE}", filed.number
-        image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
-        image.ContentDate, image.ContentTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
-        image.PatientOrientation, image.Laterality = None, None
-        for name, value in _equipment(deployment).items():
-            setattr(image, KEYWORDS[name], value)
-        image.file_meta = FileMetaDataset()
-        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
-        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        return _marked(image, place)
-
-
-@contextmanager
-def written_as_allowed() -> Iterator[None]:
-    """Raise StudyError for what DICOM does not allow, of which pydicom only warns unless it is told otherwise."""
-    try:
-        # An element is checked when it is made, and pydicom counts that as reading.
-        with config.strict_reading():
-            yield
-    except (ValueError, TypeError, AttributeError, UnicodeError) as error:
-        raise StudyError("its identifiers cannot be written as DICOM") from error
-
-
-def identifiers(place: Place) -> Dataset:
-    """The identifiers of a place as attributes, in Unicode; what DICOM asks for and the place lacks is empty.
-
-    So is what DICOM does not allow of OPTIONAL.
-    """
-    found = Dataset()
-    found.SpecificCharacterSet = "ISO_IR 192"
-    for name, keyword in NAMED.items():
-        value = getattr(place, name)
-        setattr(found, keyword, "" if name in OPTIONAL and not _allowed(keyword, value) else value)
-    if place.sex not in ("M", "F", "O"):
-        found.PatientSex = ""
-    if not place.patient_issuer:
-        del found.IssuerOfPatientID  # DICOM does not ask for it
-    found.ReferringPhysicianName = ""
-    return found
-
-
-def _allowed(keyword: str, value: str) -> bool:
-    try:
-        validate_value(dictionary_VR(keyword), value, config.RAISE)
-    except ValueError:
-        return False
-    return True
-
-
-def _groups(place: Place, own: Answer, deployment: Deployment, number: int) -> list:
-    """The groups of a frame, by its number from 1."""
-    frames = [number] if place.frames > 1 else None
-    lesion = partial(
-        sr.MeasurementsAndQualitativeEvaluations,
-        finding_type=_code(codes.SKIN_LESION),
-        tracking_identifier=sr.TrackingIdentifier(
-            uid=generate_uid(prefix=None), identifier=f"Lesion in frame {number}"
-        ),
-        algorithm_id=_algorithm(deployment),
-        source_images=[sr.SourceImageForMeasurementGroup(place.sop_class, place.sop_instance, frames)],
-    )
-    if own.silent:
-        return [lesion(qualitative_evaluations=[_said(codes.ANSWERED, codes.SILENT)])]
-    said = [(codes.ANSWERED, codes.ANSWERS), (codes.OPERATING_POINT, level(own.suspicious))]
-    malignancy = lesion(
-        measurements=[_percent(codes.MALIGNANCY, own.calibrated_malignancy)],
-        qualitative_evaluations=[_said(*one) for one in said],
-    )
-    classes = zip(deployment.classes, own.calibrated, strict=True)
-    return [malignancy] + [
-        lesion(
-            measurements=[_percent(probability_of(one), share)],
-            qualitative_evaluations=[_said(codes.CANDIDATE, concept(one))],
-        )
-        for one, share in classes
-    ]
-
-
-def _said(name: Concept, value: Concept) -> sr.QualitativeEvaluation:
-    return sr.QualitativeEvaluation(_code(name), _code(value))
-
-
-def _percent(name: Concept, share: float) -> sr.Measurement:
-    return sr.Measurement(name=_code(name), value=round(100 * float(share), 2), unit=_code(codes.PERCENT))
-
-
-def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
-    calibration = f"calibrated by a temperature of {deployment.temperature:.4g} and a bias a class"
-    point = f"operating point {deployment.threshold:.4g} of the score before calibration"
-    return sr.AlgorithmIdentification(
-        name=deployment.name,
-        version=deployment.version,
-        manufacturer=MAKER,
-        parameters=[
-            f"SHA-256 {deployment.model_sha256}",
-            f"{calibration}, {point}, silent below {deployment.silence:.4g}",
-            deployment.counted(),
-            NOTE,
-        ],
-        family=Code("123110", "DCM", "Artificial Intelligence"),
-    )
-
-
-def _observer(deployment: Deployment) -> sr.ObserverContext:
-    # The same model is the same device, wherever it runs.
-    own = uuid.uuid5(uuid.NAMESPACE_OID, deployment.model_sha256)
-    device = sr.DeviceObserverIdentifyingAttributes(
-        uid=f"2.25.{own.int}", name=deployment.name, manufacturer_name=MAKER, model_name=deployment.name
-    )
-    return sr.ObserverContext(Code("121007", "DCM", "Device"), device)
-
-
-def _equipment(deployment: Deployment) -> dict[str, str]:
-    return {
-        "manufacturer": MAKER,
-        "manufacturer_model_name": deployment.name,
-        "software_versions": f"{software_version()} {deployment.version}",
-        "device_serial_number": deployment.model_sha256,
+    derivation = f"{WAY}, laid over the image. {deployment.map_told()}"
+    shortened = f"{derivation[: LONGEST_TEXT - 4]} ..."
+    attributes = {
+        "SOPClassUID": SecondaryCaptureImageStorage,
+        "SOPInstanceUID": generate_uid(prefix=None),
+        "SeriesInstanceUID": entry.series,
+        "SeriesNumber": MAPS,
+        "SeriesDescription": f"Map. {NOTE}",
+        "InstanceNumber": entry.number,
+        "Modality": "OT",
+        "ConversionType": "WSD",
+        "ImageType": ["DERIVED", "SECONDARY"],
+        "ContentDate": f"{now:%Y%m%d}",
+        "ContentTime": f"{now:%H%M%S}",
+        "PatientOrientation": None,
+        "Laterality": None,
+        "DerivationDescription": derivation if len(derivation) <= LONGEST_TEXT else shortened,
+        "SourceImageSequence": [_source(place, frame)],
     }
+    with strict_values():
+        image = _with(_identifiers(place), attributes | _equipment(deployment) | _pixel_history(place))
+        image.set_pixel_data(np.uint8(overlay), "RGB", 8, generate_instance_uid=False)
+        return _with(image, DEIDENTIFIED if place.anonymous else {})
 
 
-def _own_scheme() -> CodingSchemeIdentificationItem:
-    """The scheme of the own codes, with the identifier that they have elsewhere."""
-    scheme = CodingSchemeIdentificationItem(codes.SCHEME, name=MAKER)
-    # highdicom takes an identifier only of a scheme that is registered somewhere; DICOM asks for no registry.
-    scheme.CodingSchemeUID = codes.OWN_OID
-    return scheme
-
-
-def _code(own: Concept) -> Code:
-    return Code(own.value, own.scheme, own.meaning)
-
-
-def _history(place: Place, deployment: Deployment, frame: int) -> Dataset:
-    """What a map is made of and worth, and what is known of its pixels."""
-    image = Dataset()
-    told = f"{WAY}, laid over the image. {deployment.map_told()}"
-    image.DerivationDescription = told if len(told) <= LONGEST else f"{told[: LONGEST - 4]} ..."
-    image.LossyImageCompression = "01" if place.loss else "00"
-    if place.loss:
-        image.LossyImageCompressionRatio = round(place.loss, 3)
-    if place.burned_in == "NO":  # the program itself cannot know
-        image.BurnedInAnnotation = "NO"
-    if place.recognisable:
-        image.RecognizableVisualFeatures = place.recognisable
-    image.SourceImageSequence = [_reference(place, frame)]
-    return image
-
-
-def _reference(place: Place, frame: int) -> Dataset:
-    source = Dataset()
-    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = place.sop_class, place.sop_instance
-    if place.frames > 1:
-        source.ReferencedFrameNumber = frame
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
-    purpose.CodeMeaning = "Source image for image processing operation"
-    source.PurposeOfReferenceCodeSequence = [purpose]
-    return source
-
-
-def _pixels(shown: np.ndarray) -> Dataset:
-    image = Dataset()
-    image.Rows, image.Columns, image.SamplesPerPixel = *shown.shape[:2], 3
-    image.PhotometricInterpretation, image.PlanarConfiguration, image.PixelRepresentation = "RGB", 0, 0
-    image.BitsAllocated, image.BitsStored, image.HighBit = 8, 8, 7
-    data = np.ascontiguousarray(shown, np.uint8).tobytes()
-    image.PixelData = data + b"\0" * (len(data) % 2)
-    return image
-
-
-def _marked(result: Dataset, place: Place) -> Dataset:
-    """The result, saying so where its identifiers are not the patient's.
-
-    In words: it is not what the code of a confidentiality profile (PS3.15, E) would claim.
-    """
-    if place.anonymous:
-        result.PatientIdentityRemoved, result.DeidentificationMethod = "YES", METHOD
-        result.LongitudinalTemporalInformationModified = "REMOVED"
-    return result
+def save(result: Dataset, path: Path) -> None:
+    """Write a result, atomically. Raises StudyError if DICOM does not allow its identifiers."""
+    with atomic_path(path) as temporary, strict_values():
+        result.save_as(temporary, enforce_file_format=True)
 
 
 def outline(document: Dataset, depth: int = 0) -> list[str]:
-    """The content of a report as text, a line an item, indented; for people."""
+    """The content of a report as text, one indented line per item, for people to read."""
     lines = []
     for item in document.get("ContentSequence", []):
-        names = item.get("ConceptNameCodeSequence")
-        told = _value(item)
+        names, value = item.get("ConceptNameCodeSequence"), _value(item)
         name = names[0].CodeMeaning if names else item.ValueType.lower()
-        lines.append(f"{'  ' * depth}{name}{': ' + told if told else ''}")
+        lines.append(f"{'  ' * depth}{name}{value and ': '}{value}")
         lines += outline(item, depth + 1)
     return lines
 
 
 def _value(item: Dataset) -> str:
-    """What an item says."""
+    """The value of a content item as text."""
     if "ConceptCodeSequence" in item:
         code = item.ConceptCodeSequence[0]
         return f"{code.CodeMeaning} ({code.CodingSchemeDesignator} {code.CodeValue})"
@@ -297,3 +138,132 @@ def _value(item: Dataset) -> str:
     if "ReferencedSOPSequence" in item:
         return f"…{item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID[-8:]}"
     return str(item.get("TextValue") or item.get("UID") or "")
+
+
+@contextmanager
+def strict_values() -> Iterator[None]:
+    """Raise StudyError for values that DICOM does not allow; pydicom by itself only warns about them."""
+    try:
+        # pydicom checks an element when it is made, and takes that for reading.
+        with config.strict_reading():
+            yield
+    except (ValueError, TypeError, AttributeError, UnicodeError) as error:
+        raise StudyError("its identifiers cannot be written as DICOM") from error
+
+
+def _with(dataset: Dataset, attributes: Mapping) -> Dataset:
+    """The dataset, with attributes set by keyword."""
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _identifiers(place: Place) -> Dataset:
+    """The identifiers of a place, in Unicode; empty where DICOM asks for one that the place does not have.
+
+    Values of OPTIONAL that DICOM does not allow are left out as well.
+    """
+    values = {keyword: getattr(place, name) for name, keyword in NAMED.items()}
+    refused = [keyword for name in OPTIONAL if not _is_allowed(keyword := NAMED[name], values[keyword])]
+    values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192", "ReferringPhysicianName": ""}
+    if place.sex not in ("M", "F", "O"):
+        values["PatientSex"] = ""
+    if not place.patient_issuer:
+        del values["IssuerOfPatientID"]  # DICOM does not ask for it
+    return _with(Dataset(), values)
+
+
+def _is_allowed(keyword: str, value: str) -> bool:
+    try:
+        validate_value(dictionary_VR(keyword), value, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int) -> list:
+    """The measurement groups of one frame, counted from 1."""
+    lesion = f"Lesion in frame {frame}"
+    image = sr.SourceImageForMeasurementGroup(
+        place.sop_class, place.sop_instance, [frame] if place.frames > 1 else None
+    )
+    group = partial(
+        sr.MeasurementsAndQualitativeEvaluations,
+        finding_type=codes.SKIN_LESION,
+        tracking_identifier=sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier=lesion),
+        algorithm_id=_algorithm(deployment),
+        source_images=[image],
+    )
+    answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS if answer.silent else codes.ANSWERS)
+    if answer.silent:
+        return [group(qualitative_evaluations=[answered])]
+    level = sr.QualitativeEvaluation(codes.OPERATING_POINT, codes.risk_code(answer.suspicious))
+    share = _percent(codes.MALIGNANCY, answer.calibrated_malignancy)
+    groups = [group(measurements=[share], qualitative_evaluations=[answered, level])]
+    for diagnosis, probability in zip(deployment.classes, answer.calibrated, strict=True):
+        candidate = sr.QualitativeEvaluation(codes.CANDIDATE, codes.diagnosis_code(diagnosis))
+        share = _percent(codes.probability_code(diagnosis), probability)
+        groups.append(group(measurements=[share], qualitative_evaluations=[candidate]))
+    return groups
+
+
+def _percent(name: codes.Code, share: float) -> sr.Measurement:
+    return sr.Measurement(name=name, value=round(100 * float(share), 2), unit=codes.PERCENT)
+
+
+def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
+    calibration = f"calibrated by a temperature of {deployment.temperature:.4g} and a bias per class"
+    point = f"operating point {deployment.threshold:.4g} of the score before calibration"
+    return sr.AlgorithmIdentification(
+        name=deployment.name,
+        version=deployment.version,
+        manufacturer=MAKER,
+        parameters=[
+            f"SHA-256 {deployment.model_sha256}",
+            f"{calibration}, {point}, abstains below an energy of {deployment.silence:.4g}",
+            deployment.counted(),
+            NOTE,
+        ],
+        family=standard.DCM.ArtificialIntelligence,
+    )
+
+
+def _observer(deployment: Deployment) -> sr.ObserverContext:
+    # The UID depends on the model alone: it is the same device wherever it runs.
+    number = uuid.uuid5(uuid.NAMESPACE_OID, deployment.model_sha256).int
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=f"2.25.{number}", name=deployment.name, manufacturer_name=MAKER, model_name=deployment.name
+    )
+    return sr.ObserverContext(standard.DCM.Device, device)
+
+
+def _equipment(deployment: Deployment) -> dict[str, str]:
+    return {
+        "Manufacturer": MAKER,
+        "ManufacturerModelName": deployment.name,
+        "SoftwareVersions": f"{software_version()} {deployment.version}",
+        "DeviceSerialNumber": deployment.model_sha256,
+    }
+
+
+def _pixel_history(place: Place) -> dict:
+    """The lossy compression of the image, and what its file says about text and persons in its pixels."""
+    history = {"LossyImageCompression": "01" if place.loss else "00"}
+    if place.loss:
+        history["LossyImageCompressionRatio"] = round(place.loss, 3)
+    if place.burned_in == "NO":  # the program cannot tell by itself
+        history["BurnedInAnnotation"] = "NO"
+    if place.recognisable:
+        history["RecognizableVisualFeatures"] = place.recognisable
+    return history
+
+
+def _source(place: Place, frame: int) -> Dataset:
+    """A reference to the image that a map was made from."""
+    purpose = sr.CodedConcept.from_code(standard.DCM.SourceImageForImageProcessingOperation)
+    source = {
+        "ReferencedSOPClassUID": place.sop_class,
+        "ReferencedSOPInstanceUID": place.sop_instance,
+        "PurposeOfReferenceCodeSequence": [purpose],
+    }
+    return _with(Dataset(), source | ({"ReferencedFrameNumber": frame} if place.frames > 1 else {}))

@@ -71,9 +71,9 @@ def test_a_map_is_laid_over_the_image_where_there_is_one(desk):
         raise StudyError("no map")
 
     mapped = desk.respond(jpeg())[1]
-    desk.draw_map = maps_of_the_middle
+    desk.draw_maps = maps_of_the_middle
     otherwise = desk.respond(jpeg())[1]
-    desk.draw_map = without
+    desk.draw_maps = without
     text, plain = desk.respond(jpeg())
     assert "Answer: " in text and len({mapped, otherwise, plain}) == 3
 

@@ -27,7 +27,7 @@ from clinic.reading.dicom import Place
 from clinic.reading.pictures import Unreadable, Wanted, decode
 from clinic.reading.worker import Decoder
 from clinic.writing.fhir import bundle
-from clinic.writing.structured import Filed, report
+from clinic.writing.structured import Entry, report
 from helpers.study import ROOT, StudyError
 
 SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 10))
@@ -97,8 +97,8 @@ def check_results(place: Place, count: int) -> None:
     """A place can be reported whatever it was read from, or is refused in words that quote nothing."""
     deployed, answers = deployment(), [an_answer()] * count
     for make in (
-        lambda: report(place, answers, deployed, Filed("1.2.99")),
-        lambda: bundle("0", 1, answers[0], deployed, place),
+        lambda: report(place, answers, deployed, entry=Entry("1.2.99")),
+        lambda: bundle("0", answers[0], deployed, place=place),
     ):
         try:
             make()

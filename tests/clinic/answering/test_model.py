@@ -11,9 +11,9 @@ from clinical import CODES, SECRETS, SIDE, deployment, dicom_file, image_file
 from conftest import picture
 
 from clinic.answering.deployment import find_deployment, load, read_deployment, write_deployment
+from clinic.answering.maps import grad_cam
 from clinic.answering.network import Network
 from clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
-from clinic.writing.maps import grad_cam
 from helpers.data.samples import Samples
 from helpers.models.head import Common
 from helpers.models.mobilenet import Backbone, mobilenet

@@ -1,4 +1,4 @@
-"""An archive as hospitals have them, started for the test: an image goes in, its results come back into its study."""
+"""Results in an archive like those of hospitals, started for the test: they join the study of their image."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from clinic.example import as_bytes
 
 ORTHANC, SENDER = shutil.which("Orthanc"), shutil.which("storescu")
 HOST = "127.0.0.1"
-PATIENCE = 60  # seconds until the archive answers
+STARTING = 60  # seconds until the archive answers
 needs_orthanc, needs_sender = (pytest.mark.needs(name) for name in ("Orthanc", "storescu"))  # Debian: orthanc, dcmtk
 
 
@@ -29,23 +29,23 @@ class Archive:
         self.root, self.dicom = f"http://{HOST}:{web}", dicom
 
     def ask(self, place: str, data: bytes | None = None):
-        """What it answers: to data if there are some, decoded if it is JSON."""
+        """The answer to a request, with data or without; decoded if it is JSON."""
         with urllib.request.urlopen(urllib.request.Request(self.root + place, data), timeout=30) as answer:
             content = answer.read()
             return json.loads(content) if "json" in answer.headers["Content-Type"] else content
 
     def find(self, level: str, **query: str) -> list[dict]:
-        """The studies, series or instances that it finds by what stands in them."""
-        asked = {"Level": level, "Query": query, "Expand": True}
-        return self.ask("/tools/find", json.dumps(asked).encode())
+        """The studies, series or instances with these values."""
+        request = {"Level": level, "Query": query, "Expand": True}
+        return self.ask("/tools/find", json.dumps(request).encode())
 
     def put(self, folder: Path) -> None:
-        """Give it the objects of a folder by its web interface."""
+        """Upload the objects of a folder by the web interface."""
         for path in folder.iterdir():
             assert self.ask("/instances", path.read_bytes())["Status"] == "Success"
 
     def send(self, folder: Path) -> None:
-        """The same by DICOM, as README.md says; a camera's own objects may be compressed, and newer than the sender."""
+        """Send the objects of a folder by DICOM, as README.md says; those of a camera may be compressed."""
         command = [SENDER, "--required", "--propose-jpeg8", "+sd", HOST, str(self.dicom), folder]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -53,7 +53,7 @@ class Archive:
 
 @pytest.fixture
 def archive(tmp_path):
-    """An archive that listens to this machine alone, keeps its files in a temporary folder and ends with the test."""
+    """An archive for this machine alone, with its files in a temporary folder; it ends with the test."""
     web, dicom = free_ports(2)
     settings = {
         "HttpPort": web,
@@ -62,7 +62,7 @@ def archive(tmp_path):
         "DicomServerEnabled": True,
         "DicomAlwaysAllowStore": False,
         "DicomCheckModalityHost": True,
-        "DicomModalities": {"sender": ["STORESCU", HOST, 104]},  # the name that storescu gives itself
+        "DicomModalities": {"sender": ["STORESCU", HOST, 104]},  # how storescu calls itself
         "StorageDirectory": str(tmp_path / "storage"),
         "IndexDirectory": str(tmp_path / "storage"),
         "Plugins": [],
@@ -72,14 +72,14 @@ def archive(tmp_path):
         [ORTHANC, tmp_path / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     try:
-        own, end = Archive(web, dicom), time.monotonic() + PATIENCE
+        archive, end = Archive(web, dicom), time.monotonic() + STARTING
         while True:
             with contextlib.suppress(OSError):
-                own.ask("/system")
+                archive.ask("/system")
                 break
             assert process.poll() is None and time.monotonic() < end, "the archive does not start"
             time.sleep(0.2)
-        yield own
+        yield archive
     finally:
         process.terminate()
         try:
@@ -93,7 +93,7 @@ def archive(tmp_path):
 @pytest.mark.parametrize("jpeg", [False, True])
 @pytest.mark.parametrize("way", ["put", pytest.param("send", marks=needs_sender)])
 def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkeypatch, jpeg, way):
-    """Into the archive, through the command line and back; the results are then found by the UID of the study."""
+    """The image goes into the archive, through the command line and back; the study then holds its results."""
     source = secret_object(np.asarray(picture(5, 64)), jpeg=jpeg)
     for name in ("camera", "in"):
         (tmp_path / name).mkdir()
@@ -115,7 +115,7 @@ def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkey
 
 
 def check_report(archive: Archive, source) -> None:
-    """The archive finds a report by the patient's number, and in it the image that it is about."""
+    """The archive finds the report by the number of the patient, and the report names its image."""
     (report,) = archive.find("Instance", PatientID="P-17", Modality="SR")
     tags = archive.ask(f"/instances/{report['ID']}/simplified-tags")
     assert tags["StudyInstanceUID"] == source.StudyInstanceUID

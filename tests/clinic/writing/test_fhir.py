@@ -1,165 +1,156 @@
-"""Results in FHIR: valid R4, with every reference resolved, and silent where the model is."""
+"""Results in FHIR: valid R4, with every reference resolved and no number where the model abstains."""
 
 import datetime
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from clinical import CODES, PLACE, SECRETS, an_answer, deployment
+from fhir.resources.R4B.bundle import Bundle
 
 from clinic.writing import fhir
-from clinic.writing.codes import MALIGNANT, SYSTEMS, concept
-from clinic.writing.fhir import bundle, references
+from clinic.writing.codes import MALIGNANT, SYSTEMS, coding, diagnosis_code
+from clinic.writing.fhir import bundle, list_resources, references
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
 
+DEIDENTIFIED = PLACE.without_identifiers(b"key")
 
-def by_type(content: dict) -> dict[str, list[dict]]:
+
+@cache
+def content(place=None, abstains: bool = False, frame: int = 1) -> dict:
+    answer = an_answer(abstains, warnings=("blurred",))
+    return bundle("0123", answer, deployment(), place=place, frame=frame)
+
+
+def resources(*arguments) -> dict[str, list[dict]]:
+    """The resources of the same bundle by their types."""
     found = {}
-    for entry in content["entry"]:
+    for entry in content(*arguments)["entry"]:
         found.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
     return found
 
 
-@pytest.mark.parametrize("place", [None, PLACE, PLACE.without_identifiers(b"key")], ids=["file", "DICOM", "anonymous"])
-@pytest.mark.parametrize("silent", [False, True])
-def test_every_reference_resolves_and_every_resource_is_valid(place, silent):
-    from fhir.resources.R4B.bundle import Bundle
-
-    content = bundle("0123", 1, an_answer(silent, warnings=("blurred",)), deployment(), place)
-    read = Bundle.model_validate_json(json.dumps(content))
-    names = [entry.fullUrl for entry in read.entry]
-    assert len(set(names)) == len(names) and all(name.startswith("urn:uuid:") for name in names)
-    pointed = list(references(content))
-    assert set(pointed) <= set(names) and len(pointed) > len(CODES)
-    assert {type(entry.resource).__name__ for entry in read.entry} >= {"DiagnosticReport", "RiskAssessment", "Device"}
+@pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED], ids=["file", "DICOM", "deidentified"])
+@pytest.mark.parametrize("abstains", [False, True])
+def test_every_resource_is_valid_and_every_reference_resolves(place, abstains):
+    read = Bundle.model_validate_json(json.dumps(content(place, abstains)))
+    urls = [entry.fullUrl for entry in read.entry]
+    assert len(set(urls)) == len(urls) and all(url.startswith("urn:uuid:") for url in urls)
+    assert set(references(content(place, abstains))) == set(urls[2:])  # to all but the report and the risk
+    kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device"]
+    kinds += ["ImagingStudy"] * (place is PLACE)
+    assert [line.split()[0] for line in list_resources(content(place, abstains)).splitlines()] == kinds
 
 
-def test_it_says_what_the_model_says():
-    found = by_type(bundle("0123", 2, an_answer(), deployment(), PLACE))
+def test_a_bundle_holds_the_answer_and_its_model():
+    found = resources(PLACE, False, 2)
     (report,), (risk,), (device,) = found["DiagnosticReport"], found["RiskAssessment"], found["Device"]
-    assert report["status"] == risk["status"] == "preliminary"
-    assert report["identifier"][0]["value"] == "0123-2" and "Not a medical device" in report["conclusion"]
-    assert len(found["Observation"]) == len(report["result"]) == len(CODES)
-    melanoma = found["Observation"][CODES.index("mel")]
-    assert melanoma["status"] == "preliminary" and melanoma["valueQuantity"]["value"] == 40.0
+    assert {one["status"] for one in (report, risk, *found["Observation"])} == {"preliminary"}
+    assert report["identifier"][0]["value"] == "0123-2" and len(report["result"]) == len(CODES)
+    assert "Warning: blurred." in report["conclusion"] and "Not a medical device" in report["conclusion"]
     (prediction,) = risk["prediction"]
     probability = prediction["probabilityRange"]
     assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
-    assert float(probability["low"]["value"]) == 60 and prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
+    assert probability["low"]["value"] == pytest.approx(60)
+    assert prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
     assert "before calibration" in prediction["rationale"]
-    assert prediction["outcome"]["coding"] == [MALIGNANT.coding()] and "pre-malignant" in MALIGNANT.meaning
-    assert any("pre-malignant" in note["text"] for note in risk["note"])
+    assert prediction["outcome"]["coding"] == [coding(MALIGNANT)] and "pre-malignant" in risk["note"][0]["text"]
     assert device["property"][0]["valueCode"][0]["text"] == "ab" * 32
-
-
-def test_each_observation_says_by_its_code_which_class_it_is_of():
-    found = by_type(bundle("0", 1, an_answer(), deployment()))["Observation"]
-    own, broader = zip(*(one["code"]["coding"] for one in found), strict=True)
-    assert [one["code"] for one in own] == [f"prob-{code}" for code in CODES]
-    assert {one["code"] for one in broader} == {"111012"}
-
-
-@pytest.mark.parametrize(("modality", "told"), [("OT", "OT"), ("XC", "XC"), ("", "OT")])
-def test_the_study_has_the_modality_of_the_image_and_names_its_frame(modality, told):
-    place = replace(PLACE, modality=modality, frames=3)
-    (study,) = by_type(bundle("0", 2, an_answer(), deployment(), place))["ImagingStudy"]
-    assert study["series"][0]["modality"]["code"] == told
-    assert study["series"][0]["instance"][0]["title"] == "Frame 2 of 3"
-    (study,) = by_type(bundle("0", 1, an_answer(), deployment(), PLACE))["ImagingStudy"]
-    assert "title" not in study["series"][0]["instance"][0]
-
-
-def test_the_name_of_the_device_is_its_checksum():
-    """RFC 6920: the digest in base64url; that of 32 bytes 0xab is `q6ur` again and again."""
-    (device,) = by_type(bundle("0", 1, an_answer(), deployment()))["Device"]
+    # RFC 6920: the digest in base64url; that of 32 bytes 0xab repeats `q6ur`.
     assert device["identifier"][0]["value"] == f"ni:///sha-256;{'q6ur' * 10}q6s"
 
 
-def test_where_the_model_is_silent_no_number_is_told():
-    found = by_type(bundle("0", 1, an_answer(silent=True), deployment()))
-    assert all("valueQuantity" not in one and "dataAbsentReason" in one for one in found["Observation"])
-    (prediction,) = found["RiskAssessment"][0]["prediction"]
-    assert set(prediction) == {"outcome"}
+def test_the_code_of_an_observation_names_its_class():
+    found = resources()["Observation"]
+    codes = [[one["code"] for one in observation["code"]["coding"]] for observation in found]
+    assert codes == [[f"prob-{code}", "111012"] for code in CODES]
+    assert found[CODES.index("mel")]["valueQuantity"]["value"] == 40
+
+
+@pytest.mark.parametrize(("modality", "expected"), [("OT", "OT"), ("XC", "XC"), ("", "OT")])
+@pytest.mark.parametrize(("frames", "title"), [(1, None), (3, "Frame 2 of 3")])
+def test_the_study_has_the_modality_of_the_image_and_names_one_of_several_frames(modality, expected, frames, title):
+    (study,) = resources(replace(PLACE, modality=modality, frames=frames), False, 2)["ImagingStudy"]
+    (series,) = study["series"]
+    assert series["modality"]["code"] == expected and series["instance"][0].get("title") == title
+    assert study["identifier"][0]["value"] == "urn:oid:1.2"
+
+
+def test_where_the_model_abstains_there_is_no_number():
+    found = resources(None, True)
+    assert all("valueQuantity" not in one for one in found["Observation"])
     assert {one["dataAbsentReason"]["coding"][0]["code"] for one in found["Observation"]} == {"unknown"}
+    assert set(found["RiskAssessment"][0]["prediction"][0]) == {"outcome"}
 
 
-def coded(content) -> set[tuple[str, str]]:
+def codes_in(content) -> set[tuple[str, str]]:
     """Every code in a resource or a bundle, with its system."""
     if isinstance(content, list):
-        return set().union(*map(coded, content))
+        return set().union(*map(codes_in, content))
     if not isinstance(content, dict):
         return set()
-    own = {(content["system"], content["code"])} if {"system", "code"} <= set(content) else set()
-    return own.union(*map(coded, content.values()))
+    found = {(content["system"], content["code"])} if {"system", "code"} <= set(content) else set()
+    return found.union(*map(codes_in, content.values()))
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_no_diagnosis_is_coded_that_was_not_made(silent):
-    """Neither by SNOMED CT nor by an own code; what there is of SNOMED CT is the kind of imaging."""
-    found = coded(bundle("0", 1, an_answer(silent), deployment(), PLACE))
-    diagnoses = {(SYSTEMS[own.scheme], own.value) for own in map(concept, HAM10000)}
-    assert not found & diagnoses
+@pytest.mark.parametrize("abstains", [False, True])
+def test_no_diagnosis_is_coded(abstains):
+    """Neither by SNOMED CT nor by a code of the study; only the kind of imaging is coded by SNOMED CT."""
+    found = codes_in(content(PLACE, abstains))
+    assert not found & {(SYSTEMS[code.scheme_designator], code.value) for code in map(diagnosis_code, HAM10000)}
     assert {code for system, code in found if system == SYSTEMS["SCT"]} == {"446078004"}
 
 
-def observed_times(place) -> set[str | None]:
-    found = by_type(bundle("0", 1, an_answer(), deployment(), place))
-    return {one.get("effectiveDateTime") for one in found["Observation"] + found["DiagnosticReport"]}
+@pytest.mark.parametrize(
+    ("place", "day"),
+    [(PLACE, "2024-02-29"), (None, None), (replace(PLACE, acquired=""), None), (DEIDENTIFIED, None)],
+    ids=["DICOM", "file", "undated", "deidentified"],
+)
+def test_observations_are_of_the_day_of_the_image(place, day):
+    """The day on which it was taken, not the day of its study or of the run, and no time zone that nobody gave."""
+    found = resources(place)
+    dated = found["Observation"] + found["DiagnosticReport"]
+    assert {one.get("effectiveDateTime") for one in dated} == {day}
+    assert {one["issued"][:4] for one in dated} == {str(datetime.datetime.now(datetime.UTC).year)}
 
 
-def test_what_is_observed_is_of_the_day_of_the_image():
-    """The day that it was taken, not the one of its study, of the run, or of a time zone that nobody told."""
-    assert observed_times(PLACE) == {"2024-02-29"}
-    for place in (None, replace(PLACE, acquired=""), PLACE.without_identifiers(b"key")):
-        assert observed_times(place) == {None}
-    issued = {one["issued"][:4] for one in by_type(bundle("0", 1, an_answer(), deployment(), PLACE))["Observation"]}
-    assert issued == {str(datetime.datetime.now(datetime.UTC).year)}
+@pytest.mark.parametrize(
+    ("place", "identifiers"),
+    [
+        (PLACE, [{"value": "P-17", "assigner": {"display": "Registry of Elsewhere"}}]),
+        (replace(PLACE, patient_issuer=""), [{"value": "P-17"}]),
+        (replace(PLACE, patient_id=""), None),
+        (DEIDENTIFIED, None),
+    ],
+    ids=["issuer", "no issuer", "no number", "deidentified"],
+)
+def test_the_patient_has_a_number_and_its_issuer_and_nothing_else(place, identifiers):
+    expected = {"resourceType": "Patient"} | ({"identifier": identifiers} if identifiers else {})
+    assert resources(place)["Patient"] == [expected]
+    text = json.dumps(content(place))
+    assert all(secret in json.dumps(expected) for secret in SECRETS if secret in text)
+    assert (PLACE.sop_instance in text) == (place is not DEIDENTIFIED)
 
 
-def test_of_the_patient_only_the_number_of_the_study_is_told_and_who_gave_it_out():
-    content = bundle("0", 1, an_answer(), deployment(), PLACE)
-    found = by_type(content)
-    number = {"value": "P-17", "assigner": {"display": "Registry of Elsewhere"}}
-    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [number]}]
-    assert found["ImagingStudy"][0]["identifier"][0]["value"] == "urn:oid:1.2"
-    assert [secret for secret in SECRETS if secret in json.dumps(content)] == ["P-17", "Registry of Elsewhere"]
+def test_a_report_has_an_identifier_among_the_reports_of_its_model():
+    """It is the same in every run and another for another model; its system is none of codes."""
+    another = bundle("0123", an_answer(), deployment(model_sha256="cd" * 32))["entry"][0]["resource"]
+    (first,), (second,) = resources()["DiagnosticReport"][0]["identifier"], another["identifier"]
+    assert first["value"] == second["value"] == "0123-1" and first["system"] != second["system"]
+    assert first["system"].startswith("urn:oid:2.25.") and first["system"] not in SYSTEMS.values()
+    assert [first] == bundle("0123", an_answer(), deployment())["entry"][0]["resource"]["identifier"]
 
 
-def test_a_number_of_nobody_knows_whom_has_no_issuer():
-    found = by_type(bundle("0", 1, an_answer(), deployment(), replace(PLACE, patient_issuer="")))
-    assert found["Patient"] == [{"resourceType": "Patient", "identifier": [{"value": "P-17"}]}]
-    found = by_type(bundle("0", 1, an_answer(), deployment(), replace(PLACE, patient_id="")))
-    assert found["Patient"] == [{"resourceType": "Patient"}]
-
-
-def identifier(**other) -> dict:
-    """What the report about a picture is known by."""
-    (report,) = by_type(bundle("0123", 1, an_answer(), deployment(**other)))["DiagnosticReport"]
-    (own,) = report["identifier"]
-    return own
-
-
-def test_a_report_has_an_identifier_among_those_of_its_model():
-    """Which are no codes: the same in every run, another for another model."""
-    own = identifier()
-    assert own == identifier() and own["value"] == "0123-1"
-    assert own["system"].startswith("urn:oid:2.25.") and own["system"] not in SYSTEMS.values()
-    assert own["system"] != identifier(model_sha256="cd" * 32)["system"]
-
-
-def test_without_identifiers_there_is_none():
-    content = bundle("0", 1, an_answer(), deployment(), PLACE.without_identifiers(b"key"))
-    found = by_type(content)
-    assert found["Patient"] == [{"resourceType": "Patient"}] and "ImagingStudy" not in found
-    assert not any(secret in json.dumps(content) for secret in (*SECRETS, PLACE.sop_instance))
-
-
-def test_an_invalid_bundle_is_not_given_out(monkeypatch):
-    monkeypatch.setattr(fhir, "_device", lambda _: {"resourceType": "Device", "status": ["no", "status"]})
-    with pytest.raises(StudyError, match="not valid FHIR"):
-        bundle("0", 1, an_answer(), deployment())
-    monkeypatch.setattr(fhir, "_to", lambda _: {"reference": "Patient/1"})
-    monkeypatch.setattr(fhir, "_device", lambda _: {"resourceType": "Device"})
-    with pytest.raises(StudyError, match="refers to what is not in it"):
-        bundle("0", 1, an_answer(), deployment())
+@pytest.mark.parametrize(
+    ("function", "result", "message"),
+    [
+        ("_device", {"resourceType": "Device", "status": ["no", "status"]}, "not valid FHIR"),
+        ("_reference", {"reference": "Patient/1"}, "refers to a resource that it does not hold"),
+    ],
+)
+def test_an_invalid_bundle_is_refused(monkeypatch, function, result, message):
+    monkeypatch.setattr(fhir, function, lambda _: result)
+    with pytest.raises(StudyError, match=message):
+        bundle("0", an_answer(), deployment())

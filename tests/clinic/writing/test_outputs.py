@@ -1,239 +1,190 @@
-"""What a run leaves: pages, DICOM and FHIR under names without a name, and nothing of the patient that must not be."""
+"""What a run writes: pages, DICOM and FHIR under names that name nobody, without what must not be shown."""
 
 import hashlib
-import json
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from clinical import NAMING, SECRETS, SIDE, by_brightness, deployment, dicom_file, image_file, maps_of_the_middle
+from clinical import NAMING, PLACE, SECRETS, SIDE, an_answer, by_brightness, deployment, dicom_file, image_file
+from clinical import maps_of_the_middle as draw_maps
+from conftest import picture
 from matplotlib.text import Text
 from pydicom import dcmread
 
-from clinic.answering.prediction import predict_files
-from clinic.reading.intake import Reader, find_files
-from clinic.writing import outputs, pages
-from clinic.writing.maps import overlay
-from clinic.writing.outputs import Outputs, prepare_folder, shortened
-from clinic.writing.sentences import verdict
+from clinic.answering.prediction import Outcome, predict_files
+from clinic.reading.intake import Arrival, Found, Reader, find_files
+from clinic.reading.pictures import Picture
+from clinic.writing import outputs
+from clinic.writing.outputs import Outputs, prepare_folder
+from clinic.writing.pages import Page
 from clinic.writing.tables import faults, rows, write_tables
 from helpers.study import StudyError
 
-DEPLOYED = deployment(silence=-9.0)
+CLEAR = replace(PLACE, burned_in="NO", recognisable="NO")
+PIXELS = np.asarray(picture(5, SIDE))
 
 
-def run(source, folder, **wanted):
-    """Everything that is wanted about the files of `source`; gives what could not be written."""
-    own = Outputs(
-        folder, wanted.pop("deployed", DEPLOYED), draw_map=wanted.pop("draw_map", maps_of_the_middle), **wanted
-    )
-    table, failed, unwritten = [], [], []
-    with Reader(own.deployment.wanted(own.preview), key=own.key) as reader:
-        for outcome in predict_files(find_files([source]), reader, own.deployment, by_brightness):
-            table += rows(outcome, own.deployment)
-            failed += faults(outcome)
-            unwritten += own.write(outcome)
-    write_tables(folder, own.deployment, table, failed)
-    return unwritten
+def outcome(place=CLEAR, abstains: bool = False) -> Outcome:
+    """The outcome for an image of one frame; place: None for a JPEG."""
+    image = Picture(PIXELS, np.zeros(8), SIDE, SIDE, preview=PIXELS)
+    arrival = Arrival(Found(1, Path("Muster.dcm")), "0123", (image,), place and asdict(place))
+    return Outcome(arrival, (an_answer(abstains),))
 
 
-def everything(folder) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def source(tmp_path):
-    """A DICOM object and a JPEG of a patient who is named wherever a name can stand."""
-    folder = tmp_path / "Muster Erika 19640812"
+def run(source: Path, folder: Path, **options) -> list[str]:
+    """Read, predict and write everything about the files of a folder; gives what could not be written."""
+    written = Outputs(folder, deployment(silence=-9.0), dicom=True, fhir=True, draw_maps=draw_maps, **options)
+    table, failed, unwritten = [], [], []
+    with Reader(written.deployment.wanted(written.preview), key=written.key) as reader:
+        for one in predict_files(find_files([source]), reader, written.deployment, by_brightness):
+            table += rows(one, written.deployment)
+            failed += faults(one)
+            unwritten += written.write(one)
+    write_tables(folder, written.deployment, table, failed)
+    return unwritten
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A DICOM object and a JPEG of a patient who is named wherever a name can be."""
+    folder = tmp_path_factory.mktemp("in") / "Muster Erika 19640812"
     dicom_file(folder / "P-17 Muster.dcm")
     exif = b"Exif\0\0MM\0*\0\0\0\x08" + b"\0\x01\x01\x0e\0\x02\0\0\0\x0d\0\0\0\x1a\0\0\0\0" + b"Erika Muster\0"
     image_file(folder / "Dr^House Muster.jpg", exif=exif, comment=b"Ward 7")
     return folder
 
 
-@pytest.mark.parametrize("form", ["png", "pdf"])
-def test_no_patient_in_names_tables_or_pages(tmp_path, source, form, monkeypatch):
-    drawn, draw = [], pages.draw_page
-
-    def kept(*arguments):
-        drawn.append(draw(*arguments))
-        return drawn[-1]
-
-    monkeypatch.setattr(pages, "draw_page", kept)
-    assert run(source, tmp_path / "out", pages=form) == []
-    found = everything(tmp_path / "out")
-    assert sum(name.endswith(form) for name in found) == len(drawn) == 2
+def test_only_dicom_and_fhir_carry_identifiers_and_only_those_of_filing(tmp_path, source, monkeypatch):
+    drawn, draw = [], Page.draw
+    monkeypatch.setattr(Page, "draw", lambda page: drawn.append(draw(page)) or drawn[-1])
+    assert run(source, tmp_path, pages="pdf") == []
+    found = contents(tmp_path)
+    kinds = sorted(name.rsplit("-", 1)[-1] for name in found)
+    assert kinds == ["1.dcm", "1.json", "1.json", "1.pdf", "1.pdf", "predictions.csv", "predictions.json", "report.dcm"]
     for name, data in found.items():
-        assert not any(secret.encode() in text for secret in SECRETS for text in (name.encode(), data)), name
-    for figure in drawn:  # whose letters are no letters any more in a file
+        assert not any(secret in name for secret in SECRETS)
+        there = {secret for secret in SECRETS if secret.encode() in data}
+        assert there <= set(NAMING) and (not there or name.startswith(("dicom", "fhir"))), name
+    for figure in drawn:  # in a file, its letters are drawn
         shown = " ".join(text.get_text() for text in figure.findobj(Text))
         assert "Image " in shown and "melanoma" in shown and not any(secret in shown for secret in SECRETS)
 
 
-def test_dicom_and_fhir_carry_the_identifiers_of_the_study_alone(tmp_path, source):
-    assert run(source, tmp_path / "out", dicom=True, fhir=True) == []
-    found = everything(tmp_path / "out")
-    assert sorted(name.split("-", 1)[-1] for name in found if name.startswith("dicom")) == ["map-1.dcm", "report.dcm"]
-    assert sum(name.startswith("fhir") for name in found) == 2
-    for name, data in found.items():
-        there = {secret for secret in SECRETS if secret.encode() in data}
-        assert there <= set(NAMING), name
-        assert bool(there) == (name.startswith("dicom") or (b"P-17" in data and name.startswith("fhir")))
-        assert not any(secret in name for secret in SECRETS)
-
-
-def test_a_bundle_in_short(tmp_path):
-    image_file(tmp_path / "in" / "a.png")
-    run(tmp_path / "in", tmp_path / "out", fhir=True)
-    (path,) = (tmp_path / "out" / "fhir").iterdir()
-    *lines, size = shortened(json.loads(path.read_text())).splitlines()
-    kinds = [line.split()[0] for line in lines]
-    assert kinds.count("Observation") == 7 and {"DiagnosticReport", "RiskAssessment", "Device", "Patient"} < set(kinds)
-    assert size.endswith("characters of JSON")
-
-
-def test_deidentified_results_carry_none(tmp_path, source):
-    """Nor do they tell by their names which file they are of."""
+def test_deidentified_results_carry_none_and_do_not_lead_to_their_files(tmp_path, source):
     uid = dcmread(source / "P-17 Muster.dcm").StudyInstanceUID
-    known = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in source.iterdir()]
-    (fault,) = run(source, tmp_path / "out", dicom=True, fhir=True, pages="png", deidentify=True)
-    assert "does not say that no text" in fault  # a JPEG says nothing of the kind
-    found = everything(tmp_path / "out")
+    names = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in source.iterdir()]
+    (fault,) = run(source, tmp_path, pages="png", deidentify=True)
+    assert "does not say that no text" in fault  # a JPEG cannot say it
+    found = contents(tmp_path)
     assert sum(name.startswith("pages") for name in found) == sum("map" in name for name in found) == 1
     for name, data in found.items():
-        assert not any(secret.encode() in data for secret in (*SECRETS, uid, *known)), name
-        assert not any(own in name for own in known)
+        assert not any(secret.encode() in data for secret in (*SECRETS, uid, *names)), name
+        assert not any(known in name for known in names)
 
 
 @pytest.mark.parametrize(
-    ("told", "fault"),
+    ("stated", "deidentify", "reason"),
     [
-        ({"BurnedInAnnotation": None}, "does not say that no text"),
-        ({"BurnedInAnnotation": "YES"}, "says that text is burned"),
-        ({"RecognizableVisualFeatures": "YES"}, "a person can be recognised"),
+        ({"burned_in": ""}, True, "its file does not say that no text is burned into the image"),
+        ({"burned_in": "YES"}, True, "its file says that text is burned into the image"),
+        ({"burned_in": "YES"}, False, "its file says that text is burned into the image"),
+        ({"recognisable": "YES"}, True, "its file says that a person can be recognised in the image"),
     ],
 )
-def test_without_identifiers_no_pixels_are_shown_that_may_name_somebody(tmp_path, told, fault):
-    dicom_file(tmp_path / "in" / "a.dcm", **told)
-    page, mapped = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png", deidentify=True)
-    assert fault in page and page.startswith("no page") and fault in mapped and mapped.startswith("no map")
-    assert not [name for name in everything(tmp_path / "out") if "map" in name or name.startswith("pages")]
+def test_pixels_that_may_name_or_show_a_person_are_not_shown(tmp_path, stated, deidentify, reason):
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, deidentify=deidentify, draw_maps=draw_maps)
+    hidden = replace(CLEAR, **stated)
+    assert written.write(outcome(hidden)) == [f"no page, since {reason}", f"no map, since {reason}"]
+    assert written.write(outcome(hidden, abstains=True)) == [f"no page, since {reason}"]  # it would have no map anyway
+    assert list(contents(tmp_path)) == ["dicom/0123-report.dcm"]
 
 
-def test_a_header_that_says_nothing_of_text_is_shown_but_vouched_for_by_nobody(tmp_path):
-    dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation=None)
-    assert run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png") == []
-    (path,) = (tmp_path / "out" / "dicom").glob("*-map-1.dcm")
-    assert "BurnedInAnnotation" not in dcmread(path)
+def test_pixels_are_shown_where_nothing_is_said_about_text_but_not_called_free_of_it(tmp_path):
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, draw_maps=draw_maps)
+    assert written.write(outcome(replace(CLEAR, burned_in=""))) == [] and len(contents(tmp_path)) == 3
+    assert "BurnedInAnnotation" not in dcmread(tmp_path / "dicom" / "0123-map-1.dcm")
 
 
-def test_results_of_one_study_are_in_one_series_each(tmp_path):
-    for seed in range(3):
-        dicom_file(tmp_path / "in" / f"{seed}.dcm", seed, StudyInstanceUID="1.2.3")
-    run(tmp_path / "in", tmp_path / "out", dicom=True)
-    made = [dcmread(path) for path in sorted((tmp_path / "out" / "dicom").iterdir())]
-    by_kind = {kind: [one for one in made if one.Modality == kind] for kind in ("SR", "OT")}
-    for own in by_kind.values():
-        assert len({one.SeriesInstanceUID for one in own}) == 1
-        assert sorted(one.InstanceNumber for one in own) == [1, 2, 3]
-    assert len({one.SOPInstanceUID for one in made}) == 6
+def test_results_of_one_study_share_a_series_for_each_kind(tmp_path):
+    written = Outputs(tmp_path, deployment(), dicom=True, draw_maps=draw_maps)
+    made = {"SR": [], "OT": []}
+    for _ in range(2):
+        assert written.write(outcome()) == []
+        for path in (tmp_path / "dicom").iterdir():
+            result = dcmread(path)
+            made[result.Modality].append((result.SeriesInstanceUID, result.InstanceNumber, result.SOPInstanceUID))
+    for results in made.values():
+        series, numbers, uids = map(list, zip(*results, strict=True))
+        assert len(set(series)) == 1 and numbers == [1, 2] and len(set(uids)) == 2
+    assert made["SR"][0][0] != made["OT"][0][0]
 
 
-def test_text_in_the_pixels_is_not_shown_again(tmp_path):
-    dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation="YES")
-    unwritten = run(tmp_path / "in", tmp_path / "out", dicom=True, pages="png")
-    assert len(unwritten) == 2 and all("burned into the image" in fault for fault in unwritten)
-    assert [name for name in everything(tmp_path / "out") if name.startswith(("pages", "dicom/"))] == [
-        next(name for name in everything(tmp_path / "out") if name.endswith("report.dcm"))
-    ]
-    table = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
-    assert "burned into the image" in table[0]["warnings"]
+def has_no_map(images):
+    raise StudyError("no map")
 
 
-def test_without_a_map_there_is_a_page_all_the_same(tmp_path):
-    image_file(tmp_path / "in" / "a.png")
-    assert run(tmp_path / "in", tmp_path / "out", pages="png", draw_map=None) == []
-    assert Outputs(tmp_path, DEPLOYED, dicom=True).preview == Outputs(tmp_path, DEPLOYED).preview == 0
-    assert len(list((tmp_path / "out" / "pages").iterdir())) == 1
-
-
-def test_where_the_model_is_silent_no_map_is_drawn(tmp_path):
-    dicom_file(tmp_path / "in" / "a.dcm")
-    run(tmp_path / "in", tmp_path / "out", dicom=True, deployed=deployment(silence=99.0))
-    assert [path.name.split("-", 1)[1] for path in (tmp_path / "out" / "dicom").iterdir()] == ["report.dcm"]
-
-
-def test_a_network_that_has_no_map(tmp_path):
-    def without(model, images):
-        raise StudyError("no map")
-
-    image_file(tmp_path / "in" / "a.png")
-    assert run(tmp_path / "in", tmp_path / "out", pages="png", draw_map=without) == []
-
-
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("keyword", "value"),
-    [("PatientBirthDate", "1964-812"), ("PatientID", "P" * 70), ("PatientName", "Muster" * 12)],
+    ("options", "abstains"), [({"draw_maps": None}, False), ({"draw_maps": has_no_map}, False), ({}, True)]
 )
-def test_identifiers_that_dicom_does_not_allow_cost_one_result(tmp_path, keyword, value):
-    dicom_file(tmp_path / "in" / "a.dcm", **{keyword: value})
-    (fault,) = run(tmp_path / "in", tmp_path / "out", dicom=True, draw_map=None)
-    assert "identifiers" in fault and value not in fault
-    assert not list(tmp_path.glob("out/dicom/*"))
+def test_without_a_map_there_is_a_page_and_a_report(tmp_path, options, abstains):
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, **{"draw_maps": draw_maps} | options)
+    assert written.write(outcome(abstains=abstains)) == []
+    assert set(contents(tmp_path)) == {"pages/0123-1.png", "dicom/0123-report.dcm"}
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_a_map_that_must_not_be_shown_is_told_like_a_page(tmp_path, silent):
-    """Where the model is silent there would be none in any case."""
-    dicom_file(tmp_path / "in" / "a.dcm", BurnedInAnnotation="YES")
-    deployed = deployment(silence=99.0 if silent else -9.0)
-    told = run(tmp_path / "in", tmp_path / "out", dicom=True, deployed=deployed)
-    assert told == ([] if silent else ["no map, since its file says that text is burned into the image"])
-    assert [path.name.split("-", 1)[1] for path in (tmp_path / "out" / "dicom").iterdir()] == ["report.dcm"]
+def test_images_are_kept_for_showing_only_where_they_are_shown(tmp_path):
+    assert (
+        Outputs(tmp_path, deployment(), dicom=True).preview == Outputs(tmp_path, deployment(), fhir=True).preview == 0
+    )
+    assert Outputs(tmp_path, deployment(), pages="png").preview == outputs.PREVIEW
+    assert Outputs(tmp_path, deployment(), dicom=True, draw_maps=draw_maps).preview == outputs.PREVIEW
 
 
-def test_the_verdict_in_words(tmp_path):
-    image_file(tmp_path / "a.png")
-    for silence, words in ((-9.0, "Answer: "), (99.0, "No answer")):
-        deployed = deployment(silence=silence)
-        with Reader(deployed.wanted()) as reader:
-            (outcome,) = predict_files(find_files([tmp_path]), reader, deployed, by_brightness)
-        text = verdict(outcome.answers[0], deployed)
-        assert text.startswith(words) and ("melan" in text) == ("uncalibrated score" in text) == (silence < 0)
+def test_identifiers_that_dicom_does_not_allow_cost_the_dicom_results_alone(tmp_path):
+    (fault,) = Outputs(tmp_path, deployment(), dicom=True, fhir=True).write(
+        outcome(replace(CLEAR, patient_id="P" * 70))
+    )
+    assert "identifiers" in fault and "PPP" not in fault
+    assert list(contents(tmp_path)) == ["fhir/0123-1.json"]
 
 
-def test_what_cannot_be_written_costs_itself_alone(tmp_path, monkeypatch):
+def test_a_result_that_cannot_be_written_does_not_stop_the_others(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", str(tmp_path / "Erika Muster"))
 
-    dicom_file(tmp_path / "in" / "a.dcm")
-    monkeypatch.setattr(pages, "write_page", full)
-    monkeypatch.setattr(outputs, "laid_over", full)
-    unwritten = run(tmp_path / "in", tmp_path / "out", dicom=True, fhir=True, pages="png")
-    assert unwritten == ["its map could not be written", "its page could not be written"]
-    assert sum(name.startswith(("dicom", "fhir")) for name in everything(tmp_path / "out")) == 2
+    monkeypatch.setattr(Page, "write", full)
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, fhir=True, draw_maps=full)
+    assert written.write(outcome()) == ["its map could not be written", "its page could not be written"]
+    assert set(contents(tmp_path)) == {"dicom/0123-report.dcm", "fhir/0123-1.json"}
 
 
-def test_a_map_is_laid_over_the_image_where_it_is_high():
-    preview, cells = np.full((64, 64, 3), 100, np.uint8), np.zeros((SIDE, SIDE), np.float32)
-    assert (overlay(preview, cells) == preview).all()
-    cells[8:24, 8:24] = 1
-    shown = overlay(preview, cells)
-    assert (shown[:8] == preview[:8]).all() and (shown[32, 32] != preview[32, 32]).any()
+def test_a_file_without_answers_leaves_nothing(tmp_path):
+    unread = Outcome(Arrival(Found(1, Path("a.jpg")), fault="the file is empty"))
+    assert Outputs(tmp_path, deployment(), pages="png", fhir=True).write(unread) == [] and not contents(tmp_path)
 
 
-def test_results_go_into_a_folder_of_their_own(tmp_path):
-    image_file(tmp_path / "in" / "a.png")
+def test_results_go_into_a_new_or_empty_folder_for_its_owner_alone(tmp_path):
     (tmp_path / "empty").mkdir(mode=0o755)
     for place in (tmp_path / "new" / "out", tmp_path / "empty"):
-        folder = prepare_folder(place, [tmp_path / "in"])
-        assert folder.stat().st_mode & 0o077 == 0
-    for bad, message in (
-        (tmp_path / "in" / "out", "lies in input 1"),
-        (tmp_path / "in" / ".." / "in" / "out", "lies in input 1"),
-        (tmp_path / "in", "not an empty folder"),
-        (tmp_path / "in" / "a.png", "not an empty folder"),
-    ):
-        with pytest.raises(StudyError, match=message) as refused:
-            prepare_folder(bad, [tmp_path / "in"])
-        assert tmp_path.name not in str(refused.value)
+        assert prepare_folder(place, [tmp_path / "in"]).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("in/out", "lies in input 1"),
+        ("in/../in/out", "lies in input 1"),
+        ("in", "not an empty folder"),
+        ("in/a.png", "not an empty folder"),
+    ],
+)
+def test_results_do_not_go_among_images_or_other_files(tmp_path, folder, message):
+    image_file(tmp_path / "in" / "a.png")
+    with pytest.raises(StudyError, match=message) as refused:
+        prepare_folder(tmp_path / folder, [tmp_path / "in"])
+    assert tmp_path.name not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A page about an image: what its map is worth and the disclaimer stand on it, and no words cover others."""
+"""A page about an image: it states what its map is worth and the disclaimer, and no words cover others."""
 
 from itertools import combinations
 
@@ -12,72 +12,60 @@ from matplotlib.figure import Figure
 from clinic import DISCLAIMER
 from clinic.answering.deployment import MAPS, WAY
 from clinic.reading.pictures import Picture
-from clinic.writing.pages import draw_page
-from clinic.writing.sentences import percent
+from clinic.writing.overlays import overlay
+from clinic.writing.pages import Page
 
-BEHIND = {"value": -0.217, "low": -0.276, "high": -0.16, "images": 1142}
+# Maps behind the centre blob in everything have the longest description.
+DEPLOYED = deployment(maps=dict.fromkeys(MAPS, {"value": -0.217, "low": -0.276, "high": -0.16, "images": 1142}))
 WARNINGS = ("its colours and contrasts are unlike those of dermatoscopic images", "it is blurred", "it is too small")
 MAP = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
-def page(mapped: np.ndarray | None, **other) -> Figure:
-    """The page of a made-up image, its map behind the centre blob in everything: the longest words there are."""
-    shown = np.asarray(picture(0, SIDE))
-    deployed = deployment(maps=dict.fromkeys(MAPS, BEHIND))
-    return draw_page("a", Picture(shown, np.zeros(8), SIDE, SIDE, preview=shown), an_answer(**other), deployed, mapped)
+def draw(shown: np.ndarray | None = None, **answer) -> Figure:
+    """The page of a made-up image."""
+    preview = np.asarray(picture(0, SIDE))
+    image = Picture(preview, np.zeros(8), SIDE, SIDE, preview=preview)
+    return Page("a", image, an_answer(**answer), DEPLOYED, shown).draw()
 
 
-def words(drawn: Figure) -> str:
-    """All that stands on a page, on one line."""
-    titles = [axes.get_title(loc="left") for axes in drawn.axes]
-    return " ".join(" ".join([*titles, *(text.get_text() for text in drawn.texts)]).split())
+def texts(page: Figure) -> list[str]:
+    """The titles and the texts of a page, each on one line."""
+    titles = [axes.get_title(loc="left") for axes in page.axes]
+    return [" ".join(text.split()) for text in (*titles, *(text.get_text() for text in page.texts))]
 
 
-def test_a_page_names_the_way_of_its_map_and_tells_what_it_is_worth():
-    shown = words(page(MAP))
-    assert deployment(maps=dict.fromkeys(MAPS, BEHIND)).map_told() in shown
-    assert f" {WAY} " in shown and "Where the model looked" not in shown
-    assert WAY not in words(page(None))
+def test_the_worth_of_a_map_stands_before_the_figures_and_in_larger_letters():
+    page = draw(MAP)
+    lines, sizes = texts(page), {" ".join(text.get_text().split()): text.get_fontsize() for text in page.texts}
+    worth = DEPLOYED.map_told()
+    figures = next(line for line in lines if line.startswith(DEPLOYED.limit()))
+    assert WAY in lines and lines.index(worth) < lines.index(figures) and sizes[worth] >= 7.5 > sizes[figures]
 
 
-def test_what_a_map_is_worth_stands_before_the_figures_and_larger():
-    worth = deployment(maps=dict.fromkeys(MAPS, BEHIND)).map_told()
-    texts = [" ".join(text.get_text().split()) for text in page(MAP).texts]
-    own, figures = texts.index(worth), next(n for n, text in enumerate(texts) if text.startswith(deployment().limit()))
-    assert own < figures and page(MAP).texts[own].get_fontsize() >= 7.5
-
-
-@pytest.mark.parametrize(
-    ("share", "told"),
-    [
-        (0, "0%"),
-        (0.0006, "<1%"),
-        (0.0045, "<1%"),
-        (0.006, "1%"),
-        (0.5, "50%"),
-        (0.994, "99%"),
-        (0.998, ">99%"),
-        (1, "100%"),
-    ],
-)
-def test_a_share_is_nothing_or_all_only_where_it_is(share, told):
-    assert percent(share) == percent(np.float32(share)) == told
+@pytest.mark.parametrize("abstains", [True, False])
+def test_a_page_without_a_map_has_the_disclaimer_and_speaks_of_no_map(abstains):
+    lines = texts(draw(silent=abstains))
+    assert DISCLAIMER in lines and not any(WAY in line for line in lines)
+    assert ("* counts as malignant" in lines) != abstains
 
 
 def test_bars_tell_a_small_probability_from_none():
-    drawn = page(None, calibrated=np.array([0.9994, 0.0006, *np.zeros(5)]))
-    assert [text.get_text() for text in drawn.axes[-1].texts] == [">99%", "<1%", *["0%"] * 5]
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_the_disclaimer_is_on_every_page(silent):
-    assert DISCLAIMER in words(page(None, silent=silent))
+    page = draw(calibrated=np.array([0.9994, 0.0006, *np.zeros(5)]))
+    assert [text.get_text() for text in page.axes[-1].texts] == [">99%", "<1%", *["0%"] * 5]
 
 
 def test_no_words_cover_others():
-    drawn = page(MAP, warnings=WARNINGS)
-    renderer = FigureCanvasAgg(drawn).get_renderer()
-    boxes = [axes.get_tightbbox(renderer) for axes in drawn.axes]
-    boxes += [text.get_window_extent(renderer) for text in drawn.texts]
+    page = draw(MAP, warnings=WARNINGS)
+    renderer = FigureCanvasAgg(page).get_renderer()
+    boxes = [axes.get_tightbbox(renderer) for axes in page.axes]
+    boxes += [text.get_window_extent(renderer) for text in page.texts]
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
-    assert all(box.x0 >= 0 and box.x1 <= drawn.bbox.width and box.y0 >= 0 for box in boxes)
+    assert all(box.x0 >= 0 and box.x1 <= page.bbox.width and box.y0 >= 0 for box in boxes)
+
+
+def test_a_map_covers_the_image_where_it_is_high():
+    preview, shares = np.full((64, 64, 3), 100, np.uint8), np.zeros((SIDE, SIDE), np.float32)
+    assert (overlay(preview, shares) == preview).all()
+    shares[8:24, 8:24] = 1
+    shown = overlay(preview, shares)
+    assert (shown[:8] == preview[:8]).all() and (shown[32, 32] != preview[32, 32]).any()
