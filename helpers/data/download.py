@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pooch
 import requests
 from tqdm import tqdm
@@ -29,103 +30,41 @@ RETRIES = 5  # further attempts for one file, after a wait of 1, 2, 3 … second
 BLOCK = 1 << 16  # bytes read at once
 
 
+# Where a person can download the files. originals.csv lists them:
+# - Sizes and MD5 of HAM10000 are those of version 4.0 on Dataverse, which serves tables in a format of its own, unless
+#   asked for the original.
+# - ISIC publishes no checksums. These SHA-256 are what two independent studies report for this address: they show that
+#   a file is the one that others used, not that ISIC vouches for it.
+PAGES = {
+    "ham10000": "https://dataverse.harvard.edu/dataset.xhtml?persistentId=doi:10.7910/DVN/DBW86T",
+    "isic2019": "https://challenge.isic-archive.com/data/#2019",
+}
+
+
 @dataclass(frozen=True)
 class Original:
     """One file as its publisher serves it.
 
-    size: bytes. checksum: `algorithm:hexadecimal digits`. count: images in a zip, rows in a table. aliases: other
-    names under which the same table may lie in the folder.
+    size: bytes. checksum: `algorithm:hexadecimal digits`. count: images in a zip, rows in a table.
     """
 
+    dataset: str
     name: str
     url: str
     size: int
     checksum: str
     count: int
-    aliases: tuple[str, ...] = ()
 
     @property
-    def place(self) -> str:
-        """Where it belongs in the dataset's folder: the name of the table, or of the folder a zip is unpacked to."""
-        return self.name.removesuffix(".zip")
+    def places(self) -> list[str]:
+        """Names in the dataset's folder: of the folder that a zip is unpacked to, or those that a table may have."""
+        stem = Path(self.name).stem
+        return [stem] if self.name.endswith(".zip") else [self.name, stem, f"{stem}.tab"]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A publisher: the page where a person can download the files, and the files."""
-
-    page: str
-    originals: tuple[Original, ...]
-
-
-DATAVERSE = "https://dataverse.harvard.edu/api/access/datafile"
-CHALLENGE = "https://isic-challenge-data.s3.amazonaws.com/2019"
-SOURCES = {
-    # Sizes and MD5 as Dataverse lists them for version 4.0 of doi:10.7910/DVN/DBW86T. Dataverse serves tables in a
-    # form of its own, while the MD5 in its list is that of the file as uploaded: hence format=original.
-    "ham10000": Source(
-        "https://dataverse.harvard.edu/dataset.xhtml?persistentId=doi:10.7910/DVN/DBW86T",
-        (
-            Original(
-                "HAM10000_metadata.csv",
-                f"{DATAVERSE}/4338392?format=original",
-                690_218,
-                "md5:8f85fb1aa29d80a2797247e434deb79d",
-                10_015,
-                ("HAM10000_metadata", "HAM10000_metadata.tab"),
-            ),
-            Original(
-                "HAM10000_segmentations_lesion_tschandl.zip",
-                f"{DATAVERSE}/3838943",
-                10_808_743,
-                "md5:6e8d252e09cfdb0189199f15985a5b84",
-                10_015,
-            ),
-            Original(
-                "HAM10000_images_part_1.zip",
-                f"{DATAVERSE}/3172585",
-                1_366_522_108,
-                "md5:4639bfa73ab251610530a97c898e6e46",
-                5_000,
-            ),
-            Original(
-                "HAM10000_images_part_2.zip",
-                f"{DATAVERSE}/3172584",
-                1_403_566_547,
-                "md5:da43d6cc50f6613013be07e8986b384b",
-                5_015,
-            ),
-        ),
-    ),
-    # ISIC publishes no checksums. These SHA-256 are what two studies independent of each other report for their
-    # downloads from this address, so they say that a file is the one others used, not that ISIC vouches for it.
-    "isic2019": Source(
-        "https://challenge.isic-archive.com/data/#2019",
-        (
-            Original(
-                "ISIC_2019_Training_GroundTruth.csv",
-                f"{CHALLENGE}/ISIC_2019_Training_GroundTruth.csv",
-                1_291_479,
-                "sha256:aa88e9638fe4df9ef330dc4ba22fa4bd475c44af692fffb870c73091ab25cdcd",
-                25_331,
-            ),
-            Original(
-                "ISIC_2019_Training_Metadata.csv",
-                f"{CHALLENGE}/ISIC_2019_Training_Metadata.csv",
-                1_214_351,
-                "sha256:d93994a8ed201d474de9a7af7e17ec30929cbc4a5220659ecbde17cbe83e9316",
-                25_331,
-            ),
-            Original(
-                "ISIC_2019_Training_Input.zip",
-                f"{CHALLENGE}/ISIC_2019_Training_Input.zip",
-                9_771_618_190,
-                "sha256:5075020b720c8f1b9b7f3ff85326c55ce0435e5906c41fbd338994feef886df1",
-                25_331,
-            ),
-        ),
-    ),
-}
+def read_originals() -> list[Original]:
+    """The files of all datasets."""
+    return [Original(*row) for row in pd.read_csv(Path(__file__).with_name("originals.csv")).itertuples(index=False)]
 
 
 class Refused(Exception):
@@ -138,25 +77,29 @@ def fetch(dataset: str, folder: Path) -> Path:
     What is there already is not fetched again. Raises StudyError, with the page and the folder for a download by hand,
     if a file cannot be fetched; also for an unknown dataset, too little disk space, or a file with a wrong checksum.
     """
-    if dataset not in SOURCES:
+    if dataset not in PAGES:
         fault = "the demo is drawn, not downloaded" if dataset == "demo" else f"unknown dataset {dataset!r}"
-        raise StudyError(f"{fault}. Choose one of {', '.join(SOURCES)}.")
+        raise StudyError(f"{fault}. Choose one of {', '.join(PAGES)}.")
     folder = Path(folder).expanduser().resolve()
     try:
-        if missing := [original for original in SOURCES[dataset].originals if not _is_there(original, folder)]:
+        if missing := _list_missing(dataset, folder):
             (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
             _check_room(missing, folder)
             for original in missing:
-                _place(original, SOURCES[dataset], folder)
+                _place(original, folder)
             shutil.rmtree(folder / SCRATCH)
     except OSError as error:
         raise StudyError(f"{folder}: {error}. Make this folder writable, or choose another.") from error
     return folder
 
 
+def _list_missing(dataset: str, folder: Path) -> list[Original]:
+    return [file for file in read_originals() if file.dataset == dataset and not _is_there(file, folder)]
+
+
 def _is_there(original: Original, folder: Path) -> bool:
     """Whether an original is in its place. Raises StudyError if only a part of it is there."""
-    path = next((folder / name for name in (original.place, *original.aliases) if (folder / name).exists()), None)
+    path = next((folder / name for name in original.places if (folder / name).exists()), None)
     if path is None:
         return False
     if path.is_dir():
@@ -180,24 +123,24 @@ def _check_room(missing: list[Original], folder: Path) -> None:
         raise StudyError(f"{fault}. Free some space, or choose a folder on another disk.")
 
 
-def _place(original: Original, source: Source, folder: Path) -> None:
+def _place(original: Original, folder: Path) -> None:
     """Put one original into its place, from a zip put into the folder by hand or from its publisher."""
     zipped = folder / original.name
     if zipped.exists():
         if not pooch.hashes.hash_matches(str(zipped), original.checksum):
-            fault = f"{zipped}: not the file that {source.page} offers, its checksum is not {original.checksum}"
+            fault = f"{zipped}: not the file of {PAGES[original.dataset]}, its checksum is not {original.checksum}"
             raise StudyError(f"{fault}. Remove it, and run the same command again.")
         _unpack(zipped, original, folder)
         return
-    arrived = _download(original, source, folder)
+    arrived = _download(original, folder)
     if arrived.suffix == ".zip":
         _unpack(arrived, original, folder)
         arrived.unlink()
     else:
-        arrived.replace(folder / original.place)
+        arrived.replace(folder / original.name)
 
 
-def _download(original: Original, source: Source, folder: Path) -> Path:
+def _download(original: Original, folder: Path) -> Path:
     """Fetch one original into the scratch folder and check it. Raises StudyError if that fails."""
     store = pooch.create(
         path=folder / SCRATCH,
@@ -212,15 +155,14 @@ def _download(original: Original, source: Source, folder: Path) -> Path:
         fault = str(error).rstrip(".")
     except requests.RequestException as error:  # its text is a nest of class names
         fault = f"no connection, or it broke off or stalled ({type(error).__name__})"
-    raise StudyError(f"{original.url} could not be fetched: {fault}.\n{_how_to_go_on(source, folder)}")
+    raise StudyError(f"{original.url} could not be fetched: {fault}.\n{_how_to_go_on(original.dataset, folder)}")
 
 
-def _how_to_go_on(source: Source, folder: Path) -> str:
-    wanted = [file for file in source.originals if not (folder / file.name).exists() and not _is_there(file, folder)]
-    names = "\n  ".join(" or ".join((file.name, *file.aliases)) for file in wanted)
+def _how_to_go_on(dataset: str, folder: Path) -> str:
+    names = "\n  ".join(file.name for file in _list_missing(dataset, folder) if not (folder / file.name).exists())
     return (
         "Run the same command again to continue the download. If that does not help, open\n"
-        f"  {source.page}\nin a browser, sign in or accept the terms if asked, download\n  {names}\n"
+        f"  {PAGES[dataset]}\nin a browser, sign in or accept the terms if asked, download\n  {names}\n"
         f"into\n  {folder}\nand run the same command: it unpacks the zips."
     )
 
@@ -255,7 +197,7 @@ def _check_answer(response: requests.Response) -> None:
 
 def _unpack(archive: Path, original: Original, folder: Path) -> None:
     """Unpack a zip, whose checksum is known to be right, without the folders in it and the files that macOS adds."""
-    unpacked = folder / SCRATCH / original.place
+    unpacked = folder / SCRATCH / original.places[0]
     shutil.rmtree(unpacked, ignore_errors=True)  # of an interrupted run
     unpacked.mkdir()
     with zipfile.ZipFile(archive) as zipped:
@@ -263,7 +205,7 @@ def _unpack(archive: Path, original: Original, folder: Path) -> None:
             path = Path(name)
             if not (name.endswith("/") or "__MACOSX" in path.parts or path.name.startswith(".")):
                 (unpacked / path.name).write_bytes(zipped.read(name))
-    unpacked.rename(folder / original.place)
+    unpacked.rename(folder / original.places[0])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -271,7 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.data.download", description="Fetch a dataset's original files."
     )
-    parser.add_argument("dataset", help=" or ".join(SOURCES))
+    parser.add_argument("dataset", help=" or ".join(PAGES))
     parser.add_argument("--folder", type=Path, help="where to put them (default: data/DATASET)")
     options = parser.parse_args(arguments)
     try:
@@ -282,8 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{options.dataset}: stopped. Run the same command to continue.", file=sys.stderr)
         return 130
-    images = sum(len(list((folder / file.place).glob("*.jpg"))) for file in SOURCES[options.dataset].originals)
-    print(f"{options.dataset}: complete in {folder}, {images:,} images")
+    print(f"{options.dataset}: complete in {folder}, {len(list(folder.glob('*/*.jpg'))):,} images")
     return 0
 
 

@@ -1,23 +1,24 @@
-"""Downloads from a publisher on this machine that truncates, stalls, corrupts and refuses."""
+"""Downloads from a publisher that breaks off, corrupts and refuses."""
 
-import hashlib
 import io
 import random
-import threading
+import re
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from hashlib import md5
 
 import pytest
+import requests
 
 from helpers.data import download
-from helpers.data.download import SCRATCH, SOURCES, Original, Source, fetch, main
+from helpers.data.download import PAGES, SCRATCH, Original, fetch, main, read_originals
 from helpers.study import StudyError
 
 TABLE, MASKS = "HAM10000_metadata.csv", "HAM10000_segmentations_lesion_tschandl.zip"
 PARTS = ("HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip")
 ROWS = b"image_id,dx\n" + b"".join(b"ISIC_%d,nv\n" % number for number in range(5))
-PAGE = "https://publisher.example/page"
+COUNTS = {TABLE: 5, MASKS: 5, PARTS[0]: 3, PARTS[1]: 3}
+PAGE = PAGES["ham10000"]
 COMPLETE = sorted(
     [TABLE, "HAM10000_images_part_2/LICENSE.txt"]
     + [f"HAM10000_images_part_{1 + number // 3}/ISIC_{number}.jpg" for number in range(6)]
@@ -25,66 +26,44 @@ COMPLETE = sorted(
 )
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers a GET with a file of the publisher, spoilt by the next of the faults planned for that file."""
-
-    def do_GET(self):
-        publisher, name = self.server.publisher, self.path.strip("/")
-        publisher.requests.append((name, self.headers["Range"]))
-        planned = publisher.faults.get(name)
-        fault = planned.pop(0) if planned else "none"
-        if fault.isdigit():
-            self.send_error(int(fault))
-        elif fault == "page":
-            self.answer(b"<html>Sign in</html>", kind="text/html")
-        else:
-            self.answer(publisher.files[name], fault)
-        self.close_connection = True
-
-    def answer(self, body, fault="none", kind="application/zip"):
-        start = int((self.headers["Range"] or "bytes=0-")[6:-1]) if self.server.publisher.ranges else 0
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Type", kind)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if fault != "shortened":
-            self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        half = start + (len(body) - start) // 2
-        end = b"\0" * (len(body) - half) if fault == "corrupted" else b""
-        self.wfile.write((body if fault == "none" else body[:half] + end)[start:])
-        if fault == "stalled":
-            self.wfile.flush()
-            self.server.publisher.over.wait(10)
-
-    def log_message(self, *_):
-        pass
-
-
 class Publisher:
-    """A server on the loopback interface. files: bytes by name; faults: what goes wrong, request by request."""
+    """Answers in place of `requests.get`: with a file, spoilt by the next of the faults planned for that file."""
 
     def __init__(self, files):
-        self.files, self.faults, self.requests, self.ranges = files, {}, [], True
-        self.over = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.publisher = self
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.files, self.faults, self.requests, self.ranges = files, {name: [] for name in files}, [], True
 
-    def source(self):
-        """The files as a `Source` with true checksums and counts."""
-        address, counts = f"http://127.0.0.1:{self.server.server_port}", {TABLE: 5, MASKS: 5}
-        originals = []
-        for name, body in self.files.items():
-            digest = f"md5:{hashlib.md5(body).hexdigest()}"
-            aliases = ("HAM10000_metadata.tab",) if name == TABLE else ()
-            originals.append(Original(name, f"{address}/{name}", len(body), digest, counts.get(name, 3), aliases))
-        return Source(PAGE, tuple(originals))
+    def originals(self):
+        """The files with true checksums and counts."""
+        return [
+            Original("ham10000", name, f"https://{name}", len(body), f"md5:{md5(body).hexdigest()}", COUNTS[name])
+            for name, body in self.files.items()
+        ]
 
-    def stop(self):
-        self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
+    def get(self, url, *, headers, timeout, **_):
+        assert timeout == download.TIMEOUT and headers["Accept-Encoding"] == "identity"
+        name = url.removeprefix("https://")
+        self.requests.append((name, headers.get("Range")))
+        fault = self.faults[name].pop(0) if self.faults[name] else "none"
+        response, body = requests.Response(), self.files[name]
+        response.status_code, response.reason = (int(fault), "No") if fault.isdigit() else (200, "OK")
+        response.headers["Content-Type"] = "text/html; charset=utf-8" if fault == "page" else "application/zip"
+        start = int(headers.get("Range", "bytes=0-")[6:-1]) if self.ranges else 0
+        if start:
+            response.status_code = 206
+            response.headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        half = body[: len(body) // 2]
+        spoilt = {"breaks off": half, "too short": half, "corrupted": half.ljust(len(body), b"?")}
+        response.raw = (BreaksOff if fault == "breaks off" else io.BytesIO)(spoilt.get(fault, body)[start:])
+        return response
+
+
+class BreaksOff(io.BytesIO):
+    """A body that is followed by an error and not by its end."""
+
+    def read(self, size):
+        if block := super().read(size):
+            return block
+        raise requests.ConnectionError
 
 
 def pack(members):
@@ -102,7 +81,6 @@ def pictures(*stems, suffix=".jpg", folder=""):
 
 @pytest.fixture
 def publisher(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     mac = [("part_1/", b""), ("part_1/.DS_Store", b"x"), ("part_1/._ISIC_0.jpg", b"x"), ("__MACOSX/icon.jpg", b"x")]
     files = {
         TABLE: ROWS,
@@ -110,12 +88,11 @@ def publisher(monkeypatch):
         PARTS[0]: pack(mac + pictures("ISIC_0", "ISIC_1", "ISIC_2", folder="part_1/")),
         PARTS[1]: pack([*pictures("ISIC_3", "ISIC_4", "ISIC_5"), ("LICENSE.txt", b"CC BY-NC 4.0")]),
     }
-    server = Publisher(files)
-    monkeypatch.setitem(SOURCES, "ham10000", server.source())
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    publisher = Publisher(files)
+    monkeypatch.setattr(download, "read_originals", publisher.originals)
+    monkeypatch.setattr(requests, "get", publisher.get)
     monkeypatch.setattr(download, "RETRIES", 0)
-    yield server
-    server.stop()
+    return publisher
 
 
 @pytest.fixture
@@ -153,7 +130,7 @@ def test_only_what_is_missing_is_fetched(publisher, tmp_path):
 
 
 def test_a_later_run_resumes_a_broken_download(publisher, tmp_path):
-    publisher.faults[PARTS[0]] = ["truncated"]
+    publisher.faults[PARTS[0]] = ["breaks off"]
     with pytest.raises(StudyError):
         fetch("ham10000", tmp_path)
     arrived = (tmp_path / SCRATCH / f"{PARTS[0]}.part").stat().st_size
@@ -185,15 +162,14 @@ def test_a_zip_is_removed_as_soon_as_it_is_unpacked(publisher, tmp_path):
 @pytest.mark.parametrize("ranges, second", [(False, "none"), (True, "corrupted")])
 def test_a_resumed_download_that_does_not_fit_begins_anew(publisher, tmp_path, waits, ranges, second):
     publisher.ranges = ranges
-    publisher.faults[PARTS[0]] = ["truncated", second]
+    publisher.faults[PARTS[0]] = ["breaks off", second]
     fetch("ham10000", tmp_path)
     assert files_in_place(tmp_path) == COMPLETE
 
 
 FAULTS = {  # what goes wrong, and how the message names it
-    "truncated": "no connection, or it broke off",
-    "stalled": "no connection, or it broke off or stalled",
-    "shortened": "does not match the known hash",
+    "breaks off": "no connection, or it broke off",
+    "too short": "does not match the known hash",
     "corrupted": "does not match the known hash",
     "503": "503 Server Error",
 }
@@ -202,7 +178,7 @@ FAULTS = {  # what goes wrong, and how the message names it
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_overcome_if_it_passes_and_named_if_it_stays(publisher, tmp_path, waits, fault):
     publisher.ranges = False
-    publisher.faults[PARTS[0]] = [fault] * 5
+    publisher.faults[PARTS[0]] = [fault] * 5  # of the second call, the third attempt succeeds
     with pytest.raises(StudyError, match=FAULTS[fault]) as caught:
         fetch("ham10000", tmp_path)
     assert PAGE in str(caught.value) and str(tmp_path) in str(caught.value)
@@ -222,26 +198,25 @@ def test_a_refusal_is_not_asked_again_and_says_what_to_do(publisher, tmp_path, w
 
 
 def test_without_network_the_message_names_page_files_and_folder(publisher, tmp_path):
-    publisher.stop()
+    publisher.faults[TABLE] = ["breaks off"]
     with pytest.raises(StudyError, match="no connection") as caught:
         fetch("ham10000", tmp_path)
-    wanted = (PAGE, str(tmp_path), TABLE, "HAM10000_metadata.tab", MASKS, *PARTS)
+    wanted = (PAGE, str(tmp_path), TABLE, MASKS, *PARTS)
     assert all(words in str(caught.value) for words in wanted)
 
 
 def test_files_put_there_by_hand_are_unpacked_without_network(publisher, tmp_path):
-    publisher.stop()
     for name, body in publisher.files.items():
         (tmp_path / name.replace(".csv", ".tab")).write_bytes(body)
     fetch("ham10000", tmp_path)
     by_hand = {"HAM10000_metadata.tab", MASKS, *PARTS}
-    assert set(files_in_place(tmp_path)) == set(COMPLETE) - {TABLE} | by_hand
+    assert set(files_in_place(tmp_path)) == set(COMPLETE) - {TABLE} | by_hand and publisher.requests == []
 
 
 def test_a_wrong_zip_put_there_by_hand_is_named_and_left_alone(publisher, tmp_path):
     wrong = publisher.files[PARTS[0]][:-1] + b"?"
     (tmp_path / PARTS[0]).write_bytes(wrong)
-    with pytest.raises(StudyError, match=f"{PARTS[0]}: not the file that {PAGE} offers, its checksum is not md5:"):
+    with pytest.raises(StudyError, match=f"{PARTS[0]}: not the file of .*, its checksum is not md5:"):
         fetch("ham10000", tmp_path)
     assert (tmp_path / PARTS[0]).read_bytes() == wrong
     assert not (tmp_path / "HAM10000_images_part_1").exists()
@@ -260,9 +235,8 @@ def test_an_incomplete_folder_or_table_is_named_and_left_alone(publisher, tmp_pa
 
 
 def test_too_little_disk_space_is_reported_before_anything_is_fetched(publisher, tmp_path, monkeypatch):
-    source = publisher.source()
-    huge = tuple(replace(file, size=10**18) for file in source.originals)
-    monkeypatch.setitem(SOURCES, "ham10000", replace(source, originals=huge))
+    huge = [replace(file, size=10**18) for file in publisher.originals()]
+    monkeypatch.setattr(download, "read_originals", lambda: huge)
     with pytest.raises(StudyError, match=r"GB are needed, .* GB are free"):
         fetch("ham10000", tmp_path)
     assert publisher.requests == []
@@ -284,18 +258,15 @@ def test_command_line_prints_the_folder_or_the_error(publisher, tmp_path, capsys
     publisher.faults[TABLE] = ["403"]
     assert main(["ham10000", "--folder", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "ham10000: http://127.0.0.1" in error and PAGE in error and "Traceback" not in error
+    assert "ham10000: https://" in error and PAGE in error and "Traceback" not in error
     assert main(["ham10000", "--folder", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"ham10000: complete in {tmp_path}, 6 images"
 
 
-@pytest.mark.parametrize("dataset, images, digits", [("ham10000", 10_015, 32), ("isic2019", 25_331, 64)])
-def test_the_published_sources_are_consistent(dataset, images, digits):
-    originals = SOURCES[dataset].originals
-    tables = [file.count for file in originals if file.place == file.name]
-    photographs = [file.count for file in originals if file.place != file.name and "segmentations" not in file.name]
-    assert set(tables) == {sum(photographs)} == {images}
-    for file in originals:
-        algorithm, digest = file.checksum.split(":")
-        assert len(digest) == digits == 2 * hashlib.new(algorithm).digest_size
-        assert file.url.startswith("https://")
+@pytest.mark.parametrize("dataset, images", [("ham10000", 10_015), ("isic2019", 25_331)])
+def test_the_published_files_are_consistent(dataset, images):
+    files = [file for file in read_originals() if file.dataset == dataset]
+    photographs = sum(file.count for file in files if re.search("(part_.|Input).zip", file.name))
+    assert {file.count for file in files if file.name.endswith(".csv")} == {photographs} == {images}
+    assert all(re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum) for file in files)
+    assert all(file.url.startswith("https://") for file in files)
