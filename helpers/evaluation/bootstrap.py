@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+LEVEL = 0.95  # of every interval
+
 
 @dataclass(frozen=True)
 class Bootstrap:
@@ -33,12 +35,12 @@ class Bootstrap:
 STANDARD = Bootstrap()
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled figures, float [b], without undefined ones. NaN if none is defined."""
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of resampled figures, float [b], without undefined ones. NaN if none is defined."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -21,8 +21,7 @@ def resampled_scores(models: Iterable[Predictions], metric: str, bootstrap: Boot
     unless all are predictions for the same images in the same order.
     """
     models = list(models)
-    for model in models[1:]:
-        check_paired(models[0], model)
+    check_paired(*models)
     weights = bootstrap.weights(models[0].lesions)
     return np.stack([resample(model, [metric], weights)[metric] for model in models])
 
@@ -48,16 +47,16 @@ def pairwise_differences(
     return table.assign(p_holm=holm(table["p"]))
 
 
-def significance_marks(pairs: pd.DataFrame, level: float = 0.05) -> pd.Series:
+def significance_marks(pairs: pd.DataFrame) -> pd.Series:
     """A mark for each row of `pairwise_differences`: str, with the index of `pairs`.
 
     Empty where the interval holds zero, `*` where it leaves zero out, without a correction for the number of pairs.
-    Where McNemar's p after Holm's correction is below `level` as well, `**` if it favours the same model as the
+    Where McNemar's p after Holm's correction is below 0.05 as well, `**` if it favours the same model as the
     difference, and `†` if it favours the other one.
     """
     clear = (pairs["low"] > 0) | (pairs["high"] < 0)
     sign = np.where(np.sign(pairs["value"]) == np.sign(pairs["lesions_first"] - pairs["lesions_second"]), "**", "†")
-    return pd.Series(np.where(clear, np.where(pairs["p_holm"] < level, sign, "*"), ""), index=pairs.index)
+    return pd.Series(np.where(clear, np.where(pairs["p_holm"] < 0.05, sign, "*"), ""), index=pairs.index)
 
 
 def paired_difference(
@@ -84,13 +83,13 @@ def unpaired_difference(
     return estimate(one - other)
 
 
-def mean_over_seeds(scores: np.ndarray, seed: int = 0) -> dict[str, float | None]:
+def mean_over_seeds(scores: np.ndarray) -> dict[str, float | None]:
     """The mean over seeds of what `resampled_scores` gives, or of differences of it, as {"value", "low", "high"}.
 
     For each resample of the lesions the seeds are drawn anew as well, with replacement. With one seed the interval
     covers sampling error alone; three seeds are so few that it still understates seed-to-seed variation.
     """
-    picked = np.random.default_rng(seed).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
+    picked = np.random.default_rng(0).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
     return estimate(np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)])
 
 
@@ -124,9 +123,9 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
 
 def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
     """Cohen's (1960) kappa of each pair of models, a row and a column per model: 1 if they always agree."""
+    check_paired(*models.values())
     table = pd.DataFrame(1.0, index=list(models), columns=list(models))
     for first, second in combinations(models, 2):
-        check_paired(models[first], models[second])
         answers = models[first].predicted, models[second].predicted
         kappa = 1.0 if np.array_equal(*answers) else cohen_kappa_score(*answers)
         table.loc[first, second] = table.loc[second, first] = kappa
@@ -138,11 +137,10 @@ def common_errors(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
 
     By chance means: if the models' errors were independent within each class. Raises StudyError if not paired.
     """
-    first, *others = models
-    for other in others:
-        check_paired(first, other)
-    wrong = ~np.stack([model.is_right for model in (first, *others)])
+    models = list(models)
+    check_paired(*models)
+    wrong = ~np.stack([model.is_right for model in models])
     expected = 0.0
-    for members in (first.labels == k for k in np.unique(first.labels)):
+    for members in (models[0].labels == k for k in np.unique(models[0].labels)):
         expected += wrong[:, members].mean(axis=1).prod() * members.mean()
     return wrong.all(axis=0), float(expected)

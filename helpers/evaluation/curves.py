@@ -49,22 +49,22 @@ def _curve(positive: np.ndarray, score: np.ndarray, areas: dict[str, np.ndarray]
     return {**rates, "recall": recall, "precision": precision, **figures, **intervals}
 
 
-def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
-    """Confidence against accuracy in equally wide bins, a row each: what a reliability diagram shows.
+def reliability(predictions: Predictions) -> pd.DataFrame:
+    """Confidence against accuracy in BINS equally wide bins, a row each: what a reliability diagram shows.
 
     Columns: above and up_to (the bin's edges), images, lesions, confidence (mean), accuracy, and low and high, its
     95 % Wilson (1927) interval with the number of lesions as n, since images of a lesion are no independent trials.
     An empty bin has counts of 0 and NaN for the rest.
     """
-    p, edges = predictions, np.linspace(0, 1, bins + 1)
+    p, edges = predictions, np.linspace(0, 1, BINS + 1)
     images = pd.DataFrame({"lesion": p.lesions, "confidence": p.confidence, "right": p.is_right})
-    table = images.groupby(confidence_bin(p.confidence, bins)).agg(
+    table = images.groupby(confidence_bin(p.confidence)).agg(
         images=("right", "size"),
         lesions=("lesion", "nunique"),
         confidence=("confidence", "mean"),
         accuracy=("right", "mean"),
     )
-    table = table.reindex(range(bins)).fillna({"images": 0, "lesions": 0}).astype({"images": int, "lesions": int})
+    table = table.reindex(range(BINS)).fillna({"images": 0, "lesions": 0}).astype({"images": int, "lesions": int})
     low, high = _wilson(table["accuracy"].to_numpy(), table["lesions"].to_numpy())
     table.insert(0, "above", edges[:-1])
     table.insert(1, "up_to", edges[1:])

@@ -24,7 +24,7 @@ def judge(
     classes: objects with `code` and `malignant`, such as `lesions.Diagnosis`; lesions: lesion id by image id.
     """
     codes, malignant = zip(*((one.code, one.malignant) for one in classes), strict=True)
-    parts = (table[table["part"] == part] for part in ("validation", "test"))
+    parts = [table[table["part"] == part] for part in ("validation", "test")]
     validation, test = (Predictions.from_table(part, codes, malignant, lesions) for part in parts)
     return judge_parts(validation, test, sensitivity=sensitivity, bootstrap=bootstrap)
 

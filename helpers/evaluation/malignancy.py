@@ -62,7 +62,7 @@ def compare_malignancy(
     difference (first minus second), each with value, low and high, for fixed thresholds. The models may have different
     classes. Raises StudyError unless both were tested on the same images.
     """
-    check_paired(first[1], second[1], "is_malignant")
+    check_paired(first[1], second[1], truth="is_malignant")
     drawn = {name: _malignancy(*parts, bootstrap) for name, parts in (("first", first), ("second", second))}
     drawn["difference"] = drawn["first"] - drawn["second"]
     figures = {

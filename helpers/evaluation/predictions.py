@@ -106,10 +106,9 @@ class Predictions:
 
 def ensemble(members: Iterable[Predictions]) -> Predictions:
     """Mean of the members' probabilities. Raises StudyError unless all are for the same images in the same order."""
-    first, *others = members
-    for other in others:
-        check_paired(first, other)
-    return replace(first, probabilities=np.mean([p.probabilities for p in (first, *others)], axis=0))
+    members = list(members)
+    check_paired(*members)
+    return replace(members[0], probabilities=np.mean([p.probabilities for p in members], axis=0))
 
 
 def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
@@ -123,9 +122,9 @@ def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
     return Predictions(*map(np.concatenate, columns), parts[0].classes, parts[0].malignant)
 
 
-def check_paired(first: Predictions, second: Predictions, truth: str = "labels") -> None:
-    """Raise StudyError unless both are for the same images in the same order; truth: the attribute to compare."""
-    if not all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (truth, "lesions")):
+def check_paired(first: Predictions, *others: Predictions, truth: str = "labels") -> None:
+    """Raise StudyError unless all are for the same images in the same order; truth: the attribute to compare."""
+    if not all(np.array_equal(getattr(first, name), getattr(p, name)) for p in others for name in (truth, "lesions")):
         raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
 
 

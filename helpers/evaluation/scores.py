@@ -1,6 +1,6 @@
 """Every score of the report, with its interval. A new score is one more property of `Scores`, named in METRICS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,61 +21,35 @@ class Scores:
     """The scores of predictions for n images under b rows of weights: each is float64 [b], or [b, k] for k classes.
 
     weights: float64 [b, n], how often each image counts; threshold: the malignant score from which on an image is
-    called malignant, for the scores that need it. A score of a class that a row lacks is NaN. Macro scores are means
-    over the classes that occur in the predictions. They are NaN for a row that lacks one of these, because a mean over
-    fewer classes would be another score, and usually a better one.
+    called malignant, for the scores that need it. AUC and average precision of a class are against the rest. A score
+    of a class that a row lacks is NaN. Macro scores are means over the classes that occur in the predictions. They are
+    NaN for a row that lacks one of these, because a mean over fewer classes would be another score, and usually a
+    better one. Overconfidence is mean confidence minus accuracy, -1 to 1.
     """
 
     predictions: Predictions
     weights: np.ndarray
     threshold: float | None = None
 
-    @property
-    def accuracy(self) -> np.ndarray:
-        return self._mean(self.predictions.is_right)
-
-    @property
-    def balanced_accuracy(self) -> np.ndarray:
-        return self.macro_recall
-
-    @property
-    def macro_precision(self) -> np.ndarray:
-        return self._macro(self.precision)
-
-    @property
-    def macro_recall(self) -> np.ndarray:
-        return self._macro(self.recall)
-
-    @property
-    def macro_f1(self) -> np.ndarray:
-        return self._macro(self.f1)
-
-    @property
-    def macro_auc(self) -> np.ndarray:
-        return self._macro(self.auc)
-
-    @property
-    def malignant_auc(self) -> np.ndarray:
-        return weighted_auc(self.weights, self.predictions.is_malignant, self.predictions.malignant_score)
-
-    @property
-    def malignant_average_precision(self) -> np.ndarray:
-        return weighted_average_precision(self.weights, self.predictions.is_malignant, self.predictions.malignant_score)
-
-    @property
-    def malignant_sensitivity(self) -> np.ndarray:
-        return self._mean(self.predictions.malignant_score >= self.threshold, self.predictions.is_malignant)
-
-    @property
-    def malignant_specificity(self) -> np.ndarray:
-        return self._mean(self.predictions.malignant_score < self.threshold, ~self.predictions.is_malignant)
+    accuracy = property(lambda self: self._mean(self.predictions.is_right))
+    balanced_accuracy = macro_recall = property(lambda self: self._macro(self.recall))
+    macro_precision = property(lambda self: self._macro(self.precision))
+    macro_f1 = property(lambda self: self._macro(self.f1))
+    macro_auc = property(lambda self: self._macro(self.auc))
+    malignant_auc = property(lambda self: self._of_malignancy(weighted_auc))
+    malignant_average_precision = property(lambda self: self._of_malignancy(weighted_average_precision))
+    malignant_sensitivity = property(lambda self: self._mean(self._flagged, self.predictions.is_malignant))
+    malignant_specificity = property(lambda self: self._mean(~self._flagged, ~self.predictions.is_malignant))
+    overconfidence = property(lambda self: self._mean(self.predictions.confidence - self.predictions.is_right))
+    auc = cached_property(lambda self: self._one_against_rest(weighted_auc))
+    average_precision = property(lambda self: self._one_against_rest(weighted_average_precision))
 
     @property
     def ece(self) -> np.ndarray:
         """Expected calibration error of the most probable class (Guo et al., ICML 2017)."""
         p = self.predictions
         # The number of images in a bin times its |accuracy - confidence| is the size of the summed difference.
-        gaps = np.eye(BINS)[confidence_bin(p.confidence, BINS)] * (p.is_right - p.confidence)[:, None]
+        gaps = np.eye(BINS)[confidence_bin(p.confidence)] * (p.is_right - p.confidence)[:, None]
         return np.abs((self.weights @ gaps) / self.weights.sum(axis=1, keepdims=True)).sum(axis=1)
 
     @property
@@ -85,40 +59,21 @@ class Scores:
         return self._mean(((p.probabilities - np.eye(len(p.classes))[p.labels]) ** 2).sum(axis=1))
 
     @property
-    def overconfidence(self) -> np.ndarray:
-        """Mean confidence minus accuracy, -1 to 1."""
-        return self._mean(self.predictions.confidence - self.predictions.is_right)
-
-    @cached_property
     def recall(self) -> np.ndarray:
         right, true, _ = self._counts
         return ratio(right, true)
 
-    @cached_property
+    @property
     def precision(self) -> np.ndarray:
         """0 for a class that is never predicted."""
         right, true, predicted = self._counts
         return np.where(true > 0, np.nan_to_num(ratio(right, predicted)), np.nan)
 
-    @cached_property
+    @property
     def f1(self) -> np.ndarray:
         """2 right / (true + predicted)."""
         right, true, predicted = self._counts
         return np.where(true > 0, ratio(2 * right, true + predicted), np.nan)
-
-    @cached_property
-    def auc(self) -> np.ndarray:
-        """One against rest; NaN also for a row without the rest."""
-        p = self.predictions
-        areas = [weighted_auc(self.weights, p.labels == k, p.probabilities[:, k]) for k in range(len(p.classes))]
-        return np.stack(areas, axis=1)
-
-    @property
-    def average_precision(self) -> np.ndarray:
-        """One against rest."""
-        p, classes = self.predictions, range(len(self.predictions.classes))
-        areas = [weighted_average_precision(self.weights, p.labels == k, p.probabilities[:, k]) for k in classes]
-        return np.stack(areas, axis=1)
 
     @cached_property
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,6 +82,17 @@ class Scores:
         cells = np.eye(k * k)[self.predictions.labels * k + self.predictions.predicted]
         confusion = (self.weights @ cells).reshape(-1, k, k)
         return np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
+
+    @property
+    def _flagged(self) -> np.ndarray:
+        return self.predictions.malignant_score >= self.threshold
+
+    def _of_malignancy(self, area: Callable) -> np.ndarray:
+        return area(self.weights, self.predictions.is_malignant, self.predictions.malignant_score)
+
+    def _one_against_rest(self, area: Callable) -> np.ndarray:
+        labels, columns = self.predictions.labels, self.predictions.probabilities.T
+        return np.stack([area(self.weights, labels == k, column) for k, column in enumerate(columns)], axis=1)
 
     def _macro(self, values: np.ndarray) -> np.ndarray:
         return values[:, np.unique(self.predictions.labels)].mean(axis=1)
@@ -217,6 +183,6 @@ def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score:
     return ratio((drawn * precision).sum(axis=1), drawn.sum(axis=1))
 
 
-def confidence_bin(confidence: np.ndarray, bins: int) -> np.ndarray:
-    """Which of `bins` equally wide bins, open below and closed above, a confidence falls in: int [n]."""
-    return np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+def confidence_bin(confidence: np.ndarray) -> np.ndarray:
+    """Which of BINS equally wide bins, open below and closed above, a confidence falls in: int [n]."""
+    return np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)

@@ -3,7 +3,7 @@ import sys
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.evaluation.audit import audit_split, count_leaks, main, merge_duplicates, read_lesion_ids, read_split_files
@@ -39,6 +39,7 @@ def test_counts_by_part():
     assert found.loc["train", "share"] == pytest.approx(2 / 3)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(["train", "validation", "test"]), min_size=6, max_size=6))
 def test_clean_means_that_every_lesion_has_one_part(parts):
     table = pd.concat([LESIONS.assign(part=parts)] * 2)  # an image that is used twice in one part leaks nothing

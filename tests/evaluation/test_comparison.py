@@ -34,30 +34,11 @@ def test_only_predictions_for_the_same_images_are_compared():
             paired_difference(p, other, "accuracy")
 
 
-def test_interval_of_a_difference_covers_it():
-    """Both models are right where a lesion is easy (chance 0.6); where it is not, with chances 0.5 and 0.2."""
-    random, covered, studies = np.random.default_rng(0), 0, 200
-    for study in range(studies):
-        lesions = np.repeat(np.arange(100), random.integers(1, 5, 100))
-        easy, draws = random.random(100) < 0.6, random.random((2, 100))
-        models = [answering((easy | (draws[k] < chance))[lesions], lesions) for k, chance in enumerate((0.5, 0.2))]
-        found = paired_difference(*models, "accuracy", bootstrap=Bootstrap(200, study))
-        covered += found["low"] <= 0.4 * (0.5 - 0.2) <= found["high"]
-    assert 0.90 < covered / studies < 0.985
-
-
-def test_an_unpaired_difference_covers_the_true_one_and_is_wider_than_a_paired_one():
-    def answers(count, right, seed):
-        return answering(np.random.default_rng(seed).random(count) < right)
-
-    covered = 0
-    for seed in range(100):
-        pair, bootstrap = (answers(150, 0.8, seed), answers(200, 0.6, 1000 + seed)), Bootstrap(200, seed)
-        found = comparison.unpaired_difference(*pair, "accuracy", bootstrap=bootstrap)
-        covered += found["low"] <= 0.2 <= found["high"]
-    assert 89 <= covered <= 100
-    same = answers(150, 0.8, 0)
-    assert comparison.unpaired_difference(same, same, "accuracy", bootstrap=Bootstrap(200))["high"] > 0
+def test_an_unpaired_difference_has_the_error_of_both_sets():
+    first, second = (answering(np.arange(count) < 0.8 * count) for count in (150, 200))
+    found = comparison.unpaired_difference(first, second, "accuracy", bootstrap=Bootstrap(1000))
+    assert found["value"] == pytest.approx(0)
+    assert width(found) == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 * (1 / 150 + 1 / 200)), rel=0.1)
 
 
 def test_pairwise_differences_have_every_pair_once_and_agree_with_one_pair():
@@ -109,23 +90,10 @@ def test_mcnemar_counts_a_lesion_once():
     assert mcnemar(first, second) == {"lesions_first": 2, "lesions_second": 0, "p": 0.5}
 
 
-def test_mcnemar_holds_its_level_by_lesion_and_not_by_image():
-    """Two equally good models whose answers are the same for all of a lesion's six images."""
-    random, called = np.random.default_rng(0), np.zeros(2)
-    for _ in range(200):
-        models, lesions = [np.repeat(random.random(60) < 0.7, 6) for _ in range(2)], np.repeat(np.arange(60), 6)
-        for way, units in enumerate((lesions, None)):
-            called[way] += mcnemar(*(answering(right, units) for right in models))["p"] < 0.05
-    assert called[0] / 200 < 0.07
-    assert called[1] / 200 > 0.3
-
-
 def test_holm_by_hand():
     # 4 x 0.005, 3 x 0.01, 2 x 0.03, then 0.04 which may not fall below the one before it.
     assert comparison.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert comparison.holm([0.5, 0.9]) == pytest.approx([1, 1])
-    p_values = np.random.default_rng(0).random((4000, 10))  # of ten models that do not differ
-    assert np.mean([comparison.holm(row).min() < 0.05 for row in p_values]) == pytest.approx(0.05, abs=0.012)
 
 
 def test_marks_separate_agreement_of_the_two_tests_from_contradiction():

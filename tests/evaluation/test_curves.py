@@ -42,14 +42,5 @@ def test_reliability_by_hand():
 
 @pytest.mark.parametrize(("lesions", "count"), [(range(10), 10), ([0] * 5 + [1] * 5, 2)])
 def test_reliability_interval_is_wilsons_by_lesion(lesions, count):
-    table = reliability(make([0] * 10, [[1, 0]] * 10, lesions=lesions), bins=5)
-    assert table.loc[4, ["low", "high"]].tolist() == pytest.approx([count / (count + 1.959964**2), 1], abs=1e-6)
-
-
-def test_a_calibrated_model_lies_on_the_diagonal():
-    random = np.random.default_rng(0)
-    confidence = random.uniform(0.5, 1, 20_000)
-    labels = (random.random(20_000) > confidence).astype(int)
-    filled = reliability(make(labels, np.c_[confidence, 1 - confidence]), bins=10).query("images > 0")
-    inside = (filled["low"] <= filled["confidence"]) & (filled["confidence"] <= filled["high"])
-    assert filled["images"].sum() == 20_000 and inside.sum() >= len(filled) - 1
+    table = reliability(make([0] * 10, [[1, 0]] * 10, lesions=lesions))
+    assert table.loc[14, ["low", "high"]].tolist() == pytest.approx([count / (count + 1.959964**2), 1], abs=1e-6)

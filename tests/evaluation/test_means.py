@@ -92,20 +92,6 @@ def test_a_stratum_that_a_resample_lacks_is_left_out_of_that_resample():
     assert row.value == pytest.approx(0.5) and row.low == 0 and row.high > 0.5
 
 
-def test_the_interval_of_a_standardised_difference_covers_the_true_one():
-    covered, plain, lesions = 0, [], np.arange(300)
-    for seed in range(100):
-        random = np.random.default_rng(seed)
-        strata = random.integers(0, 2, 300)
-        group = random.random(300) < np.where(strata == 1, 0.3, 0.1)  # more often where answers are seldom right
-        right = {"right": random.random(300) < np.where(strata == 1, 0.5, 0.9) - 0.2 * group}
-        bootstrap = Bootstrap(200, seed)
-        found = standardised_differences(right, group, strata, lesions=lesions, bootstrap=bootstrap).loc["right"]
-        covered += found.low <= -0.2 <= found.high
-        plain.append(right["right"][group].mean() - right["right"][~group].mean())
-    assert 88 <= covered <= 100 and np.mean(plain) < -0.25
-
-
 def answers_of_kinds(rows):
     """Predictions from rows (label, kind, right answers, wrong answers), each image its own lesion, and the kinds."""
     table = []

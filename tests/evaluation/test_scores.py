@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from made_up import HAM10000, MALIGNANT, UNDEFINED, answering, make, random_predictions, values, width
+from made_up import HAM10000, MALIGNANT, UNDEFINED, make, random_predictions, values
 from sklearn import metrics as sk
 
 from helpers.evaluation import scores
@@ -135,16 +135,6 @@ def test_measure_is_one_score_of_evaluate():
     judged = evaluate(p, 0.4, bootstrap)["test"]
     for name in ("ece", "balanced_accuracy", "malignant_sensitivity"):
         assert measure(p, name, threshold=0.4, bootstrap=bootstrap) == judged[name]
-
-
-def test_copies_of_an_image_narrow_the_interval_only_if_taken_for_lesions_of_their_own():
-    right, fourfold = random_predictions(300, 11).is_right, np.repeat(np.arange(300), 4)
-    singles, copies, naive = (
-        measure(answering(right[rows], lesions), "accuracy", bootstrap=Bootstrap(1000))
-        for rows, lesions in ((np.arange(300), np.arange(300)), (fourfold, fourfold), (fourfold, np.arange(1200)))
-    )
-    assert copies == pytest.approx(singles)
-    assert width(naive) == pytest.approx(width(copies) / 2, rel=0.15)
 
 
 def test_interval_of_a_small_ece_holds_it():
