@@ -2,69 +2,77 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import keras
+
 from helpers.data.split import fold_split
 from helpers.models.networks import KINDS, build_network, pretrained_sha256
 from helpers.models.recipe import recipes
 from helpers.records import Run
 from helpers.running.jobs import run_jobs
+from helpers.running.search_space import with_varied
 from helpers.training.experiment import Experiment, Variant
 
 
-def on_fold(experiment: Experiment, fold: int) -> Experiment:
-    """The experiment whose test part is another fold, see `splits.fold_split`."""
+def build_variant(kind: str, parameters: Mapping, classes: int) -> keras.Model:
+    """A network of KINDS with layers for all augmentations that the search varies.
+
+    Networks that differ only in the strengths of these layers are compiled once.
+    """
+    return build_network(kind, parameters | {"augmentation": with_varied(parameters["augmentation"])}, classes)
+
+
+def fold_experiment(experiment: Experiment, fold: int) -> Experiment:
+    """The experiment with another fold as its test part, see `split.fold_split`."""
     seed = experiment.run.parameters["seed"]
     return experiment.on(fold_split(experiment.original, fold, experiment.groups(), seed=seed))
 
 
-def fold_variant(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:
-    """The variant of a network on one fold of five."""
-    p, own = experiment.run.parameters, on_fold(experiment, fold)
-    return own.train(
+def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:
+    """Train a network on four of the five folds and judge it on the fifth."""
+    p, folded = experiment.run.parameters, fold_experiment(experiment, fold)
+    return folded.train(
         f"{kind}-fold{fold}",
         f"{KINDS[kind]}, fold {fold}",
-        lambda: build_network(kind, p, len(own.codes)),
+        lambda: build_variant(kind, p, len(experiment.codes)),
         recipes(kind, p, epochs),
         weights_sha256=pretrained_sha256(kind, p),
         compared=False,
         fold=fold,
-        fold_images={part: len(images) for part, images in own.samples.items()},
+        fold_images={part: len(images) for part, images in folded.samples.items()},
     )
 
 
-def parameter_variant(
-    experiment: Experiment, kind: str, name: str, changes: Mapping, start: int, epochs: int
-) -> Variant:
-    """The variant of a network whose parameters are those of the run with some changed, trained from the seed `start`."""
+def train_version(experiment: Experiment, kind: str, name: str, changes: Mapping, epochs: int) -> Variant:
+    """Train a network with some of the run's parameters changed, the seed among them."""
     p = experiment.run.parameters | dict(changes)
-    seeded = p | {"seed": start}
     return experiment.train(
-        f"{name}-seed{start}",
-        f"{KINDS[kind]}, {name}, seed {start}",
-        lambda: build_network(kind, seeded, len(experiment.codes)),
-        recipes(kind, seeded, epochs),
+        f"{name}-seed{p['seed']}",
+        f"{KINDS[kind]}, {name}, seed {p['seed']}",
+        lambda: build_variant(kind, p, len(experiment.codes)),
+        recipes(kind, p, epochs),
         weights_sha256=pretrained_sha256(kind, p),
         parameters=p,
         compared=False,
-        seed=start,
+        seed=p["seed"],
     )
 
 
-MAKERS = {maker.__name__: maker for maker in (fold_variant, parameter_variant)}
+TRAINERS = {train.__name__: train for train in (train_fold, train_version)}
 
 
-def train_all(experiment: Experiment, make: Callable[..., Variant], jobs: Sequence[dict]) -> list[Variant]:
-    """make(experiment, **job) for each job, in their order; make: one of MAKERS.
+def train_all(experiment: Experiment, train: Callable[..., Variant], jobs: Sequence[dict]) -> list[Variant]:
+    """The variants train(experiment, **job) of all jobs, in their order; train: one of TRAINERS.
 
-    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`; what was trained elsewhere is
-    read back from the folder that all share.
+    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`. Variants that were trained
+    elsewhere are read back from the folder that all workers share.
     """
     run, p = experiment.run, experiment.run.parameters
     if p["parallel"] != "none":
-        same = {"notebook": run.notebook, "parameters": p, "make": make.__name__}
-        run_jobs(train_job, [same | {"job": job} for job in jobs], p["parallel"], p["workers"])
-    return [make(experiment, **job) for job in jobs]
+        common = {"notebook": run.notebook, "parameters": p, "train": train.__name__}
+        run_jobs(train_job, [common | {"job": job} for job in jobs], p["parallel"], p["workers"])
+    return [train(experiment, **job) for job in jobs]
 
 
-def train_job(notebook: str, parameters: Mapping, make: str, job: Mapping) -> None:
-    """Train and judge one variant, and leave it where the notebook finds it; a job of its own."""
-    MAKERS[make](Experiment(Run(notebook, dict(parameters))), **job)
+def train_job(notebook: str, parameters: Mapping, train: str, job: Mapping) -> None:
+    """Train and judge one variant, and leave it where the notebook finds it."""
+    TRAINERS[train](Experiment(Run(notebook, dict(parameters))), **job)

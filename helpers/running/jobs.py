@@ -15,17 +15,17 @@ from helpers.study import StudyError
 
 PARALLEL = ("none", "processes", "ray")
 PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR")  # environment that jobs need
-# Of a GPU that several processes share, such as a notebook and its workers, each takes what it needs and no more.
+# A notebook and its workers may share a GPU: each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _claimed = []  # the lock on this process's GPU, held until it ends
 
 
 def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", workers: int = 1) -> list:
-    """What function(**job) gives for each job, in their order. function: of a module, from which workers import it.
+    """The results of function(**job) for all jobs, in their order. Workers import the function from its module.
 
-    parallel: `none`, one after another in this process; `processes`, so many `workers` on this machine, each with its
-    share of the cores and, where there are GPUs, one of them to itself; `ray`, so many on the cluster whose address
-    RAY_ADDRESS holds, or on one that is started here, with the folders of the study shared by all its machines.
+    parallel: `none`, one after another in this process; `processes`, `workers` at a time on this machine, each with its
+    share of the cores and a GPU of its own where there are some; `ray`, `workers` at a time on the cluster at
+    RAY_ADDRESS, or on one that is started here. The machines of a cluster share the folders of the study.
     Raises StudyError for another word, for fewer than two workers or more than there are GPUs, and without Ray.
     """
     if parallel not in PARALLEL:
@@ -44,10 +44,7 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
 
 
 def visible_gpus() -> list[str]:
-    """The machine's GPUs of NVIDIA that this process may use, by number, or as CUDA_VISIBLE_DEVICES names them.
-
-    A cluster's scheduler names some only, by number or by UUID.
-    """
+    """The NVIDIA GPUs that this process may use: numbers, or what CUDA_VISIBLE_DEVICES lists (numbers or UUIDs)."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):
@@ -58,9 +55,9 @@ def visible_gpus() -> list[str]:
 
 
 def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
-    """That of the GPUs which no other process has claimed; it is claimed until this process ends.
+    """Claim a GPU that no other process has, until this process ends; returns its name.
 
-    folder: of the locks, which all processes of the machine share. Raises StudyError if all are taken.
+    folder: of the locks, shared by all processes of the machine. Raises StudyError if all GPUs are taken.
     """
     for name in gpus:
         try:
@@ -74,40 +71,41 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
             continue
         _claimed.append(lock)
         return name
-    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs; try fewer workers.")
+    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. Try fewer workers.")
 
 
 def _on_this_machine(workers: int) -> tuple[dict, int, list[str]]:
-    """Settings of joblib for processes, the threads of each, and the GPUs that they deal out among themselves."""
+    """Joblib's settings for processes, the threads of each, and the GPUs that they may claim."""
     gpus = visible_gpus()
     _check_gpus(len(gpus), workers)
     return {"backend": "loky", "n_jobs": workers}, max(1, (os.cpu_count() or 1) // workers), gpus
 
 
 def _on_ray(workers: int) -> tuple[dict, int, list[str]]:
-    """The same for Ray, by what the cluster has, whatever this machine has; Ray deals out GPUs itself."""
+    """The same for Ray, from the resources of its cluster. Ray assigns GPUs itself."""
     if find_spec("ray") is None:
         raise StudyError("parallel is ray, and Ray is not installed: pip install -r requirements-ray.txt")
     import ray
     from ray.util.joblib import register_ray
 
     if not ray.is_initialized():
-        ray.init()  # the cluster whose address RAY_ADDRESS holds, or one of this machine
+        ray.init()  # at RAY_ADDRESS, or on this machine
     register_ray()
-    held = ray.cluster_resources()
-    _check_gpus(int(held.get("GPU", 0)), workers)
+    resources = ray.cluster_resources()
+    _check_gpus(int(resources.get("GPU", 0)), workers)
     # One processor is reserved for each job, so that none waits for a machine that the cluster does not have.
-    reserved = {"num_cpus": 1, "num_gpus": int("GPU" in held)}
-    return {"backend": "ray", "n_jobs": workers, "ray_remote_args": reserved}, max(1, int(held["CPU"] // workers)), []
+    reserved = {"num_cpus": 1, "num_gpus": int("GPU" in resources)}
+    settings = {"backend": "ray", "n_jobs": workers, "ray_remote_args": reserved}
+    return settings, max(1, int(resources["CPU"] // workers)), []
 
 
 def _check_gpus(count: int, workers: int) -> None:
     if 0 < count < workers:
-        raise StudyError(f"workers is {workers}, and there {'is one GPU' if count == 1 else f'are {count} GPUs'}.")
+        raise StudyError(f"workers is {workers}, but there are {count} GPUs: each worker needs one to itself.")
 
 
 def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, gpus: Sequence[str]):
-    """One job in a process of its own. Keras may be imported only when the environment stands."""
+    """One job in a process of its own. The environment has to be complete before Keras is imported."""
     os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
     if gpus and not _claimed:
         os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))

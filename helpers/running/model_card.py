@@ -1,7 +1,6 @@
 """The card of a study's published models: what they are for, how good they are, and where they fail."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,9 +9,6 @@ from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
 from helpers.sentences import with_interval
 from helpers.study import StudyError, results_folder
-
-if TYPE_CHECKING:  # a table of results should not take as long as loading a backend does
-    pass
 
 CARD = "MODEL_CARD.md"
 SHOWN = {
@@ -43,7 +39,7 @@ def write_card(study: str) -> Path:
     return path
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list, rows: list[list]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
@@ -67,28 +63,26 @@ order of the classes above. Scaling is inside the model."""
 
 
 def _models(study: str, known: dict[str, dict]) -> str:
-    rows = []
-    for name, record in known.items():
-        file = model_file(record)
-        rows.append(
-            [
-                f"[{name}](notebooks/{record['notebook']}.ipynb)",
-                f"{record['training']['weights']:,}",
-                f"{file.stat().st_size / 1e6:.1f} MB",
-                f"{record['temperature']:.3f}",
-                f"{record['threshold']:.3f}",
-                f"`{record.get('model_sha256')}`",
-            ]
-        )
+    rows = [
+        [
+            f"[{name}](notebooks/{record['notebook']}.ipynb)",
+            f"{record['training']['weights']:,}",
+            f"{model_file(record).stat().st_size / 1e6:.1f} MB",
+            f"{record['temperature']:.3f}",
+            f"{record['threshold']:.3f}",
+            f"`{record.get('model_sha256')}`",
+        ]
+        for name, record in known.items()
+    ]
     header = ["model", "weights", "file", "temperature", "threshold, malignant", "SHA-256"]
     note = "Each record names the commit, the environment and, as `weights_sha256`, the file of pretrained weights."
-    return f"## Models\n\n{_table(header, rows)}\n\n{note}"
+    return f"## Models\n\n{markdown_table(header, rows)}\n\n{note}"
 
 
 def _figures(known: dict[str, dict]) -> str:
     rows = [[label, *[with_interval(record["test"][key]) for record in known.values()]] for key, label in SHOWN.items()]
     note = "In brackets 95 % bootstrap intervals, resampled by lesion."
-    return f"## Figures on test\n\n{note}\n\n{_table(['', *known], rows)}"
+    return f"## Figures on test\n\n{note}\n\n{markdown_table(['', *known], rows)}"
 
 
 def _by_class(known: dict[str, dict]) -> str:
@@ -97,7 +91,7 @@ def _by_class(known: dict[str, dict]) -> str:
         [code, codes[code]["images"], *[with_interval(r["per_class"][code]["recall"], 2) for r in known.values()]]
         for code in codes
     ]
-    return f"## Recall of each class\n\n{_table(['class', 'test images', *known], rows)}"
+    return f"## Recall of each class\n\n{markdown_table(['class', 'test images', *known], rows)}"
 
 
 def _groups(study: str) -> str:
@@ -106,12 +100,12 @@ def _groups(study: str) -> str:
         return "## Subgroups\n\nNot computed: 07_model_comparison was not run."
     rows = []
     for group in pd.read_csv(file).itertuples():
-        own = {"value": group.malignant_auc, "low": group.malignant_auc_low, "high": group.malignant_auc_high}
-        shown = "too few" if pd.isna(group.malignant_auc) else with_interval(own)
-        rows.append([group.group, f"{group.lesions:,}", group.malignant_images, shown])
-    table = _table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
-    chosen = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
-    return f"## Subgroups\n\nOf the model that {chosen} finds best on validation.\n\n{table}"
+        auc = {"value": group.malignant_auc, "low": group.malignant_auc_low, "high": group.malignant_auc_high}
+        text = "too few" if pd.isna(group.malignant_auc) else with_interval(auc)
+        rows.append([group.group, f"{group.lesions:,}", group.malignant_images, text])
+    table = markdown_table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
+    link = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
+    return f"## Subgroups\n\nOf the model that {link} finds best on validation.\n\n{table}"
 
 
 def _limits() -> str:

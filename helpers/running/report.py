@@ -1,7 +1,8 @@
 """What is made from finished runs: web pages, the tables of README.md, model cards, the references of the tests.
 
-`python -m helpers.running.report readme` writes the tables from the run records; with --check it only says if they are stale.
-`python -m helpers.running.report verify` holds a fresh run of a study against its published records.
+`python -m helpers.running.report readme` writes the tables of README.md from the run records; with `--check` it only
+says whether they are up to date. `python -m helpers.running.report verify` compares a fresh run of a study with its
+published records.
 """
 
 import argparse
@@ -9,19 +10,18 @@ import sys
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 from nbconvert import HTMLExporter
 
 from helpers.records import atomic_path, read_records
-from helpers.running.model_card import write_card
-from helpers.running.verification import verify
+from helpers.running.model_card import markdown_table, write_card
+from helpers.running.verification import print_verification
 from helpers.sentences import with_interval
 from helpers.study import ROOT, StudyError, build_folder, results_folder
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
-# README shows of each dataset the first of these studies that has come to the comparison of its models.
+# For each dataset README shows the first of these studies whose models have been compared.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
 COLUMNS = {
@@ -57,7 +57,7 @@ def write_pages(study: str) -> Path:
 
 
 def results_tables() -> str:
-    """The models of diagnosis of the published studies, a Markdown table a dataset."""
+    """One Markdown table per dataset, with the models of diagnosis of its published study."""
     tables = []
     for dataset, studies in PUBLISHED.items():
         if study := next((name for name in studies if (ROOT / "results" / name / LAST_TABLE).is_file()), None):
@@ -66,22 +66,21 @@ def results_tables() -> str:
 
 
 def _results_table(dataset: str, study: str) -> str:
-    """Best balanced accuracy first."""
+    """The models of one study, best balanced accuracy first."""
     records = read_records(ROOT / "results" / study, compared=True)
     records = [record for record in records if record["task"] == "diagnosis"]
     records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
+    rows = [
+        [f"[{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb)"]
+        + [with_interval(record["test"][key]) for key in COLUMNS.values()]
+        for record in records
+    ]
     first = records[0]
-    lines = [f"| {dataset} | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 1)}"]
-    for record in records:
-        cells = [with_interval(record["test"][key]) for key in COLUMNS.values()]
-        lines.append(
-            f"| [{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb) | {' | '.join(cells)} |"
-        )
-    missing = first.get("missing_images", 0)
-    absent = f" {missing:,} images that the publisher lists were missing." if missing else ""
     caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images, of lesions that no "
     caption += "model was trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."
-    return "\n".join([*lines, "", caption + absent])
+    if missing := first.get("missing_images", 0):
+        caption += f" {missing:,} images that the publisher lists were missing."
+    return f"{markdown_table([dataset, *COLUMNS], rows)}\n\n{caption}"
 
 
 def write_readme(check: bool = False) -> bool:
@@ -98,7 +97,7 @@ def write_readme(check: bool = False) -> bool:
 
 
 def write_references(executed: Path) -> None:
-    """Make executed demo notebooks the references of the tests, without pictures: those are not compared."""
+    """Copy executed demo notebooks to the references of the tests, without pictures, which are not compared."""
     for path in sorted(Path(executed).glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
@@ -109,48 +108,41 @@ def write_references(executed: Path) -> None:
             nbformat.write(notebook, temporary)
 
 
-def verified(study: str, fresh: Path) -> bool:
-    """Say which published figures of a study a fresh run reproduced; returns whether it was all of them.
-
-    fresh: the results folder of that run.
-    """
-    table = verify(results_folder(study), fresh)
-    for (model, place), figures in table.groupby(["model", "place"], sort=False):
-        print(f"{model} ({place}): {figures['reproduced'].sum()} of {len(figures)} figures reproduced")
-        for row in figures[~figures["reproduced"]].itertuples():
-            published = with_interval({"value": row.value, "low": row.low, "high": row.high})
-            print(f"  {row.figure}: published {published}, now {'–' if pd.isna(row.fresh) else f'{row.fresh:.3f}'}")
-    print(f"{table['reproduced'].sum()} of {len(table)} figures lie inside their published interval.")
-    return bool(table["reproduced"].all())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.running.report", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pages", help="web pages of a study").add_argument("--study", default="demo")
     commands.add_parser("readme", help="the tables of README.md").add_argument("--check", action="store_true")
     commands.add_parser("card", help="the model card of a study").add_argument("--study", default="demo")
-    against = commands.add_parser("verify", help="a fresh run against the published records of a study")
-    against.add_argument("fresh", type=Path, help="results folder of the fresh run")
-    against.add_argument("--study", default="ham10000")
+    verify = commands.add_parser("verify", help="a fresh run compared with the published records of a study")
+    verify.add_argument("fresh", type=Path, help="results folder of the fresh run")
+    verify.add_argument("--study", default="ham10000")
     commands.add_parser("references", help="references of the tests").add_argument("folder", type=Path)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Do what the command line asks for; returns False if the figures or tables are not as they should be."""
+    if options.command == "pages":
+        print(f"The report: {write_pages(options.study)}")
+    elif options.command == "card":
+        print(f"The model card: {write_card(options.study)}")
+    elif options.command == "references":
+        write_references(options.folder)
+    elif options.command == "verify":
+        return print_verification(options.study, options.fresh)
+    elif not write_readme(options.check) and options.check:
+        raise StudyError("README.md: its tables are stale. Run `make report`.")
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
     try:
-        if options.command == "pages":
-            print(f"The report: {write_pages(options.study)}")
-        elif options.command == "card":
-            print(f"The model card: {write_card(options.study)}")
-        elif options.command == "verify":
-            return 0 if verified(options.study, options.fresh) else 1
-        elif options.command == "references":
-            write_references(options.folder)
-        elif not write_readme(options.check) and options.check:
-            raise StudyError("README.md: its tables are stale. Run `make report`.")
+        return 0 if run(command_line().parse_args(arguments)) else 1
     except StudyError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

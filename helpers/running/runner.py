@@ -30,13 +30,13 @@ from helpers.study import (
 
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS_BETWEEN_LINES = 5
-NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank, or TensorFlow clearing its throat
+NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank lines and TensorFlow's notices
 
 
 class Progress(logging.Handler):
-    """Shows on `terminal` what a running notebook writes to standard error, such as progress bars, now and then.
+    """Shows the progress bars of a running notebook on `terminal`, one line every few seconds.
 
-    Papermill passes a cell's output on as log records.
+    Papermill passes on what a cell writes to standard error as log records.
     """
 
     def __init__(self, notebook: str, terminal: TextIO):
@@ -52,16 +52,16 @@ class Progress(logging.Handler):
 
 
 def study_parameters(study: str, notebook: str, given: dict) -> dict:
-    """What to run a notebook with: the study's values that it declares, then those `given` on the command line.
+    """The parameters of a notebook: the values of the study that it declares, then those `given` on the command line.
 
-    Raises StudyError, before anything runs, for a key of the study that no notebook declares, a `given` name that this
-    one does not, or a value of the wrong type.
+    Raises StudyError for a name in the study that no notebook declares, a name on the command line that this notebook
+    does not declare, and a value of the wrong type.
     """
     source = ROOT / "studies" / f"{study}.yaml"
     values = load_study(source)
     declared = declared_parameters(NOTEBOOKS / f"{notebook}.ipynb")
     if "study" in given:
-        raise StudyError("command line: `study` is chosen with --study, since its file has the other parameters.")
+        raise StudyError("command line: choose the study with --study, not as a parameter.")
     everywhere = [declared_parameters(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     check_parameters(values, dict(ChainMap(*everywhere)), str(source))
     check_parameters(given, declared, "command line")
@@ -69,10 +69,10 @@ def study_parameters(study: str, notebook: str, given: dict) -> dict:
 
 
 def run_notebook(study: str, notebook: str, given: dict) -> Path:
-    """Execute one notebook and put it, with its outputs, into results/<study>/notebooks/; returns where.
+    """Run a notebook and write it, with its outputs, to results/<study>/notebooks/; returns the path.
 
-    The finished notebook replaces an older one in one step. Raises StudyError on bad parameters or when a cell fails:
-    then the partial notebook stays under build/<study>/ and the error names the cell and the place.
+    Raises StudyError for bad parameters or when a cell fails. Then an older result is kept, the partial notebook stays
+    in build/<study>/, and the error names the cell and the file.
     """
     parameters = study_parameters(study, notebook, given)
     partial = build_folder(study) / f"{notebook}.partial.ipynb"
@@ -87,8 +87,8 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
         where = f"cell {error.exec_count} of {notebook}"
         raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
     except DeadKernelError as error:
-        fault = f"the Python process of {notebook} died, as it does when memory runs out"
-        raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last words: {log}") from error
+        fault = f"the Python process of {notebook} died, perhaps because memory ran out"
+        raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last messages: {log}") from error
     target = results_folder(study) / "notebooks" / f"{notebook}.ipynb"
     with atomic_path(target) as temporary:
         nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
@@ -98,7 +98,7 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
 
 
 def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
-    with _kernel_log(log) as terminal, _watched(Progress(notebook, terminal)):
+    with _kernel_log(log) as terminal, _log_to(Progress(notebook, terminal)):
         papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",
             partial,
@@ -112,8 +112,8 @@ def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
 
 
 @contextmanager
-def _watched(progress: Progress) -> Iterator[None]:
-    """Papermill's log records go to `progress` and nowhere else."""
+def _log_to(progress: Progress) -> Iterator[None]:
+    """Send papermill's log records to `progress` alone."""
     logger = logging.getLogger("papermill")
     logger.propagate = False
     logger.addHandler(progress)
@@ -125,7 +125,7 @@ def _watched(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _kernel_log(log: Path) -> Iterator[TextIO]:
-    """Sends what kernel and libraries write to standard error outside of any cell to a file; yields the terminal."""
+    """Send what the kernel and libraries write outside of cells to the file `log`; yields the terminal."""
     terminal = os.dup(2)
     with log.open("wb") as file:
         os.dup2(file.fileno(), 2)
@@ -138,7 +138,7 @@ def _kernel_log(log: Path) -> Iterator[TextIO]:
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A finished notebook as a report: no progress bars or start-up notices, no times and paths of this machine."""
+    """A finished notebook without progress bars, notices, and times and paths of this machine."""
     kept = {key: value for key, value in notebook.metadata.items() if key in ("kernelspec", "language_info")}
     notebook.metadata = nbformat.NotebookNode(kept)
     for cell in notebook.cells:

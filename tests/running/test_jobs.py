@@ -90,7 +90,7 @@ def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
     listing.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: a)'\necho 'GPU 1: H200 (UUID: b)'\n")
     listing.chmod(0o755)
     assert visible_gpus() == ["0", "1"]
-    with pytest.raises(StudyError, match="workers is 3, and there are 2 GPUs"):
+    with pytest.raises(StudyError, match="workers is 3, but there are 2 GPUs"):
         run_jobs(squared, TASKS, "processes", 3)
     for named, found in (("2, 3", ["2", "3"]), ("GPU-a", ["GPU-a"]), ("", []), ("-1", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)

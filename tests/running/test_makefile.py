@@ -47,7 +47,9 @@ def make(house: Path, *words: str, **environment: str) -> Made:
     variables = {"JOBS": "1"} | kept | environment
     done = subprocess.run(command, cwd=house, env=variables, capture_output=True, text=True, timeout=120)
     lines = (house / "log").read_text().splitlines()
-    calls = [line.removeprefix("-m helpers.running.runner ") for line in lines if not line.startswith(("-c ", "  sys."))]
+    calls = [
+        line.removeprefix("-m helpers.running.runner ") for line in lines if not line.startswith(("-c ", "  sys."))
+    ]
     return Made(done.stdout, done.stderr, done.returncode, calls)
 
 

@@ -13,9 +13,9 @@ from helpers.data.lesions import HAM10000
 from helpers.data.samples import Samples
 from helpers.models.published import load_model, published_models
 from helpers.records import file_sha256, write_json
-from helpers.running import model_card, report, verification
+from helpers.running import model_card, report
 from helpers.running.model_card import write_card
-from helpers.running.verification import verify
+from helpers.running.verification import compare_runs, is_reproduced
 from helpers.study import ROOT, StudyError
 from helpers.training.fit import save_model
 from helpers.training.predict import predict
@@ -53,7 +53,7 @@ def study(tmp_path, monkeypatch):
         folder = tmp_path / "made_up" / notebook
         folder.mkdir(parents=True)
         save_model(small_cnn(classes=7, filters=[4]), folder / "model.keras")
-        entry = record(name, value, notebook, {"floor": record("floor", 0.1, notebook)})
+        entry = record(name, value, notebook, {"colour": record("colour", 0.1, notebook)})
         write_json(folder / "metrics.json", entry | {"model_sha256": file_sha256(folder / "model.keras")})
     groups = pd.DataFrame(
         {
@@ -70,29 +70,28 @@ def study(tmp_path, monkeypatch):
     return tmp_path / "made_up"
 
 
+def check_answers(model, side, classes):
+    answers = model.predict(np.zeros((2, side, side, 3), np.uint8), verbose=0)
+    assert answers.shape == (2, classes) and np.allclose(answers.sum(axis=1), 1)
+
+
 def test_a_model_is_loaded_by_its_name(study):
     assert list(published_models("made_up")) == ["MobileNet", "CNN"]
     model, entry = load_model("CNN", "made_up")
     assert entry["temperature"] == 1.5 and entry["folder"] == study / "03_cnn_baseline"
-    answers = model.predict(np.zeros((2, 16, 16, 3), np.uint8), verbose=0)
-    assert answers.shape == (2, 7) and np.allclose(answers.sum(axis=1), 1)
-    assert model(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, 7)
+    check_answers(model, 16, 7)
 
 
 def test_the_model_of_readme_is_published(monkeypatch):
     monkeypatch.delenv("RESULTS_DIR", raising=False)
     (named,) = re.findall(r'load_model\("(.+)", study="(.+)"\)', (ROOT / "README.md").read_text())
     model, entry = load_model(*named)
-    side = entry["parameters"]["side"]
-    answers = model.predict(np.zeros((1, side, side, 3), np.uint8), verbose=0)
-    assert answers.shape == (1, len(entry["per_class"])) and np.allclose(answers.sum(axis=1), 1)
+    check_answers(model, entry["parameters"]["side"], len(entry["per_class"]))
 
 
 def test_a_model_that_is_not_compared_is_not_published(study):
-    file, path = study / "03_cnn_baseline" / "model.keras", study / "08_leakage"
-    path.mkdir()
-    shutil.copy(file, path)
-    write_json(path / "metrics.json", record("leaking", 0.9, "08_leakage") | {"compared": False})
+    shutil.copytree(study / "03_cnn_baseline", study / "08_leakage")
+    write_json(study / "08_leakage" / "metrics.json", record("leaking", 0.9, "08_leakage") | {"compared": False})
     assert list(published_models("made_up")) == ["MobileNet", "CNN"]
     assert "leaking" not in write_card("made_up").read_text()
 
@@ -111,14 +110,11 @@ def test_several_views_are_read_by_the_model_of_their_notebook(study):
     assert "| [MobileNet, 8 views](notebooks/05_mobilenet.ipynb) |" in write_card("made_up").read_text()
 
 
-def test_an_unknown_model(study):
+def test_an_unknown_model_or_another_file_is_not_loaded(study):
     with pytest.raises(StudyError, match="no model 'ResNet'. There are MobileNet, CNN"):
         load_model("ResNet", "made_up")
     with pytest.raises(StudyError, match=r"There are MobileNet\.$"):
         load_model("CNN", "made_up", "05_mobilenet")
-
-
-def test_another_file_is_not_loaded(study):
     shutil.copy(study / "05_mobilenet" / "model.keras", study / "03_cnn_baseline" / "model.keras")
     with pytest.raises(StudyError, match="is not the .* of its metrics.json"):
         load_model("CNN", "made_up")
@@ -131,7 +127,7 @@ def test_the_card_names_models_figures_and_groups(study, capsys):
     for wanted in (sha, "0.700 [0.650, 0.750]", "| mel | 10 | 0.50 [0.45, 0.55]", "not a medical device", "2,000 test"):
         assert wanted in text
     assert "| sex female (n = 9) | 9 | 4 | 0.800 [0.700, 0.900] |" in text and "too few" in text
-    assert "floor" not in text and 'load_model("MobileNet", study="made_up")' in text
+    assert "colour" not in text and 'load_model("MobileNet", study="made_up")' in text
     assert "missing" not in text
     for path in study.glob("*/metrics.json"):
         write_json(path, json.loads(path.read_text()) | {"missing_images": 1234})
@@ -144,66 +140,49 @@ def test_no_card_without_models(study, capsys):
     assert report.main(["card", "--study", "made_up"]) == 1 and "no model.keras" in capsys.readouterr().err
 
 
-def rerun(study, change):
-    """A copy of the study as a fresh run, with its second record changed."""
-    fresh = study.parent / "fresh"
-    shutil.copytree(study, fresh)
+def verify(study, capsys, **changes):
+    """The exit code and output of the check of a fresh run whose second record has these changes."""
+    fresh = shutil.copytree(study, study.parent / "fresh")
     entry = json.loads((fresh / "05_mobilenet" / "metrics.json").read_text())
-    change(entry)
-    write_json(fresh / "05_mobilenet" / "metrics.json", entry)
-    return fresh
+    write_json(fresh / "05_mobilenet" / "metrics.json", entry | changes)
+    return report.main(["verify", "--study", "made_up", str(fresh)]), capsys.readouterr()
 
 
-def test_the_same_figures_are_reproduced(study, capsys):
-    fresh = rerun(study, lambda entry: entry["test"]["accuracy"].update(value=0.749))
-    table = verify(study, fresh)
-    assert table["reproduced"].all() and len(table) == 4 * len(FIGURES)
-    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 0
-    assert f"{4 * len(FIGURES)} of {4 * len(FIGURES)} figures lie inside" in capsys.readouterr().out
+def test_a_fresh_run_is_compared_figure_by_figure(study, capsys):
+    count = len(FIGURES)
+    figures = {name: figure(0.7) for name in FIGURES} | {"accuracy": figure(0.751)}
+    code, printed = verify(study, capsys, test=figures)
+    assert code == 1 and "accuracy: published 0.700 [0.650, 0.750], now 0.751" in printed.out
+    assert f"MobileNet (05_mobilenet): {count - 1} of {count} figures reproduced" in printed.out
+    shutil.rmtree(study.parent / "fresh")
+    code, printed = verify(study, capsys, test=figures | {"accuracy": figure(0.749)})
+    assert code == 0 and f"{4 * count} of {4 * count} figures lie inside" in printed.out
 
 
-def test_a_figure_outside_of_its_interval_is_named(study, capsys):
-    fresh = rerun(study, lambda entry: entry["test"]["accuracy"].update(value=0.751))
-    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 1
-    told = capsys.readouterr().out
-    assert "accuracy: published 0.700 [0.650, 0.750], now 0.751" in told
-    assert f"MobileNet (05_mobilenet): {len(FIGURES) - 1} of {len(FIGURES)} figures reproduced" in told
-
-
-def test_an_variant_that_is_missing_is_not_reproduced(study):
-    table = verify(study, rerun(study, lambda entry: entry["variants"].clear()))
-    assert table.groupby("place")["reproduced"].all().to_dict() == {
-        "03_cnn_baseline": True,
-        "03_cnn_baseline/variants/floor": True,
-        "05_mobilenet": True,
-        "05_mobilenet/variants/floor": False,
-    }
-
-
-def test_where_no_figure_is_there_dashes_are_shown(study, capsys):
-    fresh = study.parent / "fresh"
-    shutil.copytree(study, fresh)
-    for path in fresh.glob("0*/metrics.json"):
-        write_json(path, json.loads(path.read_text()) | {"test": {}, "variants": {}})
-    assert report.main(["verify", "--study", "made_up", str(fresh)]) == 1
-    assert "accuracy: published 0.700 [0.650, 0.750], now –" in capsys.readouterr().out
+def test_missing_variants_and_figures_are_not_reproduced(study, capsys):
+    code, printed = verify(study, capsys, test={}, variants={})
+    assert code == 1 and "accuracy: published 0.700 [0.650, 0.750], now –" in printed.out
+    count = len(FIGURES)
+    assert f"colour (05_mobilenet/variants/colour): 0 of {count} figures reproduced" in printed.out
+    assert f"colour (03_cnn_baseline/variants/colour): {count} of {count} figures reproduced" in printed.out
 
 
 def test_another_split_is_no_reproduction(study):
-    fresh = study.parent / "fresh"
-    shutil.copytree(study, fresh)
+    fresh = shutil.copytree(study, study.parent / "fresh")
     for path in fresh.glob("*/metrics.json"):
         path.write_text(path.read_text().replace("5711", "5712"))
     with pytest.raises(StudyError, match="another split"):
-        verify(study, fresh)
+        compare_runs(study, fresh)
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "fresh", "expected"),
-    [(0.5, 0.4, 0.6, 0.45, True), (0.5, 0.4, 0.6, 0.7, False), (0.5, 0.4, 0.6, None, False)]
-    + [(0.5, None, None, 0.5, True), (0.5, None, None, 0.4, False), (None, None, None, None, True)]
-    + [(None, None, None, 0.5, False)],
+    ("published", "fresh", "expected"),
+    [((0.5, 0.4, 0.6), 0.45, True), ((0.5, 0.4, 0.6), 0.7, False), ((0.5, 0.4, 0.6), NAN, False)]
+    + [((0.5, NAN, NAN), 0.5, True), ((0.5, NAN, NAN), 0.4, False)]
+    + [((NAN, NAN, NAN), NAN, True), ((NAN, NAN, NAN), 0.5, False)],
 )
-def test_a_figure_is_reproduced_inside_its_interval(value, low, high, fresh, expected):
-    table = pd.DataFrame([{"value": value, "low": low, "high": high, "fresh": fresh}] * 2).astype(float)
-    assert [verification._reproduced(row) for row in table.itertuples()] == [expected] * 2
+def test_a_figure_is_reproduced_inside_its_interval(published, fresh, expected):
+    assert is_reproduced(*published, fresh) is expected

@@ -75,7 +75,7 @@ def test_a_process_that_dies_is_reported(tiny, capsys):
         (["-p", "seeds", "4"], "command line: unknown parameter 'seeds'. Did you mean 'seed'"),
         (["-p", "seed", "four"], "parameter seed is 'four'; it has to be int"),
         (["-p", "seed", "[1"], "not valid YAML"),
-        (["-p", "study", "other"], "`study` is chosen with --study"),
+        (["-p", "study", "other"], "choose the study with --study"),
         (["--study", "absent"], "absent.yaml: no such study file"),
     ],
 )
