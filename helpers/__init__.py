@@ -1,15 +1,15 @@
 """The rooms of the study's code. Each imports only from those above it:
 
-study         a study's parameters and folders; the error that a user can mend
-sentences     figures and sentences as a notebook prints them
+study         a study's parameters and folders; the error that a user can correct
+sentences     figures, sentences and code as a notebook shows them
 backend       seed, devices, versions
-records       files written whole, and the record that a run leaves
+records       files that are written completely or not at all, and the records of runs
 demo          the generator of the embedded data
 data          tables of lesions, downloads, pixel cache, split, duplicates
 models        networks, augmentation and recipes, each defined once; published models
 evaluation    predictions, bootstrap, scores, comparison, calibration, subgroups, abstention, leakage
 training      batches, compiled networks, fit, predict, the experiment of a notebook
-explanation   maps, how far they can be believed, artefacts
+explanation   maps, tests of their faithfulness, artefacts
 plots         one style, one file for each family of pictures
 running       runner, jobs, cross-validation, search, report, verification
 

@@ -26,7 +26,7 @@ ROWS = [
 ]
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
 
-# Notebooks run beside the tests: how long an example takes says nothing of the code.
+# Notebooks run beside the tests, so how long an example takes says nothing about the code.
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
@@ -40,20 +40,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def picture(seed: int, side: int = 40) -> Image.Image:
-    """A blurred random picture: no two seeds look alike."""
+    """A blurred random picture, different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-
-
-def write_ham10000(folder: Path, rows: list[tuple] = ROWS) -> Path:
-    """HAM10000's layout with one small JPEG a row, dealt to the two image folders in turn."""
-    places = [folder / f"HAM10000_images_part_{part}" for part in (1, 2)]
-    for place in places:
-        place.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "HAM10000_metadata.csv", index=False)
-    for number, row in enumerate(rows):
-        picture(number).save(places[number % 2] / f"{row[1]}.jpg", quality=95)
-    return folder
 
 
 @pytest.fixture
@@ -114,8 +103,14 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def ham10000(tmp_path: Path) -> Path:
-    """A folder in HAM10000's layout: four images of three lesions."""
-    return write_ham10000(tmp_path / "ham10000")
+    """A folder in HAM10000's layout: four small images of three lesions, in two folders in turn."""
+    folder = tmp_path / "ham10000"
+    for number, row in enumerate(ROWS):
+        path = folder / f"HAM10000_images_part_{1 + number % 2}" / f"{row[1]}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(path, quality=95)
+    pd.DataFrame(ROWS, columns=COLUMNS).to_csv(folder / "HAM10000_metadata.csv", index=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,7 @@ BLOCK = 1 << 16  # bytes read at once
 
 
 # Where a person can download the files. originals.csv lists them:
-# - Sizes and MD5 of HAM10000 are those of version 4.0 on Dataverse, which serves tables in a format of its own, unless
-#   asked for the original.
+# - Sizes and MD5 of HAM10000 are those of version 4.0 on Dataverse. It converts tables unless asked for the original.
 # - ISIC publishes no checksums. These SHA-256 are what two independent studies report for this address: they show that
 #   a file is the one that others used, not that ISIC vouches for it.
 PAGES = {

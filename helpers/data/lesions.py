@@ -114,19 +114,19 @@ def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False)
 
 
 def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
-    """Write a `lesions` table as csv, and beside it, as json, how many images of it are missing."""
+    """Write a `lesions` table as csv, and the number of missing images as json of the same name."""
     write_csv(path, lesions)
     write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
 
 
 def read_lesions(path: Path) -> pd.DataFrame:
     """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is not there."""
-    beside = Path(path).with_suffix(".json")
-    if not (Path(path).is_file() and beside.is_file()):
+    counts = Path(path).with_suffix(".json")
+    if not (Path(path).is_file() and counts.is_file()):
         raise StudyError(f"{path}: not there yet. Run the notebook 02_preprocessing of this study first.")
     lesions = pd.read_csv(path, dtype=dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"})
     lesions["mask_path"] = lesions["mask_path"].where(lesions["mask_path"].notna(), None)
-    lesions.attrs.update(json.loads(beside.read_text()))
+    lesions.attrs.update(json.loads(counts.read_text()))
     return lesions
 
 

@@ -197,7 +197,7 @@ def _write_pixels(path: Path, sources: list[str], side: int, *, colour_constancy
     faults = []
     with tqdm(total=len(sources), desc=f"{side} px cache", unit="image", mininterval=1) as bar:
         for start in range(0, len(sources), BLOCK):
-            # Opened anew for each block: the pages of a map that stays open count as this process's memory.
+            # Opened again for each block: the pages of an open map count as memory of this process.
             window = np.lib.format.open_memmap(path, "r+")[start : start + BLOCK]
             decode = partial(_decode_into, window, sources[start : start + BLOCK], colour_constancy=colour_constancy)
             faults += [fault for fault in map_threads(decode, range(len(window)), bar) if fault]

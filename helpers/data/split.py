@@ -28,7 +28,7 @@ def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataF
 def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
     """The split with another fold as test part, for cross-validation; fold 0 gives the split itself.
 
-    Validation is dealt anew from the other folds, in whole groups as in `make_split`; all else is training. groups: of
+    Validation is dealt again from the other folds, in whole groups as in `make_split`; all else is training. groups: of
     each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
     """
     if fold not in range(FOLDS):

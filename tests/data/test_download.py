@@ -224,7 +224,7 @@ def test_a_wrong_zip_put_there_by_hand_is_named_and_left_alone(publisher, tmp_pa
 
 def test_an_incomplete_folder_or_table_is_named_and_left_alone(publisher, tmp_path):
     (tmp_path / "HAM10000_images_part_1").mkdir()
-    (tmp_path / "HAM10000_images_part_1" / "ISIC_0.jpg").write_bytes(b"mine")
+    (tmp_path / "HAM10000_images_part_1" / "ISIC_0.jpg").write_bytes(b"kept")
     with pytest.raises(StudyError, match="HAM10000_images_part_1 has 1 images instead of 3"):
         fetch("ham10000", tmp_path)
     assert files_in_place(tmp_path) == ["HAM10000_images_part_1/ISIC_0.jpg"]
