@@ -1,6 +1,5 @@
 """The embedded data: a made-up collection of skin lesions in the layout of HAM10000."""
 
-import csv
 import json
 import multiprocessing
 import shutil
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from joblib import cpu_count
 from numpy.random import Generator
 from PIL import Image
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from helpers.demo.camera import apply_second_camera, draw_artefacts, draw_view, random_pose
 from helpers.demo.lesion import draw_scene, grow, sample_lesion
 from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_stream
-from helpers.records import write_json
+from helpers.records import write_csv, write_json
 from helpers.study import StudyError
 
 VERSION = 2  # raised whenever a picture or a row changes
@@ -90,8 +90,7 @@ def _publish(drawn: Path, folder: Path, settings: dict) -> None:
     folder.mkdir(exist_ok=True)
     write_json(folder / "demo.json", {"version": "unfinished"})
     for name in LAYOUT:
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
+        shutil.rmtree(folder / name, ignore_errors=True)
         (drawn / name).replace(folder / name)
     write_json(folder / "demo.json", settings)
 
@@ -126,10 +125,7 @@ def _draw_all(folder: Path, pictures: list[Picture], *, side: int, seed: int) ->
     with tqdm(total=len(pictures), desc="drawing demo data", unit="image") as bar:
         for count in _map_processes(partial(_draw_lesion, folder=folder, side=side, seed=seed), list(lesions.values())):
             bar.update(count)
-    with (folder / METADATA).open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(picture.row for picture in pictures)
+    write_csv(folder / METADATA, pd.DataFrame([picture.row for picture in pictures], columns=COLUMNS))
 
 
 def _map_processes(draw: Callable, tasks: list) -> Iterator:
