@@ -9,18 +9,17 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
-from clinic.reading.dicom import DERMOSCOPIC
+from clinic.reading.dicom import DERMOSCOPIC, Place
+from clinic.writing.datasets import identifiers, with_attributes
 
 CAMERA = {
-    "SpecificCharacterSet": "ISO_IR 192",
-    "SOPClassUID": DERMOSCOPIC,
     "Modality": "DMS",
+    "SeriesNumber": 1,
+    "InstanceNumber": 1,
     "Manufacturer": "Example maker",
     "ManufacturerModelName": "Example camera",
     "DeviceSerialNumber": "0",
     "SoftwareVersions": "0",
-    "SeriesNumber": 1,
-    "InstanceNumber": 1,
     "ImageType": ["ORIGINAL", "PRIMARY"],
     "LossyImageCompression": "00",
     "BurnedInAnnotation": "NO",
@@ -28,18 +27,9 @@ CAMERA = {
     "PositionReferenceIndicator": "",
     "AcquisitionContextSequence": [],
 }
-PATIENT = {
-    "PatientName": "Example^Nobody",
-    "PatientID": "EXAMPLE-1",
-    "PatientBirthDate": "19700101",
-    "PatientSex": "O",
-    "StudyID": "1",
-    "AccessionNumber": "A1",
-    "ReferringPhysicianName": "",
-}
-UNKNOWN = ("PatientOrientation", "Laterality", "LightSourcePolarization", "EmitterColorTemperature", "ContactMethod")
-UNKNOWN += ("OpticalMagnificationFactor",)
-UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+REQUIRED_BUT_UNKNOWN = ("PatientOrientation", "Laterality", "LightSourcePolarization", "EmitterColorTemperature")
+REQUIRED_BUT_UNKNOWN += ("ContactMethod", "OpticalMagnificationFactor")
+SKIN = {"CodeValue": "39937001", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Skin"}
 
 
 def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> Dataset:
@@ -47,18 +37,15 @@ def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> 
 
     jpeg: compressed by JPEG Baseline, as cameras do; attributes: other or further values of its header, by keyword.
     """
-    image, now, skin = Dataset(), datetime.datetime.now(), Dataset()
-    skin.CodeValue, skin.CodingSchemeDesignator, skin.CodeMeaning = "39937001", "SCT", "Skin"
-    header = CAMERA | PATIENT | dict.fromkeys(UNKNOWN) | {uid: generate_uid(prefix=None) for uid in UIDS}
-    header |= {f"{event}Date": f"{now:%Y%m%d}" for event in ("Study", "Series", "Content", "Acquisition")}
-    header |= {f"{event}Time": f"{now:%H%M%S}" for event in ("Study", "Series", "Content", "Acquisition")}
-    header |= {"AcquisitionDateTime": f"{now:%Y%m%d%H%M%S}", "AnatomicRegionSequence": [skin]}
-    image.set_pixel_data(np.ascontiguousarray(pixels), "RGB", 8)
-    if jpeg:
-        header |= _compressed(image, pixels)
-    for keyword, value in (header | attributes).items():
-        setattr(image, keyword, value)
-    return image
+    day, time = f"{datetime.datetime.now():%Y%m%d %H%M%S}".split()
+    image = identifiers(_place(day, time))
+    image.set_pixel_data(np.ascontiguousarray(pixels), "RGB", 8, generate_instance_uid=False)
+    header = CAMERA | dict.fromkeys(REQUIRED_BUT_UNKNOWN) | {"AcquisitionDateTime": day + time}
+    for event in ("Series", "Content", "Acquisition"):
+        header |= {f"{event}Date": day, f"{event}Time": time}
+    header["AnatomicRegionSequence"] = [with_attributes(Dataset(), SKIN)]
+    header["FrameOfReferenceUID"] = generate_uid(prefix=None)
+    return with_attributes(image, header | (_compression(image, pixels) if jpeg else {}) | attributes)
 
 
 def as_bytes(image: Dataset) -> bytes:
@@ -68,8 +55,16 @@ def as_bytes(image: Dataset) -> bytes:
         return file.getvalue()
 
 
-def _compressed(image: Dataset, pixels: np.ndarray) -> dict:
-    """The attributes of an object with these pixels as JPEG."""
+def _place(day: str, time: str) -> Place:
+    """A new study of the patient who does not exist."""
+    instance, series, study = (generate_uid(prefix=None) for _ in range(3))
+    patient = {"patient_id": "EXAMPLE-1", "patient_name": "Example^Nobody", "birth_date": "19700101", "sex": "O"}
+    of_study = {"study_date": day, "study_time": time, "study_id": "1", "accession_number": "A1"}
+    return Place(DERMOSCOPIC, instance, series, study, **patient, **of_study)
+
+
+def _compression(image: Dataset, pixels: np.ndarray) -> dict:
+    """The attributes of an object whose pixels are a JPEG."""
     image.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     with io.BytesIO() as file:
         Image.fromarray(pixels).save(file, "JPEG", quality=90)

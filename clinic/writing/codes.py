@@ -10,6 +10,7 @@ import uuid
 
 from pydicom.sr.coding import Code
 
+from clinic.reading.dicom import DERMOSCOPIC, Place
 from helpers.data.lesions import Diagnosis
 
 # The study's own coding scheme: DICOM uses its short name, FHIR its identifier.
@@ -42,6 +43,11 @@ CANDIDATE = Code("candidate", SCHEME, "Candidate diagnosis, not a finding")
 ANSWERED = Code("answered", SCHEME, "Whether the model answers")
 ANSWERS = Code("answers", SCHEME, "The model answers")
 ABSTAINS = Code("abstains", SCHEME, "No answer: the energy of the logits is below its limit")
+
+
+def procedure_code(place: Place | None) -> Code:
+    """The code of how an image was taken; an image that is not from DICOM is taken for dermoscopic."""
+    return DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else IMAGING
 
 
 def diagnosis_code(diagnosis: Diagnosis) -> Code:

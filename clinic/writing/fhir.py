@@ -3,14 +3,16 @@
 import base64
 import datetime
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+
+from fhir.resources.R4B.bundle import Bundle
 
 from clinic import DISCLAIMER, MAKER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
-from clinic.reading.dicom import DERMOSCOPIC, Place
+from clinic.reading.dicom import Place
 from clinic.writing import codes
-from clinic.writing.codes import SYSTEMS, coding
+from clinic.writing.codes import SYSTEMS, Code, coding
 from clinic.writing.sentences import verdict
 from helpers.data.lesions import Diagnosis
 from helpers.study import StudyError
@@ -24,7 +26,7 @@ DIGITS = 4
 
 
 def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | None = None, frame: int = 1) -> dict:
-    """A bundle about one picture, ready to be written as JSON; all its references point into the bundle.
+    """A bundle about one picture, ready to be written as JSON; its references all point into the bundle.
 
     name: of the image in the tables; place, frame: of an image from DICOM, to identify its patient and study. If the
     model abstains, the observations have no value and the risk has no probability. No resource codes a diagnosis, since
@@ -35,7 +37,9 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     patient, device = _entry(_patient(place)), _entry(_device(deployment))
     studies = [_entry(_study(place, frame, patient))] if place is not None and not place.anonymous else []
-    context = {"subject": _reference(patient), "issued": now} | _acquired(place)
+    context = {"subject": _reference(patient), "issued": now}
+    if place is not None and place.acquired:
+        context["effectiveDateTime"] = datetime.date.fromisoformat(place.acquired).isoformat()
     source = {"device": _reference(device)} | _references("derivedFrom", studies)
     observations = [
         _entry(_observation(diagnosis, None if answer.silent else share) | context | source)
@@ -44,38 +48,20 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
     risk = _risk(answer, deployment) | {"subject": _reference(patient), "occurrenceDateTime": now}
     risk |= {"performer": _reference(device)} | _references("basis", observations)
     report = _report(f"{name}-{frame}", answer, deployment) | context
-    report |= {"code": _procedure(place)} | _references("imagingStudy", studies) | _references("result", observations)
+    report |= {"code": _concept(codes.procedure_code(place), text="Classification of a skin lesion")}
+    report |= _references("imagingStudy", studies) | _references("result", observations)
     entries = [_entry(report), _entry(risk), *observations, patient, device, *studies]
-    return _checked({"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries})
-
-
-def references(content: object) -> Iterator[str]:
-    """Every reference in a resource or a bundle."""
-    if isinstance(content, Mapping):
-        if isinstance(content.get("reference"), str):
-            yield content["reference"]
-        content = list(content.values())
-    if isinstance(content, list):
-        for value in content:
-            yield from references(value)
+    content = {"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries}
+    try:
+        Bundle.model_validate(content)
+    except ValueError as error:
+        raise StudyError("The bundle is not valid FHIR R4.") from error
+    return content
 
 
 def list_resources(content: Mapping) -> str:
     """The type and the identifier of each resource in a bundle, one per line, for people to look at."""
     return "\n".join(f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in content["entry"])
-
-
-def _checked(content: dict) -> dict:
-    """The bundle. Raises StudyError if the models of R4B refuse it, or if a reference leads out of it."""
-    from fhir.resources.R4B.bundle import Bundle
-
-    try:
-        Bundle.model_validate(content)
-    except ValueError as error:
-        raise StudyError("The bundle is not valid FHIR R4.") from error
-    if not set(references(content)) <= {entry["fullUrl"] for entry in content["entry"]}:
-        raise StudyError("The bundle refers to a resource that it does not hold.")
-    return content
 
 
 def _entry(resource: dict) -> dict:
@@ -89,16 +75,6 @@ def _reference(entry: Mapping) -> dict:
 def _references(field: str, entries: list[dict]) -> dict:
     """A field with references to the entries; no field without entries, since FHIR has no empty lists."""
     return {field: [_reference(entry) for entry in entries]} if entries else {}
-
-
-def _acquired(place: Place | None) -> dict:
-    day = place.acquired if place else ""
-    return {"effectiveDateTime": f"{day[:4]}-{day[4:6]}-{day[6:]}"} if day else {}
-
-
-def _procedure(place: Place | None) -> dict:
-    code = codes.DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else codes.IMAGING
-    return {"coding": [coding(code)], "text": "Classification of a skin lesion"}
 
 
 def _patient(place: Place | None) -> dict:
@@ -143,13 +119,12 @@ def _study(place: Place, frame: int, patient: Mapping) -> dict:
 
 def _observation(diagnosis: Diagnosis, share: float | None) -> dict:
     """The calibrated probability of one class, in percent; None if the model abstains."""
-    code = codes.probability_code(diagnosis)
     absent = {"coding": [UNKNOWN], "text": codes.ABSTAINS.meaning}
     return {
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [OBSERVATION]}],
-        "code": {"coding": [coding(code), coding(codes.CERTAINTY)], "text": code.meaning},
+        "code": _concept(codes.probability_code(diagnosis), codes.CERTAINTY),
         **({"dataAbsentReason": absent} if share is None else {"valueQuantity": _percent(share)}),
     }
 
@@ -158,8 +133,9 @@ def _percent(share: float) -> dict:
     return {"value": round(100 * float(share), DIGITS), "unit": "%", "system": SYSTEMS["UCUM"], "code": "%"}
 
 
-def _concept(code: codes.Code) -> dict:
-    return {"coding": [coding(code)], "text": code.meaning}
+def _concept(code: Code, *broader: Code, text: str = "") -> dict:
+    """A CodeableConcept, by default in the words of its code."""
+    return {"coding": [coding(one) for one in (code, *broader)], "text": text or code.meaning}
 
 
 def _risk(answer: Answer, deployment: Deployment) -> dict:

@@ -92,7 +92,8 @@ class Outputs:
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
-        from clinic.writing.structured import map_image, report, save
+        from clinic.writing.datasets import save
+        from clinic.writing.structured import map_image, report
 
         path = self.folder / "dicom" / outcome.arrival.image
         entry = self._next_entry(place, "report")

@@ -5,34 +5,27 @@ From the header of the image, they take over only what is in `reading.dicom.Plac
 
 import datetime
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
-from pydicom import config
-from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
-from pydicom.valuerep import validate_value
 
 from clinic import MAKER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment, software_version
-from clinic.reading.dicom import DERMOSCOPIC, NAMED, Place
+from clinic.reading.dicom import Place
 from clinic.writing import codes
-from helpers.records import atomic_path
-from helpers.study import StudyError
+from clinic.writing.datasets import identifiers, strict_values, with_attributes
 
 NOTE = "Research only, not for diagnosis"
 LONGEST_TEXT = 1024  # characters of a value of type ST, PS3.5 section 6.2
 REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
-OPTIONAL = ("sex", "study_time", "study_id", "accession_number")  # parts of a place that a result can do without
 DEIDENTIFIED = {  # in words, since the results do not meet a coded confidentiality profile (PS3.15, E)
     "PatientIdentityRemoved": "YES",
     "DeidentificationMethod": "Identifiers of patient and study not taken over",
@@ -58,12 +51,12 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, e
     frames = [_groups(place, answer, deployment, frame=frame) for frame, answer in enumerate(answers, 1)]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(deployment)),
-        procedure_reported=codes.DERMOSCOPY if place.sop_class == DERMOSCOPIC else codes.IMAGING,
+        procedure_reported=codes.procedure_code(place),
         imaging_measurements=sum(frames, []),
     )
     with strict_values():
         document = sr.ComprehensiveSR(
-            evidence=[_identifiers(place)],
+            evidence=[identifiers(place)],
             content=content[0],
             series_instance_uid=entry.series,
             series_number=REPORTS,
@@ -77,7 +70,7 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, e
         # highdicom takes an identifier only for a registered scheme, which DICOM does not ask for.
         scheme.CodingSchemeUID = codes.SCHEME_UID
         document.CodingSchemeIdentificationSequence = [scheme]
-        return _with(document, _equipment(deployment) | (DEIDENTIFIED if place.anonymous else {}))
+        return with_attributes(document, _equipment(deployment) | (DEIDENTIFIED if place.anonymous else {}))
 
 
 def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entry: Entry, frame: int = 1) -> Dataset:
@@ -106,15 +99,9 @@ def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entr
         "SourceImageSequence": [_source(place, frame)],
     }
     with strict_values():
-        image = _with(_identifiers(place), attributes | _equipment(deployment) | _pixel_history(place))
+        image = with_attributes(identifiers(place), attributes | _equipment(deployment) | _pixel_history(place))
         image.set_pixel_data(np.uint8(overlay), "RGB", 8, generate_instance_uid=False)
-        return _with(image, DEIDENTIFIED if place.anonymous else {})
-
-
-def save(result: Dataset, path: Path) -> None:
-    """Write a result, atomically. Raises StudyError if DICOM does not allow its identifiers."""
-    with atomic_path(path) as temporary, strict_values():
-        result.save_as(temporary, enforce_file_format=True)
+        return with_attributes(image, DEIDENTIFIED if place.anonymous else {})
 
 
 def outline(document: Dataset, depth: int = 0) -> list[str]:
@@ -138,47 +125,6 @@ def _value(item: Dataset) -> str:
     if "ReferencedSOPSequence" in item:
         return f"…{item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID[-8:]}"
     return str(item.get("TextValue") or item.get("UID") or "")
-
-
-@contextmanager
-def strict_values() -> Iterator[None]:
-    """Raise StudyError for values that DICOM does not allow; pydicom by itself only warns about them."""
-    try:
-        # pydicom checks an element when it is made, and takes that for reading.
-        with config.strict_reading():
-            yield
-    except (ValueError, TypeError, AttributeError, UnicodeError) as error:
-        raise StudyError("its identifiers cannot be written as DICOM") from error
-
-
-def _with(dataset: Dataset, attributes: Mapping) -> Dataset:
-    """The dataset, with attributes set by keyword."""
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-def _identifiers(place: Place) -> Dataset:
-    """The identifiers of a place, in Unicode; empty where DICOM asks for one that the place does not have.
-
-    Values of OPTIONAL that DICOM does not allow are left out as well.
-    """
-    values = {keyword: getattr(place, name) for name, keyword in NAMED.items()}
-    refused = [keyword for name in OPTIONAL if not _is_allowed(keyword := NAMED[name], values[keyword])]
-    values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192", "ReferringPhysicianName": ""}
-    if place.sex not in ("M", "F", "O"):
-        values["PatientSex"] = ""
-    if not place.patient_issuer:
-        del values["IssuerOfPatientID"]  # DICOM does not ask for it
-    return _with(Dataset(), values)
-
-
-def _is_allowed(keyword: str, value: str) -> bool:
-    try:
-        validate_value(dictionary_VR(keyword), value, config.RAISE)
-    except ValueError:
-        return False
-    return True
 
 
 def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int) -> list:
@@ -266,4 +212,4 @@ def _source(place: Place, frame: int) -> Dataset:
         "ReferencedSOPInstanceUID": place.sop_instance,
         "PurposeOfReferenceCodeSequence": [purpose],
     }
-    return _with(Dataset(), source | ({"ReferencedFrameNumber": frame} if place.frames > 1 else {}))
+    return with_attributes(Dataset(), source | ({"ReferencedFrameNumber": frame} if place.frames > 1 else {}))

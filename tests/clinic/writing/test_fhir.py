@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -11,7 +12,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from clinic.writing import fhir
 from clinic.writing.codes import MALIGNANT, SYSTEMS, coding, diagnosis_code
-from clinic.writing.fhir import bundle, list_resources, references
+from clinic.writing.fhir import bundle, list_resources
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
 
@@ -35,10 +36,11 @@ def resources(*arguments) -> dict[str, list[dict]]:
 @pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED], ids=["file", "DICOM", "deidentified"])
 @pytest.mark.parametrize("abstains", [False, True])
 def test_every_resource_is_valid_and_every_reference_resolves(place, abstains):
-    read = Bundle.model_validate_json(json.dumps(content(place, abstains)))
+    text = json.dumps(content(place, abstains))
+    read = Bundle.model_validate_json(text)
     urls = [entry.fullUrl for entry in read.entry]
     assert len(set(urls)) == len(urls) and all(url.startswith("urn:uuid:") for url in urls)
-    assert set(references(content(place, abstains))) == set(urls[2:])  # to all but the report and the risk
+    assert set(re.findall(r'"reference": "([^"]*)"', text)) == set(urls[2:])  # to all but the report and the risk
     kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device"]
     kinds += ["ImagingStudy"] * (place is PLACE)
     assert [line.split()[0] for line in list_resources(content(place, abstains)).splitlines()] == kinds
@@ -143,14 +145,7 @@ def test_a_report_has_an_identifier_among_the_reports_of_its_model():
     assert [first] == bundle("0123", an_answer(), deployment())["entry"][0]["resource"]["identifier"]
 
 
-@pytest.mark.parametrize(
-    ("function", "result", "message"),
-    [
-        ("_device", {"resourceType": "Device", "status": ["no", "status"]}, "not valid FHIR"),
-        ("_reference", {"reference": "Patient/1"}, "refers to a resource that it does not hold"),
-    ],
-)
-def test_an_invalid_bundle_is_refused(monkeypatch, function, result, message):
-    monkeypatch.setattr(fhir, function, lambda _: result)
-    with pytest.raises(StudyError, match=message):
+def test_an_invalid_bundle_is_refused(monkeypatch):
+    monkeypatch.setattr(fhir, "_device", lambda _: {"resourceType": "Device", "status": ["no", "status"]})
+    with pytest.raises(StudyError, match="not valid FHIR"):
         bundle("0", an_answer(), deployment())

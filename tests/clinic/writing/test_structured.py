@@ -13,7 +13,8 @@ from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import place_of, read_object
 from clinic.reading.pictures import Unreadable, Wanted
 from clinic.writing.codes import SCHEME, SCHEME_UID, SYSTEMS, diagnosis_code
-from clinic.writing.structured import Entry, map_image, outline, report, save
+from clinic.writing.datasets import save
+from clinic.writing.structured import Entry, map_image, outline, report
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
 

@@ -1,0 +1,63 @@
+"""DICOM datasets from attributes: the identifiers of a place, and no values that DICOM does not allow."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydicom import config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.valuerep import validate_value
+
+from clinic.reading.dicom import NAMED, Place
+from helpers.records import atomic_path
+from helpers.study import StudyError
+
+OPTIONAL = ("study_time", "study_id", "accession_number")  # parts of a place that a result can do without
+
+
+def with_attributes(dataset: Dataset, attributes: Mapping) -> Dataset:
+    """The dataset, with attributes set by keyword."""
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def identifiers(place: Place) -> Dataset:
+    """The identifiers of a place, in Unicode; empty where DICOM asks for one that the place does not have.
+
+    Values of OPTIONAL that DICOM does not allow are left out as well.
+    """
+    values = {keyword: getattr(place, name) for name, keyword in NAMED.items()}
+    refused = [keyword for name in OPTIONAL if not _is_allowed(keyword := NAMED[name], values[keyword])]
+    values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192", "ReferringPhysicianName": ""}
+    if place.sex not in ("M", "F", "O"):
+        values["PatientSex"] = ""
+    if not place.patient_issuer:
+        del values["IssuerOfPatientID"]  # DICOM does not ask for it
+    return with_attributes(Dataset(), values)
+
+
+def _is_allowed(keyword: str, value: str) -> bool:
+    try:
+        validate_value(dictionary_VR(keyword), value, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def strict_values() -> Iterator[None]:
+    """Raise StudyError for values that DICOM does not allow; pydicom by itself only warns about them."""
+    try:
+        # pydicom checks an element when it is made, and takes that for reading.
+        with config.strict_reading():
+            yield
+    except (ValueError, TypeError, AttributeError, UnicodeError) as error:
+        raise StudyError("its identifiers cannot be written as DICOM") from error
+
+
+def save(result: Dataset, path: Path) -> None:
+    """Write a result, atomically. Raises StudyError if DICOM does not allow its identifiers."""
+    with atomic_path(path) as temporary, strict_values():
+        result.save_as(temporary, enforce_file_format=True)
