@@ -16,7 +16,6 @@ from conftest import picture
 from clinic.command import DONE, main
 from clinic.example import as_bytes
 
-ORTHANC, SENDER = shutil.which("Orthanc"), shutil.which("storescu")
 HOST = "127.0.0.1"
 STARTING = 60  # seconds until the archive answers
 needs_orthanc, needs_sender = (pytest.mark.needs(name) for name in ("Orthanc", "storescu"))  # Debian: orthanc, dcmtk
@@ -46,8 +45,8 @@ class Archive:
 
     def send(self, folder: Path) -> None:
         """Send the objects of a folder by DICOM, as README.md says; those of a camera may be compressed."""
-        command = [SENDER, "--required", "--propose-jpeg8", "+sd", HOST, str(self.dicom), folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        words = ["storescu", "--required", "--propose-jpeg8", "+sd", HOST, str(self.dicom), folder]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -68,25 +67,22 @@ def archive(tmp_path):
         "Plugins": [],
     }
     (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        [ORTHANC, tmp_path / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
-    try:
-        archive, end = Archive(web, dicom), time.monotonic() + STARTING
-        while True:
-            with contextlib.suppress(OSError):
-                archive.ask("/system")
-                break
-            assert process.poll() is None and time.monotonic() < end, "the archive does not start"
-            time.sleep(0.2)
-        yield archive
-    finally:
-        process.terminate()
+    words = [shutil.which("Orthanc"), tmp_path / "orthanc.json"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
         try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
+            started, end = Archive(web, dicom), time.monotonic() + STARTING
+            while not answers(started):
+                assert process.poll() is None and time.monotonic() < end, "the archive does not start"
+                time.sleep(0.2)
+            yield started
+        finally:
             process.kill()
-            process.wait()
+
+
+def answers(archive: Archive) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(archive.ask("/system"))
+    return False
 
 
 @needs_orthanc
@@ -100,25 +96,15 @@ def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkey
     (tmp_path / "camera" / "a.dcm").write_bytes(as_bytes(source))
     getattr(archive, way)(tmp_path / "camera")
     (sent,) = archive.find("Instance", SOPInstanceUID=str(source.SOPInstanceUID))
-    (study,) = archive.ask("/studies")
     (tmp_path / "in" / "a.dcm").write_bytes(archive.ask(f"/instances/{sent['ID']}/file"))
-    known = install_made_up_model(monkeypatch, tmp_path)
-    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, "--dicom"]) == DONE
+    model = install_made_up_model(monkeypatch, tmp_path)
+    assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model, "--dicom"]) == DONE
     getattr(archive, way)(tmp_path / "out" / "dicom")
     series = archive.find("Series", StudyInstanceUID=str(source.StudyInstanceUID))
     assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["DMS", "OT", "SR"]
-    assert {one["ParentStudy"] for one in series} == {study}
     assert len(archive.ask("/studies")) == len(archive.ask("/patients")) == 1
-    check_report(archive, source)
-    (capture,) = archive.find("Instance", Modality="OT")
+    (capture,), (report,) = archive.find("Instance", Modality="OT"), archive.find("Instance", Modality="SR")
     assert archive.ask(f"/instances/{capture['ID']}/preview")[:4] == b"\x89PNG"
-
-
-def check_report(archive: Archive, source) -> None:
-    """The archive finds the report by the number of the patient, and the report names its image."""
-    (report,) = archive.find("Instance", PatientID="P-17", Modality="SR")
-    tags = archive.ask(f"/instances/{report['ID']}/simplified-tags")
-    assert tags["StudyInstanceUID"] == source.StudyInstanceUID
-    (evidence,) = tags["CurrentRequestedProcedureEvidenceSequence"]
+    (evidence,) = archive.ask(f"/instances/{report['ID']}/simplified-tags")["CurrentRequestedProcedureEvidenceSequence"]
     (referenced,) = evidence["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"]
     assert referenced["ReferencedSOPInstanceUID"] == source.SOPInstanceUID
