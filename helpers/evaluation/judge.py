@@ -25,7 +25,7 @@ def judge(
     """
     codes, malignant = zip(*((one.code, one.malignant) for one in classes), strict=True)
     parts = [table[table["part"] == part] for part in ("validation", "test")]
-    validation, test = (Predictions.from_table(part, codes, malignant, lesions) for part in parts)
+    validation, test = (Predictions.from_table(part, codes, malignant, lesions=lesions) for part in parts)
     return judge_parts(validation, test, sensitivity=sensitivity, bootstrap=bootstrap)
 
 

@@ -78,11 +78,13 @@ def standardised_differences(
     weights, group = bootstrap.weights(lesions).astype(np.float64), np.asarray(group, bool)
     names, stratum = np.unique(np.asarray(strata).astype(str), return_inverse=True)
     members = np.eye(len(names), dtype=bool)[stratum]
-    gaps = [_standardised(np.asarray(column, np.float64), group, members, weights) for column in columns.values()]
+    gaps = [
+        _standardised(np.asarray(column, np.float64), group, members, weights=weights) for column in columns.values()
+    ]
     return _table(columns, np.column_stack(gaps))
 
 
-def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     """The standardised difference of one column [n] under each row of weights [b, n]: float64 [b].
 
     members: bool [n, strata]. The mean difference of the strata, each weighted by the images of `group` in it.
@@ -112,7 +114,7 @@ def matched_accuracy_differences(
     Each value is a mean over the labels that have MIN_COMPARABLE lesions in each row; images with fewer comparable
     lesions are left out. NaN if no label is left.
     """
-    gaps = _accuracy_gaps(first, second, kinds, bootstrap.independent())
+    gaps = _accuracy_gaps(first, second, kinds, bootstrap=bootstrap.independent())
     compared = ~np.isnan(gaps[0])
     rows = {"chosen": compared & chosen, "others": compared & ~chosen}
     rows = {name: members for name, members in rows.items() if members.any()}
@@ -131,7 +133,7 @@ def matched_accuracy_differences(
 
 
 def _accuracy_gaps(
-    first: Predictions, second: Predictions, kinds: tuple[np.ndarray, np.ndarray], bootstrap: Bootstrap
+    first: Predictions, second: Predictions, kinds: tuple[np.ndarray, np.ndarray], *, bootstrap: Bootstrap
 ) -> np.ndarray:
     """1 or 0 for each answer of `first`, minus the accuracy on its like in `second`: float64 [1 + resamples, n].
 

@@ -36,7 +36,7 @@ class Predictions:
 
     @classmethod
     def from_table(
-        cls, table: pd.DataFrame, classes: Iterable[str], malignant: Iterable[bool], lesions: Mapping[str, str]
+        cls, table: pd.DataFrame, classes: Iterable[str], malignant: Iterable[bool], *, lesions: Mapping[str, str]
     ) -> "Predictions":
         """All rows of a predictions table: image_id, label, a column of probabilities per class. Choose a part first.
 

@@ -108,7 +108,8 @@ def resample(
 ) -> dict[str, np.ndarray]:
     """Properties of `Scores` by name, for rows of weights [b, n]: float64 [b], or [b, k] for scores of a class."""
     step, blocks = max(1, BLOCK // len(predictions)), []
-    for rows in np.split(weights, range(1, len(weights), step)):  # row 0 alone: it is the same to the last digit then
+    # Row 0, the score itself, is computed alone: its last digit does not depend on the resamples.
+    for rows in np.split(weights, range(1, len(weights), step)):
         scores = Scores(predictions, rows.astype(np.float64), threshold)
         blocks.append({metric: getattr(scores, metric) for metric in metrics})
     return {metric: np.concatenate([block[metric] for block in blocks]) for metric in metrics}
@@ -120,7 +121,7 @@ def evaluate(predictions: Predictions, threshold: float, bootstrap: Bootstrap = 
     threshold: as in `Scores`, chosen on validation. per_class also counts the images and lesions of each class.
     """
     p = predictions
-    values = _resample_centred(p, METRICS + CLASS_METRICS, threshold, bootstrap)
+    values = _resample_centred(p, METRICS + CLASS_METRICS, bootstrap, threshold=threshold)
     per_class = {}
     for k, code in enumerate(p.classes):
         figures = {metric: estimate(values[metric][:, k]) for metric in CLASS_METRICS}
@@ -133,11 +134,11 @@ def measure(
     predictions: Predictions, metric: str, *, threshold: float | None = None, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
     """One property of `Scores` alone, as {"value", "low", "high"}."""
-    return estimate(_resample_centred(predictions, [metric], threshold, bootstrap)[metric])
+    return estimate(_resample_centred(predictions, [metric], bootstrap, threshold=threshold)[metric])
 
 
 def _resample_centred(
-    predictions: Predictions, metrics: Sequence[str], threshold: float | None, bootstrap: Bootstrap
+    predictions: Predictions, metrics: Sequence[str], bootstrap: Bootstrap, *, threshold: float | None
 ) -> dict[str, np.ndarray]:
     """As `resample`, with the resampled ECE moved back by its bias.
 

@@ -149,7 +149,8 @@ class Experiment:
     def seen(self, predictions: pd.DataFrame, part: str = "test") -> Predictions:
         """One part of a predictions table, ready for `metrics`."""
         malignant = [one.malignant for one in self.classes]
-        return Predictions.from_table(predictions[predictions["part"] == part], self.codes, malignant, self.lesion_of)
+        rows = predictions[predictions["part"] == part]
+        return Predictions.from_table(rows, self.codes, malignant, lesions=self.lesion_of)
 
     def write(self, main: Variant, variants: list[Variant]) -> None:
         """Leave the notebook's record: of `main` with its history, and of `variants` below it.

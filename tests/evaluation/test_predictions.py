@@ -42,7 +42,7 @@ def test_predictions_that_do_not_fit_are_refused(change, message):
 
 
 def test_predictions_are_read_from_a_table():
-    p = Predictions.from_table(TABLE, ["mel", "nv"], [True, False], LESIONS)
+    p = Predictions.from_table(TABLE, ["mel", "nv"], [True, False], lesions=LESIONS)
     assert p.probabilities.tolist() == [[0.3, 0.7], [0.6, 0.4]]
     assert p.labels.tolist() == p.predicted.tolist() == [1, 0]
     assert p.lesions.tolist() == ["l1", "l2"] and p.is_malignant.tolist() == [False, True]
@@ -60,7 +60,7 @@ def test_predictions_are_read_from_a_table():
 )
 def test_tables_that_do_not_fit_are_refused(table, lesions, message):
     with pytest.raises(StudyError, match=message):
-        Predictions.from_table(table, ["mel", "nv"], [True, False], lesions)
+        Predictions.from_table(table, ["mel", "nv"], [True, False], lesions=lesions)
 
 
 def test_malignant_score_is_the_sum_over_malignant_classes():
