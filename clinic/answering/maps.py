@@ -20,9 +20,9 @@ def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
     feature map of CELLS cells per side.
     """
     from helpers.explanation.maps import grad_cam as explain
-    from helpers.explanation.maps import resized
+    from helpers.explanation.maps import resize
 
     classes = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
-    maps = resized(explain(model, images, classes, CELLS), images.shape[1])
+    maps = resize(explain(model, images, classes, cells=CELLS), images.shape[1])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.float32(maps / np.where(highest > 0, highest, 1))

@@ -33,43 +33,43 @@ FREQUENCIES = 21  # whose power is the background of the one in their middle
 SMOOTH = 1 / 64  # standard deviation of the blur that evens out what is painted, as a share of the side
 
 
-def with_hairs(images: np.ndarray, seed: int) -> np.ndarray:
+def paste_hairs(images: np.ndarray, seed: int) -> np.ndarray:
     """The images with dark hairs across them."""
-    return _covered(images, _hairs, HAIR, 0.9, seed)
+    return _lay_over(images, _hairs, HAIR, 0.9, seed)
 
 
-def with_ruler(images: np.ndarray, seed: int) -> np.ndarray:
+def paste_ruler(images: np.ndarray, seed: int) -> np.ndarray:
     """The images with the ticks of a ruler along one edge."""
-    return _covered(images, camera.ruler, INK, 0.9, seed)
+    return _lay_over(images, camera.draw_ruler, INK, 0.9, seed)
 
 
-def with_dark_corners(images: np.ndarray, seed: int) -> np.ndarray:
+def paste_dark_corners(images: np.ndarray, seed: int) -> np.ndarray:
     """The images as through a round opening, black outside of it."""
-    return _covered(images, _opening, (0.0, 0.0, 0.0), 1.0, seed)
+    return _lay_over(images, _opening, (0.0, 0.0, 0.0), 1.0, seed)
 
 
-PASTED: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "hairs": with_hairs,
-    "ruler": with_ruler,
-    "dark corners": with_dark_corners,
+PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "hairs": paste_hairs,
+    "ruler": paste_ruler,
+    "dark corners": paste_dark_corners,
 }
 
 
-def mirrored(images: np.ndarray) -> np.ndarray:
+def mirror(images: np.ndarray) -> np.ndarray:
     """The images as in a mirror, which training has shown to networks that learn from symmetries."""
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
-def shifted(images: np.ndarray) -> np.ndarray:
+def shift(images: np.ndarray) -> np.ndarray:
     """The images moved by SHIFT pixels to the right and down, which no training shows; their edges are repeated."""
     return np.pad(images, ((0, 0), (SHIFT, 0), (SHIFT, 0), (0, 0)), mode="edge")[:, :-SHIFT, :-SHIFT]
 
 
 # Changes that mean nothing, for what is pasted to be held against.
-HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mirror image": mirrored, "shift": shifted}
+HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mirror image": mirror, "shift": shift}
 
 
-def hairs(images: np.ndarray) -> np.ndarray:
+def find_hairs(images: np.ndarray) -> np.ndarray:
     """Where dark hairs lie on the images: masks.
 
     A hair is what a closing fills, thin and darker than both its sides (as in DullRazor: Lee et al., Comput. Biol. Med.
@@ -89,7 +89,7 @@ def hairs(images: np.ndarray) -> np.ndarray:
     return masks
 
 
-def rulers(images: np.ndarray) -> np.ndarray:
+def find_rulers(images: np.ndarray) -> np.ndarray:
     """Where along an edge of the images the ticks of a ruler lie: masks of bands as long as the edge.
 
     A ruler's ticks lie at even distances, so that along the edge one frequency stands out. They have to be two pixels
@@ -103,7 +103,7 @@ def rulers(images: np.ndarray) -> np.ndarray:
     return masks
 
 
-def dark_corners(images: np.ndarray) -> np.ndarray:
+def find_dark_corners(images: np.ndarray) -> np.ndarray:
     """Where images have dark corners, as a dermatoscope's round opening or its light leave them: masks.
 
     The corners have to be, in the median, clearly darker than the skin about the lesion. All that is darker than the
@@ -116,21 +116,21 @@ def dark_corners(images: np.ndarray) -> np.ndarray:
     return shaded & (distance > RIM) & dark[:, None, None]
 
 
-FOUND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "hairs": hairs,
-    "ruler": rulers,
-    "dark corners": dark_corners,
+FIND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "hairs": find_hairs,
+    "ruler": find_rulers,
+    "dark corners": find_dark_corners,
 }
 
 
-def painted_over(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The images with what the masks cover in the colours about it: those of the nearest pixels, evened out.
 
     An image without any pixel outside of its mask stays as it is.
     """
     painted = images.copy()
     for place in np.flatnonzero(masks.any(axis=(1, 2)) & ~masks.all(axis=(1, 2))):
-        painted[place] = _filled(images[place], masks[place])
+        painted[place] = _inpaint_one(images[place], masks[place])
     return painted
 
 
@@ -162,7 +162,7 @@ def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> 
     }
 
 
-def _covered(
+def _lay_over(
     images: np.ndarray, draw: Callable, colour: tuple[float, float, float], opacity: float, seed: int
 ) -> np.ndarray:
     """The images with what `draw` gives for each, float [side, side] of 0 to 1, laid over them in one colour."""
@@ -173,9 +173,9 @@ def _covered(
 
 def _hairs(side: int, random: np.random.Generator) -> np.ndarray:
     """Hairs as on the demo's pictures, one lot upon the other until they cover LEAST_HAIR of the picture."""
-    drawn = camera.hairs(side, random)
+    drawn = camera.draw_hairs(side, random)
     while drawn.mean() < LEAST_HAIR:
-        drawn = np.maximum(drawn, camera.hairs(side, random))
+        drawn = np.maximum(drawn, camera.draw_hairs(side, random))
     return drawn
 
 
@@ -195,19 +195,19 @@ def _straight(dark: np.ndarray) -> np.ndarray:
     """What of dark, bool [n, side, side], lies on a straight line of HAIR_LENGTH that is dark for the most part."""
     length = round(HAIR_LENGTH * dark.shape[1])
     steps, reach = np.arange(length) - length // 2, length // 2
-    found, seen = np.zeros_like(dark), _seen_from(dark, reach)
+    found, seen = np.zeros_like(dark), _shifts(dark, reach)
     for angle in np.pi * np.arange(ANGLES) / ANGLES:
         line = np.rint(np.outer(steps, (np.sin(angle), np.cos(angle)))).astype(int)
         count = np.zeros(dark.shape, np.uint8)
         for down, right in line:
             count += seen[:, reach + down, reach + right]
-        centres = _seen_from(count >= STRAIGHT * length, reach)
+        centres = _shifts(count >= STRAIGHT * length, reach)
         for down, right in line:
             found |= centres[:, reach - down, reach - right]
     return found & dark
 
 
-def _seen_from(masks: np.ndarray, reach: int) -> np.ndarray:
+def _shifts(masks: np.ndarray, reach: int) -> np.ndarray:
     """The masks moved by up to `reach` pixels either way, False beyond their edges: a view [n, places, places, …]."""
     padded = np.pad(masks, ((0, 0), (reach, reach), (reach, reach)))
     return sliding_window_view(padded, masks.shape[1:], axis=(1, 2))
@@ -228,7 +228,7 @@ def _ticked(strip: np.ndarray) -> np.ndarray:
     return sliding_window_view(reached, band, axis=1).any(axis=2)
 
 
-def _filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _inpaint_one(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """One image uint8 [side, side, 3] with the masked pixels, bool [side, side], interpolated."""
     nearest = distance_transform_edt(mask, return_distances=False, return_indices=True)
     width = SMOOTH * len(image)

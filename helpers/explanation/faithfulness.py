@@ -1,7 +1,6 @@
-"""How far a map of what a network looks at can be believed: each measure is one number an image, ready to be averaged.
+"""How far a map of what a network looks at can be believed: each measure is one number per image.
 
-Maps are float [n, height, width], the higher the more a cell speaks for the class. `metrics.means` gives the mean of a
-measure with its interval.
+Maps are float [n, height, width]; higher cells speak more for the class.
 """
 
 from collections.abc import Callable
@@ -10,45 +9,45 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
-from helpers.explanation.maps import Answer, class_probabilities
+from helpers.explanation.maps import Answer, class_probabilities, plain_skin
 from helpers.training.predict import symmetries
 
-BLUR = 1 / 10  # standard deviation of the blur that takes away what is on an image, as a share of its side
+BLUR = 1 / 10  # standard deviation of the blur that hides the structures of an image, as a share of its side
 SMOOTH = 1 / 32  # that of the blur that evens out the noise of a map, likewise
 
 
-def smoothed(maps: np.ndarray) -> np.ndarray:
-    """Maps whose single pixels are noise, such as those of gradients by pixels, as means over a neighbourhood."""
+def smooth(maps: np.ndarray) -> np.ndarray:
+    """Maps with noise in single pixels, such as those of gradients by pixels, as means over a neighbourhood."""
     width = SMOOTH * maps.shape[1]
     return gaussian_filter(maps, (0, width, width), mode="nearest")
 
 
 def mass(maps: np.ndarray) -> np.ndarray:
-    """The maps with what speaks against the class cut off, each summing to 1; where nothing is left, even all over."""
+    """The maps with values below 0 cut off, each summing to 1; a map without positive values becomes an even one."""
     kept = np.maximum(maps, 0).astype(np.float64)
     total = kept.sum(axis=(1, 2), keepdims=True)
     return np.where(total > 0, kept / np.where(total > 0, total, 1), 1 / np.prod(maps.shape[1:]))
 
 
-def inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The share of each map's mass that lies on the lesion, float64 [n]; masks: bool [n, height, width].
 
-    A map that says nothing, even all over, has the lesion's share of the image.
+    An even map has the lesion's share of the image.
     """
     return (mass(maps) * masks).sum(axis=(1, 2))
 
 
-def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Whether the highest cell of each map lies on the lesion, float64 [n] (pointing game: Zhang et al., ECCV 2016).
+def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Whether the highest cell of each map lies on the lesion, float64 [n] (Zhang et al., ECCV 2016).
 
-    Of several cells that are equally high, the share that does.
+    If several cells are equally high, the share of them that does.
     """
     highest = maps == maps.max(axis=(1, 2), keepdims=True)
     return (highest & masks).sum(axis=(1, 2)) / highest.sum(axis=(1, 2))
 
 
 def centre_blob(side: int, spread: float = 0.2) -> np.ndarray:
-    """A map that knows nothing of the image: a Gaussian in its centre, float64 [side, side].
+    """A map that does not look at the image: a Gaussian in its centre, float64 [side, side].
 
     spread: its standard deviation as a share of the side. Lesions are photographed in the centre, so a map has to do
     better than this one.
@@ -69,47 +68,49 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def stability(explain: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
     """Whether a map turns with its image: float64 [n], the mean rank correlation over seven turns and mirrorings.
 
-    explain: from square images uint8 [n, side, side, 3] to maps. The map of each of them is turned back and held
-    against that of the image as it is; 1 if nothing but the image turned. NaN where no map says anything.
+    explain: from square images uint8 [n, side, side, 3] to maps. The map of each view is turned back and compared with
+    that of the image itself; 1 if they agree in every view. NaN where the maps of all views are empty.
     """
     views = [np.ascontiguousarray(view) for view in symmetries(images)]
-    first, *others = [turned_back(explain(view), place) for place, view in enumerate(views)]
+    first, *others = [turn_back(explain(view), place) for place, view in enumerate(views)]
     found = np.stack([rank_correlation(first, other) for other in others])
     known = ~np.isnan(found)
     total, count = np.where(known, found, 0).sum(axis=0), known.sum(axis=0)
     return np.divide(total, count, out=np.full(len(images), np.nan), where=count > 0)
 
 
-def turned_back(maps: np.ndarray, place: int) -> np.ndarray:
-    """Maps of the view at this place of `training.symmetries`, as they lie on the images themselves."""
+def turn_back(maps: np.ndarray, place: int) -> np.ndarray:
+    """Maps of the view at this place of `symmetries`, as they lie on the images themselves."""
     mirrored, turns = divmod(place, 4)
     back = np.rot90(maps, -turns, axes=(1, 2))
     return back[:, :, ::-1] if mirrored else back
 
 
 def deletion_insertion(
-    answer: Answer, start: np.ndarray, end: np.ndarray, maps: np.ndarray, classes: np.ndarray, steps: int
-) -> np.ndarray:
-    """The probability of a class while an image is exchanged, the highest pixels of its map first: float [n, steps+1].
+    answer: Answer, images: np.ndarray, classes: np.ndarray, *, maps: np.ndarray, steps: int
+) -> dict[str, np.ndarray]:
+    """The probability of a class while pixels are deleted or inserted, the map's highest first: two float [n, steps+1].
 
-    start, end: uint8 [n, side, side, 3]; maps: float [n, side, side]; classes: int [n]. From the image to one with
-    nothing on it this is the deletion curve, from a blurred image to the image itself the insertion curve (Petsiuk, Das
-    and Saenko, RISE, BMVC 2018). The better the map, the faster the first falls and the second climbs.
+    classes: int [n]; maps: float [n, side, side]. In `deletion` the pixels of the image turn into plain skin, in
+    `insertion` a blurred image gets its pixels back (Petsiuk, Das and Saenko, RISE, BMVC 2018). The better the map, the
+    faster the first falls and the second rises.
     """
     order = np.argsort(-maps.reshape(len(maps), -1), axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
-    rank = rank.reshape(*maps.shape, 1)
+    rank = np.argsort(order, axis=1).reshape(*maps.shape, 1)
     counts = np.linspace(0, order.shape[1], steps + 1)
-    return class_probabilities(answer, (np.where(rank < count, end, start) for count in counts), classes).T
+
+    def course(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        return class_probabilities(answer, (np.where(rank < count, end, start) for count in counts), classes).T
+
+    return {"deletion": course(images, plain_skin(images)), "insertion": course(blur(images), images)}
 
 
-def area(curves: np.ndarray) -> np.ndarray:
+def area_under(curves: np.ndarray) -> np.ndarray:
     """The area under each curve float [n, steps + 1] over 0 to 1, float64 [n]: the mean probability along the way."""
     return np.trapezoid(np.float64(curves), dx=1 / (curves.shape[1] - 1), axis=1)
 
 
-def blurred(images: np.ndarray) -> np.ndarray:
-    """The images uint8 [n, side, side, 3] out of focus, so that their colours are left and their structures are not."""
+def blur(images: np.ndarray) -> np.ndarray:
+    """The images uint8 [n, side, side, 3] out of focus: their colours stay, their structures do not."""
     width = BLUR * images.shape[1]
     return np.rint(gaussian_filter(images.astype(np.float32), (0, width, width, 0), mode="nearest")).astype(np.uint8)

@@ -14,27 +14,29 @@ _cuts: dict[tuple[int, str], "Cut"] = {}
 
 
 class Cut:
-    """A network of `models` cut in two after one of its layers: its values, and the logits as a function of them.
+    """A network cut in two after one of its layers: that layer's values, and logits as a function of them.
 
-    A logit is what goes into the softmax. often: whether gradients are asked for so often that it pays to compile them.
-    Raises StudyError if the last layer is not a dense one with softmax.
+    A logit is the input of the softmax. Raises StudyError if the last layer is not a dense one with softmax.
     """
 
-    def __init__(self, network: keras.Model, layer: layers.Layer, often: bool):
+    def __init__(self, network: keras.Model, layer: layers.Layer):
         self.softmax = network.layers[-1]
         if getattr(self.softmax, "activation", None) is not keras.activations.softmax:
             raise StudyError(f"{network.name}: its last layer is no dense layer with softmax, so it has no logits.")
+        self.before = keras.Model(network.inputs[0], layer.output)
         self.after = keras.Model(layer.output, self.softmax.input)
-        self._forward, self._gradient = BACKENDS[keras.config.backend()](
-            keras.Model(network.inputs[0], layer.output), self.after, self.softmax, often
-        )
+        self._forward, self._gradient = BACKENDS[keras.config.backend()](self)
+
+    def logits(self, values, picked):
+        """The logits [n] of the classes that are picked, one-hot [n, classes], as a tensor of the backend."""
+        return _logits(self.after(values, training=False), self.softmax.kernel, self.softmax.bias, picked)
 
     def values(self, images: np.ndarray) -> np.ndarray:
-        """What the layer makes of images uint8 [n, side, side, 3]: float32 [n, …]."""
+        """The layer's output for images uint8 [n, side, side, 3]: float32 [n, …]."""
         return _in_blocks(lambda rows: [self._forward(images[rows])], len(images))[0]
 
     def gradients(self, values: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The logit of one class a row, float32 [n], and its gradient by the layer's values, float32 as these [n, …].
+        """The logit of each row's class, float32 [n], and its gradient by the layer's values, float32 [n, …].
 
         classes: int [n].
         """
@@ -43,7 +45,7 @@ class Cut:
 
 
 def _in_blocks(compute: Callable[[np.ndarray], Iterable], count: int) -> list[np.ndarray]:
-    """What `compute` gives for the rows 0 to `count`, asked for in blocks: arrays float32 [count, …]."""
+    """The results of `compute` for the rows 0 to `count`, block by block: arrays float32 [count, …]."""
     number = -(-count // BLOCK)
     # Blocks of one size, the last one filled up, since JAX compiles each size anew.
     blocks = np.resize(np.arange(count), (number, -(-count // number)))
@@ -57,72 +59,70 @@ def _logits(hidden, kernel, bias, picked):
     return ops.sum(scores * ops.convert_to_tensor(picked), axis=1)
 
 
-def _tensorflow(
-    before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool
-) -> tuple[Callable, Callable]:
+def _tensorflow(cut: Cut) -> tuple[Callable, Callable]:
     import tensorflow as tf
 
     def gradient(values, picked):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            logits = _logits(after(values, training=False), softmax.kernel, softmax.bias, picked)
+            logits = cut.logits(values, picked)
         return logits, tape.gradient(logits, values)
 
-    if often:
-        batches = [tf.TensorSpec((None, *shape[1:])) for shape in (after.input_shape, (None, softmax.units))]
-        gradient = tf.function(gradient, input_signature=batches)
-    # The images are few, and a graph takes longer to trace than they do step by step.
-    return lambda images: before(images, training=False), lambda *pair: gradient(*map(tf.constant, pair))
+    shapes = cut.after.input_shape, (None, cut.softmax.units)
+    compiled = tf.function(gradient, input_signature=[tf.TensorSpec((None, *shape[1:])) for shape in shapes])
+    return lambda images: cut.before(images, training=False), lambda *pair: compiled(*map(tf.constant, pair))
 
 
-def _jax(before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool) -> tuple[Callable, Callable]:
+def _jax(cut: Cut) -> tuple[Callable, Callable]:
     import jax
 
     # The weights are arguments: as constants they would be compiled in, and changed ones not be seen.
-    def arrays(*kinds):
-        return [[variable.value for variable in kind] for kind in kinds]
+    def weights(model):
+        return [
+            [variable.value for variable in kind] for kind in (model.trainable_variables, model.non_trainable_variables)
+        ]
 
     def total(values, weights, last, picked):
-        logits = _logits(after.stateless_call(*weights, values, training=False)[0], *last, picked)
+        logits = _logits(cut.after.stateless_call(*weights, values, training=False)[0], *last, picked)
         return ops.sum(logits), logits
 
     gradients = jax.jit(jax.grad(total, has_aux=True))
-    forwards = jax.jit(lambda weights, images: before.stateless_call(*weights, images, training=False)[0])
+    forward = jax.jit(lambda weights, images: cut.before.stateless_call(*weights, images, training=False)[0])
 
     def gradient(values, picked):
-        weights = arrays(after.trainable_variables, after.non_trainable_variables)
-        found, logits = gradients(values, weights, *arrays((softmax.kernel, softmax.bias)), picked)
+        last = cut.softmax.kernel.value, cut.softmax.bias.value
+        found, logits = gradients(values, weights(cut.after), last, picked)
         return logits, found
 
-    return lambda images: forwards(arrays(before.trainable_variables, before.non_trainable_variables), images), gradient
+    return lambda images: forward(weights(cut.before), images), gradient
 
 
-def _torch(before: keras.Model, after: keras.Model, softmax: layers.Dense, often: bool) -> tuple[Callable, Callable]:
+def _torch(cut: Cut) -> tuple[Callable, Callable]:
     import torch
 
     def forward(images):
         with torch.no_grad():
-            return before(images, training=False)
+            return cut.before(images, training=False)
 
     def gradient(values, picked):
         values = ops.convert_to_tensor(values).detach().requires_grad_()
         with torch.enable_grad():
-            logits = _logits(after(values, training=False), softmax.kernel, softmax.bias, picked)
+            logits = cut.logits(values, picked)
             (found,) = torch.autograd.grad(logits.sum(), values)
         return logits.detach(), found
 
     return forward, gradient
 
 
-# Each gives two functions: from images to a layer's values [n, …], and from values and one-hot classes [n, k] to logits
-# [n] and their gradients [n, …].
+# Each gives two functions: from images to the layer's values [n, …], and from values and one-hot classes [n, k] to
+# logits [n] and their gradients [n, …].
 BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
-def cut_at(model: keras.Model, find: Callable[[keras.Model], layers.Layer], often: bool = False) -> Cut:
-    """The compiled network of this architecture with this model's values, cut after the layer that `find` gives."""
+def cut_at(model: keras.Model, find: Callable[[keras.Model], layers.Layer]) -> Cut:
+    """The compiled network of this architecture with this model's values, cut after the layer that `find` returns."""
     network = shared_network(model).network
     layer = find(network)
     if (key := (id(network), layer.name)) not in _cuts:
-        _cuts[key] = Cut(network, layer, often)
+        _cuts[key] = Cut(network, layer)
     return _cuts[key]

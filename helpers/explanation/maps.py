@@ -1,7 +1,7 @@
-"""What in an image speaks for an answer of a network of `models`: by its gradients, by hiding parts, in closed form.
+"""Which parts of an image speak for a network's answer: by gradients, by covering parts, in closed form.
 
-A map has one number a cell, the higher the more the cell speaks for the class that was asked about. The same code runs
-under every backend of Keras; only the gradient is the backend's own.
+A map has one number per cell; higher cells speak more for the class in question. The same code runs under every
+backend of Keras; only the gradient is the backend's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,13 +19,13 @@ from helpers.study import StudyError
 from helpers.training.compiled import BATCH_FOR_PREDICTION, shared_network
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to probabilities float [n, classes]
-IMAGES_A_QUESTION = 1024  # that are put together before a network is asked: each call has its price
+IMAGES_PER_QUESTION = 1024  # put together before a network is asked, since each call costs time
 
 
-def last_map(network: keras.Model, cells: int = 1) -> layers.Layer:
-    """The layer that gives the last feature map [n, height, width, channels] of at least `cells` cells a side.
+def last_feature_map(network: keras.Model, cells: int = 1) -> layers.Layer:
+    """The layer with the last feature map [n, height, width, channels] of at least `cells` cells a side.
 
-    What only pads a map does not count. Raises StudyError if there is none.
+    Layers that only pad a map do not count. Raises StudyError if there is none.
     """
     for layer in reversed(network.layers):
         shape = getattr(layer.output, "shape", ())
@@ -34,23 +34,22 @@ def last_map(network: keras.Model, cells: int = 1) -> layers.Layer:
     raise StudyError(f"{network.name}: no layer gives a map [n, height, width, channels] of {cells} cells or more.")
 
 
-def scaled(network: keras.Model) -> layers.Layer:
+def rescaling(network: keras.Model) -> layers.Layer:
     """The layer that turns the bytes of an image into floating-point numbers. Raises StudyError if there is none."""
     found = next((layer for layer in network.layers if isinstance(layer, layers.Rescaling)), None)
     if found is None:
-        raise StudyError(f"{network.name}: it has no layer Rescaling, from which gradients by the pixels are taken.")
+        raise StudyError(f"{network.name}: gradients by pixels are taken after a layer Rescaling, and it has none.")
     return found
 
 
-def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, cells: int = 1) -> np.ndarray:
+def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, cells: int = 1) -> np.ndarray:
     """Which cells of a feature map speak for a class: float32 [n, height, width], 0 or more.
 
-    images: uint8 [n, side, side, 3]; classes: the one asked about for each image, int [n]; cells: that the map has a
-    side at least, of such maps the last is taken. The channels of the map are added up, each times the mean of the
-    logit's gradient by it (Selvaraju et al., ICCV 2017), and what speaks against the class is cut off. Raises
-    StudyError if the network has no such map.
+    images: uint8 [n, side, side, 3]; classes: one for each image, int [n]; cells: per side at least, the last such map
+    of the network is taken. The channels of the map are added up, each times the mean of the logit's gradient by it,
+    and negative sums are cut off (Selvaraju et al., ICCV 2017). Raises StudyError if the network has no such map.
     """
-    cut = cut_at(model, partial(last_map, cells=cells))
+    cut = cut_at(model, partial(last_feature_map, cells=cells))
     values = cut.values(images)
     _, gradients = cut.gradients(values, classes)
     return np.maximum(np.einsum("nhwc,nc->nhw", values, gradients.mean(axis=(1, 2))), 0)
@@ -59,11 +58,11 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, cells:
 def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """What `grad_cam` gives for the last map, without a gradient and signed: float32 [n, height, width].
 
-    Where only dense layers follow the average of the map, each cell's share of a logit can be written down from the
-    weights (Zhou et al., CVPR 2016); of hidden layers with ReLU, those units count that the image has turned on. With
-    one dense layer the map sums to the logit less its bias. Raises StudyError for any other head.
+    If only dense layers follow the average of the map, each cell's share of a logit follows from the weights (Zhou et
+    al., CVPR 2016); of hidden layers with ReLU, the units that are on for the image count. With one dense layer the
+    map sums to the logit less its bias. Raises StudyError for any other head.
     """
-    cut = cut_at(model, last_map)
+    cut = cut_at(model, last_feature_map)
     dense = _pooled_head(model.name, cut)
     values = cut.values(images)
     vector, gates = values.mean(axis=(1, 2)), []
@@ -79,28 +78,29 @@ def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray
 
 def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool]]:
     """Kernel, bias and whether there is a ReLU, for each dense layer after an average pooling."""
-    kept = [one for one in cut.after.layers if not isinstance(one, layers.InputLayer | layers.Dropout)]
+    kept = [layer for layer in cut.after.layers if not isinstance(layer, layers.InputLayer | layers.Dropout)]
     pool, dense = kept[0] if kept else None, [*kept[1:], cut.softmax]
-    known = (keras.activations.relu, keras.activations.linear)
-    simple = all(isinstance(one, layers.Dense) for one in dense) and all(one.activation in known for one in dense[:-1])
+    relu, linear = keras.activations.relu, keras.activations.linear
+    simple = all(isinstance(layer, layers.Dense) for layer in dense)
+    simple = simple and all(layer.activation in (relu, linear) for layer in dense[:-1])
     if not isinstance(pool, layers.GlobalAveragePooling2D) or not simple:
         raise StudyError(f"{name}: its head is more than an average and dense layers, so there is no closed form.")
-    arrays = [[ops.convert_to_numpy(weight) for weight in (one.kernel, one.bias)] for one in dense]
-    return [(*own, one.activation is known[0]) for own, one in zip(arrays, dense, strict=True)]
+    arrays = [(*map(ops.convert_to_numpy, (layer.kernel, layer.bias)), layer.activation is relu) for layer in dense]
+    return arrays
 
 
 def integrated_gradients(
-    model: keras.Model, images: np.ndarray, classes: np.ndarray, steps: int = 32
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much of a logit each pixel accounts for, float32 [n, side, side], and what these sum to, float32 [n].
 
     On the way from a plain image in the colour of the skin to the image itself, the gradient by each pixel is averaged
-    and multiplied with how far the pixel went (Sundararajan, Taly and Yan, ICML 2017); the colours of a pixel are added
-    up. The second array is the logit of the image less that of the plain one: the maps sum to it but for the error of
-    taking so many `steps`. Raises StudyError for a network without a layer Rescaling.
+    and multiplied by the change of the pixel, summed over its colours (Sundararajan, Taly and Yan, ICML 2017). The
+    second array is the logit of the image minus that of the plain one: the maps sum to it but for the error of taking
+    so many `steps`. Raises StudyError for a network without a layer Rescaling.
     """
-    cut = cut_at(model, scaled, often=True)
-    start, end = (cut.values(pictures) for pictures in (plain(images), images))
+    cut = cut_at(model, rescaling)
+    start, end = (cut.values(pictures) for pictures in (plain_skin(images), images))
     total = np.zeros_like(end)
     for step in range(steps):
         total += cut.gradients(start + (step + 0.5) / steps * (end - start), classes)[1]
@@ -108,13 +108,13 @@ def integrated_gradients(
     return ((end - start) * total / steps).sum(axis=3), gained
 
 
-def plain(images: np.ndarray) -> np.ndarray:
-    """Images with nothing on them, each in the colour of its own skin: like `images`, uint8 [n, side, side, 3]."""
+def plain_skin(images: np.ndarray) -> np.ndarray:
+    """Empty images, each in the colour of its own skin: like `images`, uint8 [n, side, side, 3]."""
     return np.broadcast_to(skin_colour(images)[:, None, None], images.shape).copy()
 
 
 def answers(model: keras.Model) -> Answer:
-    """What a network says of images uint8 [n, side, side, 3]: a function to probabilities float32 [n, classes]."""
+    """A function from images uint8 [n, side, side, 3] to the network's probabilities float32 [n, classes]."""
 
     def answer(images: np.ndarray) -> np.ndarray:
         filled = np.resize(np.arange(len(images)), max(len(images), BATCH_FOR_PREDICTION))  # batches of one shape
@@ -124,12 +124,12 @@ def answers(model: keras.Model) -> Answer:
 
 
 def class_probabilities(answer: Answer, variants: Iterable[np.ndarray], classes: np.ndarray) -> np.ndarray:
-    """The probability of each image's class in each of its variants, float [variants, n].
+    """The probability of each image's class in each variant of the images, float [variants, n].
 
-    variants: one after the other, each uint8 [n, side, side, 3]; several are put together into one question.
+    variants: each uint8 [n, side, side, 3]; several are put together into one question.
     """
     variants, rows = iter(variants), np.arange(len(classes))
-    together = max(1, IMAGES_A_QUESTION // len(classes))
+    together = max(1, IMAGES_PER_QUESTION // len(classes))
     found = []
     while block := list(islice(variants, together)):
         given = answer(np.concatenate(block)).reshape(len(block), len(classes), -1)
@@ -137,35 +137,34 @@ def class_probabilities(answer: Answer, variants: Iterable[np.ndarray], classes:
     return np.concatenate(found)
 
 
-def occlusion(answer: Answer, images: np.ndarray, classes: np.ndarray, patch: int, stride: int) -> np.ndarray:
+def occlusion(answer: Answer, images: np.ndarray, classes: np.ndarray, *, patch: int, stride: int) -> np.ndarray:
     """How much the probability of a class falls where the image is covered: float64 [n, side, side], signed.
 
-    A square of `patch` pixels in the colour of the skin is moved over the image in steps of `stride` (Zeiler and
-    Fergus, ECCV 2014); a pixel has the mean of the squares that cover it. No gradient is needed. Raises StudyError if
-    the squares do not fit into the image or leave gaps between them.
+    A square of `patch` pixels in the colour of the skin moves over the image in steps of `stride` (Zeiler and Fergus,
+    ECCV 2014); each pixel gets the mean over the squares that cover it. Raises StudyError if the squares do not fit
+    into the image or leave gaps between them.
     """
     side = images.shape[1]
     if not 1 <= stride <= patch <= side:
         raise StudyError(f"patch {patch}, stride {stride}: they have to be 1 <= stride <= patch <= {side} pixels.")
     starts = sorted({*range(0, side - patch + 1, stride), side - patch})
     windows = [(slice(y, y + patch), slice(x, x + patch)) for y in starts for x in starts]
-    hidden = skin_colour(images)[:, None, None]
+    skin = skin_colour(images)[:, None, None]
 
-    def covered(window):
+    def cover(window: tuple[slice, slice]) -> np.ndarray:
         shown = images.copy()
-        shown[:, *window] = hidden
+        shown[:, *window] = skin
         return shown
 
     whole = class_probabilities(answer, [images], classes)[0]
-    without = class_probabilities(answer, map(covered, windows), classes)
     falls, covers = np.zeros(images.shape[:3]), np.zeros((side, side))
-    for window, probability in zip(windows, without, strict=True):
+    for window, probability in zip(windows, class_probabilities(answer, map(cover, windows), classes), strict=True):
         falls[:, *window] += (whole - probability)[:, None, None]
         covers[window] += 1
     return falls / covers
 
 
-def resized(maps: np.ndarray, side: int) -> np.ndarray:
+def resize(maps: np.ndarray, side: int) -> np.ndarray:
     """Maps float [n, height, width] at the size of the image, [n, side, side], by bilinear interpolation."""
 
     def weights(cells: int) -> np.ndarray:
@@ -175,15 +174,15 @@ def resized(maps: np.ndarray, side: int) -> np.ndarray:
     return weights(maps.shape[1]) @ maps @ weights(maps.shape[2]).T
 
 
-def randomised(model: keras.Model, shares: Iterable[float], seed: int) -> Iterator[keras.Model]:
-    """A network whose last layers are as before training, for each share of its layers with weights.
+def randomise_layers(model: keras.Model, shares: Iterable[float], seed: int) -> Iterator[keras.Model]:
+    """A network with new random weights in its last layers, for each share of its layers with weights.
 
-    Going from the last layer to the first is the cascading randomisation of Adebayo et al. (NeurIPS 2018). It is one
-    copy of the network each time, with other weights: use it before you ask for the next.
+    Going from the last layer to the first is the cascading randomisation of Adebayo et al. (NeurIPS 2018). Every
+    network given is the same object with other weights: use it before you ask for the next.
     """
     set_seed(seed)
     copy = keras.models.clone_model(model)
-    first = model.layers.index(scaled(model))
+    first = model.layers.index(rescaling(model))
     learnt = [layer.name for layer in model.layers[first:] if layer.weights]
     new = {name: copy.get_layer(name).get_weights() for name in learnt}
     for share in shares:

@@ -6,16 +6,16 @@ from PIL import Image
 from helpers.data.pixels import skin_colour
 from helpers.demo import generate as generate_module
 from helpers.explanation.artefacts import (
-    FOUND,
+    FIND,
     HARMLESS,
     LEAST_HAIR,
-    PASTED,
+    PASTE,
     counterparts,
-    dark_corners,
     effect,
-    hairs,
-    painted_over,
-    rulers,
+    find_dark_corners,
+    find_hairs,
+    find_rulers,
+    inpaint,
 )
 from helpers.study import StudyError
 
@@ -30,22 +30,22 @@ def skin(lesion: float = 0.5, count: int = 3) -> np.ndarray:
     return np.repeat(picture[None], count, axis=0)
 
 
-@pytest.mark.parametrize("what", PASTED)
+@pytest.mark.parametrize("what", PASTE)
 def test_what_is_pasted_is_dark_covers_a_part_and_is_repeated_by_its_seed(what):
     images = skin(0)
-    found = PASTED[what](images, 4)
+    found = PASTE[what](images, 4)
     touched = (found != images).any(axis=3)
     assert found.dtype == np.uint8 and found.shape == images.shape
     assert (found.astype(int) <= images).all() and 0.01 < touched.mean() < 0.5
-    assert np.array_equal(found, PASTED[what](images, 4)) and not np.array_equal(found, PASTED[what](images, 5))
+    assert np.array_equal(found, PASTE[what](images, 4)) and not np.array_equal(found, PASTE[what](images, 5))
     assert not np.array_equal(found[0], found[1])  # each image has its own
-    assert np.array_equal(PASTED[what](images[:1], 4)[0], found[0])
+    assert np.array_equal(PASTE[what](images[:1], 4)[0], found[0])
 
 
 def test_where_it_is_pasted():
     images = skin(0)
-    hairs, ruler, corners = ((images != paste(images, 0)).any(axis=3) for paste in PASTED.values())
-    assert (hairs.mean(axis=(1, 2)) >= LEAST_HAIR).all()
+    strands, ruler, corners = ((images != paste(images, 0)).any(axis=3) for paste in PASTE.values())
+    assert (strands.mean(axis=(1, 2)) >= LEAST_HAIR).all()
     assert not ruler[:, 16:-16, 16:-16].any()
     assert corners[:, DISTANCE > 1.25].all() and not corners[:, DISTANCE < 0.95].any()
 
@@ -63,26 +63,26 @@ def seen(masks: np.ndarray) -> np.ndarray:
     return masks.any(axis=(1, 2))
 
 
-@pytest.mark.parametrize("what", FOUND)
+@pytest.mark.parametrize("what", FIND)
 def test_what_is_pasted_is_found_and_a_lesion_is_not_taken_for_it(what):
-    assert FOUND.keys() == PASTED.keys()
+    assert FIND.keys() == PASTE.keys()
     images = skin(count=8)
-    assert seen(FOUND[what](PASTED[what](images, 0))).mean() >= 0.85
+    assert seen(FIND[what](PASTE[what](images, 0))).mean() >= 0.85
     bare = np.concatenate([skin(radius, 1) for radius in (0, 0.2, 0.5, 1.1)])
-    assert not FOUND[what](bare).any() and not FOUND[what]((bare * 0.4).astype(np.uint8)).any()
-    assert FOUND[what](bare[:0]).shape == (0, SIDE, SIDE)
+    assert not FIND[what](bare).any() and not FIND[what]((bare * 0.4).astype(np.uint8)).any()
+    assert FIND[what](bare[:0]).shape == (0, SIDE, SIDE)
 
 
-@pytest.mark.parametrize("what", FOUND)
+@pytest.mark.parametrize("what", FIND)
 def test_what_is_found_covers_what_was_pasted_and_is_gone_when_painted_over(what):
     images = skin(count=8)
-    with_it = PASTED[what](images, 0)
-    masks = FOUND[what](with_it)
+    with_it = PASTE[what](images, 0)
+    masks = FIND[what](with_it)
     found = seen(masks)
     off = np.abs(with_it[found].astype(int) - images[found]).max(axis=3) > 60
     assert (off & masks[found]).sum() > 0.9 * off.sum()
-    painted = painted_over(with_it, masks)
-    assert np.array_equal(painted[~masks], with_it[~masks]) and not seen(FOUND[what](painted)).any()
+    painted = inpaint(with_it, masks)
+    assert np.array_equal(painted[~masks], with_it[~masks]) and not seen(FIND[what](painted)).any()
     left = np.abs(painted.astype(int) - images)[masks].mean()
     assert left < 0.3 * np.abs(with_it.astype(int) - images)[masks].mean()
 
@@ -96,18 +96,18 @@ def line(images: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 def test_lines_that_are_no_hairs():
     images = skin()
-    assert seen(hairs(line(images, (60, 40, 30)))).all()
-    assert not hairs(line(images, (180, 60, 60))).any()  # a vessel: much green and hardly any red is taken
-    assert not hairs(line(images, (250, 240, 240))).any()
+    assert seen(find_hairs(line(images, (60, 40, 30)))).all()
+    assert not find_hairs(line(images, (180, 60, 60))).any()  # a vessel: much green and hardly any red is taken
+    assert not find_hairs(line(images, (250, 240, 240))).any()
     inside = images.copy()
     inside[:, 24:40, 32] = (10, 5, 5)
-    assert not hairs(inside).any()  # on nothing but the lesion
+    assert not find_hairs(inside).any()  # on nothing but the lesion
     short = images.copy()
     short[:, 4:8, 4] = (60, 40, 30)
-    assert not hairs(short).any()
+    assert not find_hairs(short).any()
     wide = images.copy()
     wide[:, :, 2:8] = (60, 40, 30)
-    assert not hairs(wide).any()
+    assert not find_hairs(wide).any()
 
 
 @pytest.mark.parametrize("edge", range(4))
@@ -118,10 +118,10 @@ def test_a_ruler_is_found_at_each_edge(edge, apart):
     ticked, noise = images.copy(), images.copy()
     ticked[:, ::apart, 8:12] -= 30
     noise[:, np.random.default_rng(1).choice(96, 96 // apart, replace=False), 8:12] -= 30
-    masks = rulers(np.rot90(ticked, edge, axes=(1, 2)))
+    masks = find_rulers(np.rot90(ticked, edge, axes=(1, 2)))
     back = np.rot90(masks, -edge, axes=(1, 2))
     assert back[:, :, 9:11].all() and not back[:, :, 16:].any() and not back[:, :, :4].any()
-    assert not rulers(noise).any() and not rulers(images).any()
+    assert not find_rulers(noise).any() and not find_rulers(images).any()
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def drawn(tmp_path_factory):
 
 def precision_and_recall(images: np.ndarray, drawn: list[dict], what: str) -> tuple[float, float]:
     """Of the images with a finding the share that has it, and of those that have it the share with a finding."""
-    found, true = seen(FOUND[what](images)), np.array([what in one and one[what].any() for one in drawn])
+    found, true = seen(FIND[what](images)), np.array([what in one and one[what].any() for one in drawn])
     return (found & true).sum() / found.sum(), (found & true).sum() / true.sum()
 
 
@@ -148,7 +148,7 @@ def test_hairs_of_drawn_pictures_are_found(drawn):
     assert precision > 0.5 and recall > 0.8  # at 64 px the lines of drawn lesions look much like hairs
     hairy = [place for place, one in enumerate(truth) if "hairs" in one]
     dense = np.stack([truth[place]["hairs"] > 0.4 for place in hairy])
-    assert hairs(images[hairy])[dense].mean() > 0.7
+    assert find_hairs(images[hairy])[dense].mean() > 0.7
 
 
 def test_rulers_of_drawn_pictures_are_found(drawn):
@@ -158,7 +158,7 @@ def test_rulers_of_drawn_pictures_are_found(drawn):
 
 def test_dark_corners_are_found_by_the_shade_of_the_light():
     shaded = (skin() * np.where(DISTANCE > 1, 0.6, 1)[..., None]).astype(np.uint8)
-    masks = dark_corners(shaded)
+    masks = find_dark_corners(shaded)
     assert masks[:, DISTANCE > 1].all() and not masks[:, DISTANCE < 0.8].any()
 
 
@@ -169,7 +169,7 @@ def test_what_is_painted_has_the_colours_beside_it():
     masks[0, 20:23] = True
     masks[2] = True
     broken = np.where(masks[..., None], np.uint8(0), images)
-    found = painted_over(broken, masks)
+    found = inpaint(broken, masks)
     assert np.array_equal(found[1], images[1]) and np.array_equal(found[2], broken[2])
     assert np.array_equal(found[0, :, :18], images[0, :, :18]) and np.array_equal(found[0, :, 30:], images[0, :, 30:])
     between = found[0, 21, 18:30].astype(int)
@@ -188,7 +188,7 @@ def test_a_counterpart_has_the_same_label_and_does_not_have_it():
 
 
 def test_the_colour_of_the_skin_is_seen_beside_lesions_and_corners():
-    both = np.concatenate([PASTED["dark corners"](skin(0.7), 0), skin(0.7)])
+    both = np.concatenate([PASTE["dark corners"](skin(0.7), 0), skin(0.7)])
     assert np.array_equal(skin_colour(both), np.tile(SKIN, (6, 1)))
 
 
