@@ -31,6 +31,17 @@ settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
 
+SLOW_ROOMS = ("training", "explanation")
+SLOW_FIXTURES = {"under_jax", "ray_cluster"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what trains networks or starts other backends, so that `make test-fast` leaves it out."""
+    for item in items:
+        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test that needs programs or packages which are not installed; fail it where CLINIC_TOOLS is `all`."""
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]

@@ -1,4 +1,5 @@
 import re
+from importlib.metadata import PackageNotFoundError, version
 
 import yaml
 
@@ -24,28 +25,21 @@ def test_every_version_is_exact_and_all_files_agree():
     assert cpu == gpu == jax
 
 
-def test_what_is_optional_is_exact_too_and_does_not_differ():
+def test_optional_packages_have_the_same_versions():
     needed = pins("requirements.txt")
     for name in ("requirements-app.txt", "requirements-ray.txt"):
         optional = pins(name)
-        assert optional and all(needed.get(package, own) == own for package, own in optional.items())
+        assert optional and all(needed.get(package, version) == version for package, version in optional.items())
 
 
-def test_the_study_itself_is_installed_by_each():
+def test_each_way_of_installing_reads_these_files_and_installs_the_study():
     for name in ("requirements.txt", "requirements-gpu.txt", "requirements-jax.txt"):
-        assert re.search(r"^-e \.", (ROOT / name).read_text(), re.MULTILINE)
+        assert "\n-e ." in (ROOT / name).read_text()
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert "pip" in environment and {"pip": ["-r requirements.txt"]} in environment
 
 
-def test_conda_reads_the_same_requirements():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    inner = [item for item in environment["dependencies"] if isinstance(item, dict)]
-    assert inner == [{"pip": ["-r requirements.txt"]}]
-    assert "pip" in environment["dependencies"]
-
-
-def test_what_is_installed_is_what_is_pinned():
-    from importlib.metadata import PackageNotFoundError, version
-
+def test_the_installed_versions_are_those_of_the_file():
     for package, wanted in pins("requirements.txt").items():
         try:
             assert version(package) == wanted, package

@@ -9,22 +9,22 @@ from helpers.running.jobs import SHARING, claim_gpu, run_jobs, visible_gpus
 from helpers.study import StudyError
 
 
-def squared(number: int) -> tuple[int, int]:
-    return number**2, os.getpid()
-
-
-def seen(name: str) -> str | None:
+def environment_variable(name: str) -> str | None:
     return os.environ.get(name)
 
 
-TASKS = [{"number": number} for number in range(4)]
+def power(base: int, exponent: int) -> int:
+    return base**exponent
+
+
+TASKS = [{"base": 2, "exponent": exponent} for exponent in range(4)]
 
 
 def test_one_after_another():
-    assert run_jobs(squared, TASKS) == [(number**2, os.getpid()) for number in range(4)]
+    assert run_jobs(power, TASKS) == [1, 2, 4, 8]
 
 
-def met(folder: str, number: int) -> tuple[int, int]:
+def wait_for_another(folder: str, number: int) -> tuple[int, int]:
     """The number and this process, once another process has come to the same folder as well."""
     (Path(folder) / str(os.getpid())).touch()
     until = time.monotonic() + 120
@@ -36,7 +36,7 @@ def met(folder: str, number: int) -> tuple[int, int]:
 
 def check_that_two_take_part(folder: Path, parallel: str) -> None:
     """Of three jobs the first two have to run at the same time, in processes other than this one."""
-    found = run_jobs(met, [{"folder": str(folder), "number": number} for number in range(3)], parallel, 2)
+    found = run_jobs(wait_for_another, [{"folder": str(folder), "number": number} for number in range(3)], parallel, 2)
     assert [number for number, _ in found] == [0, 1, 2]
     processes = {process for _, process in found}
     assert len(processes) == 2 and os.getpid() not in processes
@@ -50,14 +50,14 @@ def test_on_a_ray_cluster_two_workers_at_a_time(tmp_path, ray_cluster):
     check_that_two_take_part(tmp_path, "ray")
 
 
-def test_what_workers_know_of_their_surroundings(monkeypatch):
-    for name in ("BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING):
-        monkeypatch.setenv(name, "before")
+def test_workers_have_the_environment_that_they_need(monkeypatch):
     names = ["BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING]
-    found = run_jobs(seen, [{"name": name} for name in names], "processes", 2)
+    for name in names:
+        monkeypatch.setenv(name, "before")
+    found = run_jobs(environment_variable, [{"name": name} for name in names], "processes", 2)
     assert found == ["before", str(max(1, os.cpu_count() // 2)), *SHARING.values()]
-    # The notebook shares the GPU as well, and keeps its own threads.
-    assert [seen(name) for name in names[1:]] == ["before", *SHARING.values()]
+    # The notebook shares the GPU as well, and keeps all its threads.
+    assert [environment_variable(name) for name in names[1:]] == ["before", *SHARING.values()]
 
 
 def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
@@ -91,21 +91,18 @@ def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
     listing.chmod(0o755)
     assert visible_gpus() == ["0", "1"]
     with pytest.raises(StudyError, match="workers is 3, but there are 2 GPUs"):
-        run_jobs(squared, TASKS, "processes", 3)
+        run_jobs(power, TASKS, "processes", 3)
     for named, found in (("2, 3", ["2", "3"]), ("GPU-a", ["GPU-a"]), ("", []), ("-1", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
         assert visible_gpus() == found
 
 
-def test_what_cannot_be():
+def test_impossible_requests_are_refused(monkeypatch):
     with pytest.raises(StudyError, match="choose one of none, processes, ray"):
-        run_jobs(squared, TASKS, "dask")
+        run_jobs(power, TASKS, "dask")
     for parallel in ("processes", "ray"):
         with pytest.raises(StudyError, match=f"workers is 1: {parallel} takes 2 or more"):
-            run_jobs(squared, TASKS, parallel, 1)
-
-
-def test_without_ray(monkeypatch):
+            run_jobs(power, TASKS, parallel, 1)
     monkeypatch.setattr(jobs, "find_spec", lambda name: None)
     with pytest.raises(StudyError, match="requirements-ray.txt"):
-        run_jobs(squared, TASKS, "ray", 2)
+        run_jobs(power, TASKS, "ray", 2)
