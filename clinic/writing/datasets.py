@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
 
 from clinic.reading.dicom import NAMED, Place
@@ -14,6 +18,18 @@ from helpers.records import atomic_path
 from helpers.study import StudyError
 
 OPTIONAL = ("study_time", "study_id", "accession_number")  # parts of a place that a result can do without
+
+
+class Entry(NamedTuple):
+    """The entry of a result in a series: the UID of the series and the number of the result in it."""
+
+    series: str
+    number: int = 1
+
+
+def new_series() -> Iterator[Entry]:
+    """The entries of a new series, one after the other."""
+    return map(partial(Entry, generate_uid(prefix=None)), count(1))
 
 
 def with_attributes(dataset: Dataset, attributes: Mapping) -> Dataset:

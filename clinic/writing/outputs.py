@@ -2,24 +2,25 @@
 
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.maps import Maps
 from clinic.answering.prediction import Outcome
+from clinic.reading.dicom import Place
+from clinic.writing.datasets import new_series, save
+from clinic.writing.fhir import bundle
 from clinic.writing.overlays import PREVIEW, overlays
+from clinic.writing.pages import Page
+from clinic.writing.structured import map_image, report
 from helpers.records import write_json
 from helpers.study import StudyError
-
-if TYPE_CHECKING:
-    from clinic.reading.dicom import Place
-    from clinic.writing.structured import Entry
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Outputs:
     deidentify: bool = False
     draw_maps: Maps | None = None
     key: bytes = field(init=False)
-    _entries: dict = field(init=False, default_factory=dict)
+    _entries: dict = field(init=False, default_factory=lambda: defaultdict(new_series))  # by study and kind of result
 
     def __post_init__(self):
         self.key = secrets.token_bytes(32) if self.deidentify else b""
@@ -55,13 +56,13 @@ class Outputs:
         faults, shown = [], [None] * len(outcome.answers)
         if not outcome.answers:
             return faults
-        with _collected(faults, "map"):
+        with _collect_fault(faults, "map"):
             shown = self._overlays(outcome)
-        with _collected(faults, "page"):
+        with _collect_fault(faults, "page"):
             self._write_pages(outcome, shown)
-        with _collected(faults, "DICOM result"):
+        with _collect_fault(faults, "DICOM result"):
             self._write_dicom(outcome, shown)
-        with _collected(faults, "FHIR bundle"):
+        with _collect_fault(faults, "FHIR bundle"):
             self._write_fhir(outcome)
         return faults
 
@@ -75,8 +76,6 @@ class Outputs:
     def _write_pages(self, outcome: Outcome, shown: list) -> None:
         if not self.pages:
             return
-        from clinic.writing.pages import Page
-
         if reason := self._reason_to_hide(outcome):
             raise StudyError(f"no page, since {reason}")
         for (picture, answer), overlay in zip(outcome.pairs, shown, strict=True):
@@ -92,15 +91,12 @@ class Outputs:
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
-        from clinic.writing.datasets import save
-        from clinic.writing.structured import map_image, report
-
         path = self.folder / "dicom" / outcome.arrival.image
-        entry = self._next_entry(place, "report")
+        entry = next(self._entries[place.study, "report"])
         save(report(place, outcome.answers, self.deployment, entry=entry), Path(f"{path}-report.dcm"))
         for frame, overlay in enumerate(shown, 1):
             if overlay is not None:
-                entry = self._next_entry(place, "map")
+                entry = next(self._entries[place.study, "map"])
                 image = map_image(place, overlay, self.deployment, entry=entry, frame=frame)
                 save(image, Path(f"{path}-map-{frame}.dcm"))
         reason = self._reason_to_hide(outcome)
@@ -110,8 +106,6 @@ class Outputs:
     def _write_fhir(self, outcome: Outcome) -> None:
         if not self.fhir:
             return
-        from clinic.writing.fhir import bundle
-
         image, place = outcome.arrival.image, self._place(outcome)
         for picture, answer in outcome.pairs:
             content = bundle(image, answer, self.deployment, place=place, frame=picture.frame)
@@ -129,27 +123,15 @@ class Outputs:
             return "its file says that a person can be recognised in the image"
         return ""
 
-    def _place(self, outcome: Outcome) -> "Place | None":
+    def _place(self, outcome: Outcome) -> Place | None:
         if outcome.arrival.place is None:
             return None
-        from clinic.reading.dicom import Place
-
         place = Place(**outcome.arrival.place)
         return place.without_identifiers(self.key) if self.deidentify else place
 
-    def _next_entry(self, place: "Place", kind: str) -> "Entry":
-        """The next entry in the series for one kind of result in a study."""
-        from pydicom.uid import generate_uid
-
-        from clinic.writing.structured import Entry
-
-        last = self._entries.get((place.study, kind)) or Entry(generate_uid(prefix=None), 0)
-        self._entries[place.study, kind] = entry = Entry(last.series, last.number + 1)
-        return entry
-
 
 @contextmanager
-def _collected(faults: list[str], kind: str) -> Iterator[None]:
+def _collect_fault(faults: list[str], kind: str) -> Iterator[None]:
     """Add the fault of one kind of result to a list, so that it does not stop the other results."""
     try:
         yield

@@ -7,7 +7,6 @@ import datetime
 import uuid
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from highdicom import sr
@@ -21,23 +20,15 @@ from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment, software_version
 from clinic.reading.dicom import Place
 from clinic.writing import codes
-from clinic.writing.datasets import identifiers, strict_values, with_attributes
+from clinic.writing.datasets import Entry, identifiers, strict_values, with_attributes
 
 NOTE = "Research only, not for diagnosis"
-LONGEST_TEXT = 1024  # characters of a value of type ST, PS3.5 section 6.2
 REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
 DEIDENTIFIED = {  # in words, since the results do not meet a coded confidentiality profile (PS3.15, E)
     "PatientIdentityRemoved": "YES",
     "DeidentificationMethod": "Identifiers of patient and study not taken over",
     "LongitudinalTemporalInformationModified": "REMOVED",
 }
-
-
-class Entry(NamedTuple):
-    """The entry of a result in a series: the UID of the series and the number of the result in it."""
-
-    series: str
-    number: int = 1
 
 
 def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, entry: Entry) -> sr.ComprehensiveSR:
@@ -79,8 +70,6 @@ def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entr
     frame: of the image, from 1. Raises StudyError if DICOM does not allow the identifiers of the place.
     """
     now = datetime.datetime.now()
-    derivation = f"{WAY}, laid over the image. {deployment.map_told()}"
-    shortened = f"{derivation[: LONGEST_TEXT - 4]} ..."
     attributes = {
         "SOPClassUID": SecondaryCaptureImageStorage,
         "SOPInstanceUID": generate_uid(prefix=None),
@@ -95,7 +84,7 @@ def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entr
         "ContentTime": f"{now:%H%M%S}",
         "PatientOrientation": None,
         "Laterality": None,
-        "DerivationDescription": derivation if len(derivation) <= LONGEST_TEXT else shortened,
+        "DerivationDescription": f"{WAY}, laid over the image. {deployment.map_told()}",
         "SourceImageSequence": [_source(place, frame)],
     }
     with strict_values():

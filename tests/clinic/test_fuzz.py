@@ -26,8 +26,9 @@ from clinic.example import as_bytes
 from clinic.reading.dicom import Place
 from clinic.reading.pictures import Unreadable, Wanted, decode
 from clinic.reading.worker import Decoder
+from clinic.writing.datasets import Entry
 from clinic.writing.fhir import bundle
-from clinic.writing.structured import Entry, report
+from clinic.writing.structured import report
 from helpers.study import ROOT, StudyError
 
 SECONDS = float(os.environ.get("CLINIC_FUZZ_SECONDS", 10))
