@@ -43,7 +43,7 @@ from helpers.study import ROOT, declared_parameters
 from helpers.training import compiled
 from helpers.training.compiled import Reader, shared_network
 from helpers.training.fit import fit
-from helpers.training.fused import Optimizer
+from helpers.training.fused import adamw
 from helpers.training.predict import predict
 
 Speed = Callable[[], float]  # measures once, images a second
@@ -71,7 +71,7 @@ def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int)
     model, recipe = build(), Recipe(3, batch, 1e-3, 1e-4, "none", 3, 0)
     some = np.r_[np.unique(samples.labels, return_index=True)[1], np.arange(batch)]  # one of each class at least
     few = Samples(samples.pixels, samples.rows[some], samples.labels[some])
-    fit(model, few, few, recipe)  # compiles, and so does the next
+    fit(model, few, few, recipe=recipe)  # compiles, and so does the next
     predict(model, samples)
 
     def prediction() -> float:
@@ -79,7 +79,7 @@ def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int)
         predict(model, samples)
         return len(samples) / (time.perf_counter() - started)
 
-    return lambda: fit(model, samples, few, recipe).training["images_per_second"], prediction
+    return lambda: fit(model, samples, few, recipe=recipe).training["images_per_second"], prediction
 
 
 def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
@@ -91,18 +91,18 @@ def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) 
 def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Reader, tuple, dict]:
     """The network ready for training, one batch to train on and one to predict, both on the device."""
     network = shared_network(build()).network
-    reader, optimizer = Reader(network, None), Optimizer(1e-4, 0.0)
+    reader, optimizer = Reader(network, None), adamw(1e-4, 0.0)
     optimizer.build(network.trainable_variables)
     reader.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])
-    optimizer.restart(1e-3, 10, 10_000)
+    optimizer.restart(1e-3, 10_000)
     images, large = (
         keras.ops.convert_to_tensor(samples.pixels[np.resize(samples.rows, size)])
         for size in (batch, compiled.BATCH_FOR_PREDICTION)
     )
     targets = np.eye(network.output_shape[-1], dtype=np.float32)[samples.labels[:batch]]
-    data = {"own": images}, keras.ops.convert_to_tensor(targets), keras.ops.ones(batch)
+    data = {"image": images}, keras.ops.convert_to_tensor(targets), keras.ops.ones(batch)
     reader(data[0])
-    return reader, data, {"own": large}
+    return reader, data, {"image": large}
 
 
 def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Callable]:

@@ -21,7 +21,7 @@ from helpers.running.jobs import run_jobs
 from helpers.running.search_space import study_values, suggest_values, trial_parameters
 from helpers.study import build_folder
 from helpers.training.experiment import TRAINING_VERSION, Experiment
-from helpers.training.fit import fit_stages
+from helpers.training.fit import ProgressBar, fit_stages
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -171,7 +171,8 @@ def score_trial(experiment: Experiment, kind: str, trial: optuna.Trial) -> float
     model = build_variant(kind, p, len(experiment.codes))
     plan, samples = recipes(kind, p, p["trial_epochs"]), experiment.samples
     report = TrialReport(trial, plan)
-    fit_stages(model, samples["train"], samples["validation"], plan, f"trial {trial.number}", [report])
+    callbacks = [ProgressBar(f"trial {trial.number}", len(plan)), report]
+    fit_stages(model, samples["train"], samples["validation"], stages=plan, callbacks=callbacks)
     return report.best
 
 

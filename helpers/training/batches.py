@@ -1,6 +1,7 @@
-"""Shuffled batches of training images, and the weights of rare classes."""
+"""Shuffled batches of training images, and batches for prediction."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -8,18 +9,21 @@ import numpy as np
 from helpers.data.pixels import gather
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
-from helpers.training.compiled import untuned_dataset
-from helpers.training.device import on_device
+from helpers.training.device import device_images
+from helpers.training.losses import class_weights
 from helpers.training.mixing import draw_mixture
+
+if TYPE_CHECKING:
+    import tensorflow
 
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled batches of `samples` for one epoch after another, as a `compiled.Reader` takes them.
+    """Shuffled batches of `samples`, epoch after epoch, as `compiled.Reader` takes them.
 
-    A batch is a dictionary of which images, one-hot labels float32 [n, classes], and the weights of the images in the
-    loss float32 [n]. Images are given as their rows if they lie on the device, else as pixels. An epoch has as many
-    batches as the images fill; with `balanced_batches` its images are drawn with replacement, each class as often as
-    the others. The order depends on `recipe.seed` alone.
+    A batch is a dictionary that says which images, one-hot labels float32 [n, classes], and the weights of the images
+    in the loss float32 [n]. Images are given by their row numbers if they lie on the device, else as pixels. An epoch
+    has as many batches as the images fill; with `balanced_batches` its images are drawn with replacement, each class as
+    often as the others. The order depends on `recipe.seed` alone.
     """
 
     def __init__(self, samples: Samples, classes: int, recipe: Recipe):
@@ -31,7 +35,7 @@ class Batches(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def __len__(self) -> int:
-        return max(1, len(self.samples) // self.recipe.batch_size)
+        return steps_per_epoch(self.samples, self.recipe)
 
     def __getitem__(self, batch: int) -> tuple[dict, np.ndarray, np.ndarray]:
         chosen = self.order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
@@ -40,31 +44,30 @@ class Batches(keras.utils.PyDataset):
         weighted = self.recipe.imbalance == "class_weight"
         weights = self.weights[labels] if weighted else np.ones(len(labels), np.float32)
         if self.recipe.mixing == "none":
-            return {"own": self._images(chosen)}, targets, weights
+            return {"image": self._images(chosen)}, targets, weights
+        return self._mixed(batch, chosen, targets * weights[:, None])
+
+    def _mixed(self, batch: int, chosen: np.ndarray, targets: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
         # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
-        mixture = draw_mixture(
-            self.recipe.mixing,
-            len(chosen),
-            self.samples.pixels.shape[1],
-            np.random.default_rng([self.recipe.seed, self.epoch, batch]),
-        )
-        targets = mixture.of_targets(targets * weights[:, None])
+        random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
+        mixture = draw_mixture(self.recipe.mixing, len(chosen), self.samples.pixels.shape[1], random)
+        targets = mixture.mix_targets(targets)
         weights = targets.sum(axis=1)
-        images = {"own": self._images(chosen), "other": self._images(chosen[mixture.other])}
-        return images | mixture.of_images(), targets / weights[:, None], weights
+        images = {"image": self._images(chosen), "partner": self._images(chosen[mixture.partners])}
+        return images | mixture.per_image(), targets / weights[:, None], weights
 
     def _images(self, chosen: np.ndarray) -> np.ndarray:
-        rows = self.samples.rows[chosen]
-        return gather(self.samples.pixels, rows) if on_device(self.samples.pixels) is None else rows.astype(np.int32)
+        pixels, rows = self.samples.pixels, self.samples.rows[chosen]
+        return gather(pixels, rows) if device_images(pixels) is None else rows.astype(np.int32)
 
-    def for_fit(self) -> dict:
-        """What `fit` is given for them, under this backend; see `compiled.untuned`."""
+    def fit_arguments(self) -> dict:
+        """The arguments of Keras' `fit` that give it these batches, under the present backend."""
         if keras.config.backend() != "tensorflow":
             return {"x": self}
         return {"x": untuned_dataset(self._epochs, self[0]), "steps_per_epoch": len(self)}
 
     def _epochs(self) -> Iterator[tuple]:
-        """One epoch after another, without end, each in a new order, as Keras has it: the first one too."""
+        """The batches of one epoch after another, without end; as with Keras, the first has a new order too."""
         while True:
             self.on_epoch_end()
             yield from (self[batch] for batch in range(len(self)))
@@ -79,7 +82,34 @@ class Batches(keras.utils.PyDataset):
             self.order = self.random.permutation(count)
 
 
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Weights float32 [classes], inverse to how often a class occurs in `labels`, with mean 1 over the images."""
-    counts = np.bincount(labels, minlength=classes)
-    return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+def steps_per_epoch(samples: Samples, recipe: Recipe) -> int:
+    """How many whole batches the images fill; one if they are fewer than a batch."""
+    return max(1, len(samples) // recipe.batch_size)
+
+
+def predict_batches(model: keras.Model, inputs: np.ndarray | dict[str, np.ndarray], batch: int) -> np.ndarray:
+    """What Keras' `predict` gives, read from an `untuned_dataset`; the inputs have to fill whole batches."""
+    if keras.config.backend() != "tensorflow":
+        return model.predict(inputs, batch, verbose=0)
+
+    def part(step: int) -> tuple:
+        return (keras.tree.map_structure(lambda values: values[step * batch : (step + 1) * batch], inputs),)
+
+    steps = len(keras.tree.flatten(inputs)[0]) // batch
+    return model.predict(untuned_dataset(lambda: map(part, range(steps)), part(0)), steps=steps, verbose=0)
+
+
+def untuned_dataset(batches: Callable[[], Iterator[tuple]], like: tuple) -> "tensorflow.data.Dataset":
+    """A TensorFlow dataset that reads two batches ahead and does not tune itself.
+
+    batches: gives the batches, anew each time it is called; like: one of them; others may have more or fewer images.
+
+    Keras would make a dataset that tunes itself, by a thread that sleeps for 10, 20, 40 ms and so on. As of TensorFlow
+    2.21 the end of such a dataset sometimes waits for it to wake up: an epoch then takes up to twice as long.
+    """
+    import tensorflow as tf
+
+    shapes = keras.tree.map_structure(lambda values: tf.TensorSpec((None, *values.shape[1:]), values.dtype), like)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(2).with_options(options)

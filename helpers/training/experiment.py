@@ -1,4 +1,4 @@
-"""The variants of a notebook: models trained on one split, each once, judged alike, and left as its run record."""
+"""The variants of a notebook: models trained on one split, each once, judged alike, and recorded."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from helpers.backend import set_seed
 from helpers.data.duplicates import duplicate_groups
 from helpers.data.lesions import classes, completeness, dataset_folder, diagnoses, read_lesions
 from helpers.data.pixels import PixelCache, open_cache
-from helpers.data.samples import Samples, part_samples
+from helpers.data.samples import part_samples
 from helpers.data.split import PARTS, read_split, training_subset
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.judge import judge
@@ -26,20 +26,19 @@ from helpers.records import Run, atomic_path, file_sha256, write_csv, write_json
 from helpers.sentences import say
 from helpers.study import StudyError, build_folder
 from helpers.training.device import share_batches
-from helpers.training.fit import fit_stages, save_model
+from helpers.training.fit import ProgressBar, fit_stages, save_model
 from helpers.training.predict import predict, predictions_table
 
-TRAINING_VERSION = (
-    1  # counts changes of the training code that change its numbers: what was trained before is out of date
-)
-_OPENED: dict[str, PixelCache] = {}  # one object for the experiments of a notebook: the device then holds it once
+# Raised with each change of the training code that changes its numbers: models trained before are then out of date.
+TRAINING_VERSION = 1
+_OPENED: dict[str, PixelCache] = {}  # one array for all experiments of a notebook, so that the device holds it once
 
 
 @dataclass(frozen=True)
 class Variant:
     """A judged model: its short name, its `metrics.json` entry, and the predictions behind it.
 
-    history: one row an epoch, and folder: where its model.keras lies; both None for what was not trained in epochs.
+    history: one row per epoch; folder: where its model.keras lies. Both are None for a model not trained in epochs.
     """
 
     key: str
@@ -54,20 +53,19 @@ class Variant:
 
 
 class Experiment:
-    """What the variants of one notebook share: images, split, classes, and the way they are judged.
+    """What the variants of one notebook have in common: images, split, classes, and the way they are judged.
 
     run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision,
-    devices and seed.
-    classes, codes: of the task; split: image_id, lesion_id, label (of the task), part, fold; samples: `Samples` by
-    part; lesion_of: lesion id by image id; lesions: the table of lesions by image id; missing_images: how many images
-    the publisher lists besides; judged: the parts whose predictions a record holds. task: instead of the run's own.
+    devices and seed. task: replaces the run's task.
+    classes, codes: of the task; original: the study's split; split: image_id, lesion_id, label (of the task), part,
+    fold; samples: `Samples` by part; lesion_of: lesion id by image id; lesions: the table of lesions by image id;
+    missing_images: how many more images the publisher lists; predicted: the parts that a record has predictions of.
     """
 
     def __init__(self, run: Run, task: str = ""):
         p = run.parameters
         self.run, self.task = run, task or p["task"]
         self.classes = classes(p["dataset"], self.task)
-        self.codes = [one.code for one in self.classes]
         folder = dataset_folder(p["dataset"]) / "cache"
         table = read_lesions(folder / "lesions.csv")
         self.missing_images, self.lesions = table.attrs["missing_images"], table.set_index("image_id")
@@ -75,11 +73,11 @@ class Experiment:
             say(completeness(table))
         self.original = read_split(run.folder.parent / "split.csv")
         cache = open_cache(folder, p["side"], p["colour_constancy"])
-        self._take(self.original, _OPENED.setdefault(cache.fingerprint, cache))
+        self._set_data(self.original, _OPENED.setdefault(cache.fingerprint, cache))
         self._set_up_keras()
 
     def on(self, split: pd.DataFrame, cache: PixelCache | None = None, unknown: Sequence[str] = ()) -> "Experiment":
-        """The same on another split: what it has besides train, validation and test is predicted as well.
+        """The same experiment on another split. Its parts besides train, validation and test are predicted as well.
 
         cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks do
         not know; their images may only be in parts other than train, validation and test. Raises StudyError if there is
@@ -89,46 +87,46 @@ class Experiment:
             raise StudyError(f"unknown {sorted(strange)[0]!r}: choose from {', '.join(self.codes)}.")
         other = copy(self)
         other.classes = tuple(one for one in self.classes if one.code not in unknown)
-        other.codes = [one.code for one in other.classes]
-        other._take(split, cache or self.cache)
+        other._set_data(split, cache or self.cache)
         return other
+
+    def on_fraction(self, fraction: float) -> "Experiment":
+        """The same experiment with a fraction of the training lesions, see `training_subset`."""
+        return self.on(training_subset(self.split, fraction, self.run.parameters["seed"]))
 
     def groups(self) -> np.ndarray:
         """The lesion of each row of `original`, one for all whose images are duplicates of each other, str [n]."""
         found = pd.read_csv(self.run.folder.parent / "02_preprocessing" / "duplicates.csv")
         return duplicate_groups(self.original, found)
 
-    def fraction(self, share: float) -> Samples:
-        """Training images of a share of the training lesions, see `splits.training_subset`."""
-        return self._samples(training_subset(self.split, share, self.run.parameters["seed"]), "train")
-
     def train(
         self,
         key: str,
         name: str,
         build: Callable[[], keras.Model],
-        stages: list[Recipe],
-        train: Samples | None = None,
+        *,
+        stages: Sequence[Recipe],
         weights_sha256: str | None = None,
         **about,
     ) -> Variant:
-        """The variant `key`, trained in `stages` and judged; one that is finished is read back, not trained again.
+        """The variant `key`, trained in `stages` and judged, or read back if it was finished before.
 
-        name: as in tables; build: gives the untrained network, called after the seed was set, so that a variant does not
-        depend on those before it; train: training images, by default all; weights_sha256: of the pretrained weights
-        that `build` loads; about: more for its `metrics.json` entry.
-        Finished is a variant of the same network, initial weights, stages, images, task and code.
+        name: as in tables; build: gives the untrained network, called after the seed was set, so that a variant does
+        not depend on those before it; weights_sha256: of the pretrained weights that `build` loads; about: more items
+        for its `metrics.json` entry.
+        A finished variant is read back if its network, initial weights, stages, images, task and TRAINING_VERSION are
+        the same.
         """
-        train = self.samples["train"] if train is None else train
         self.start_anew(stages[0].seed)
         model = build()
         folder = build_folder(self.run.study) / "variants" / self.run.notebook / key
-        wanted = self._fingerprint(model, stages, train)
-        if _finished(folder) == wanted:
+        fingerprint = self._fingerprint(model, stages)
+        if _finished(folder) == fingerprint:
             print(f"{name}: trained before, read back")
         else:
-            self._train(folder, model, stages, train, name)
-            write_json(folder / "finished.json", {"fingerprint": wanted})
+            (folder / "finished.json").unlink(missing_ok=True)
+            self._train(folder, model, stages, name)
+            write_json(folder / "finished.json", {"fingerprint": fingerprint})
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
         entry = self._entry(name, predictions, record, weights_sha256) | about
@@ -139,26 +137,32 @@ class Experiment:
         key: str,
         name: str,
         probabilities: Callable[[str], np.ndarray],
+        *,
         training: dict | None = None,
         weights_sha256: str | None = None,
     ) -> Variant:
         """A variant that is not trained here; probabilities: gives those of a part, float [n, classes]."""
-        predictions = self._table({part: probabilities(part) for part in self.judged})
+        predictions = self._table({part: probabilities(part) for part in self.predicted})
         return Variant(key, self._entry(name, predictions, training, weights_sha256), predictions)
 
-    def seen(self, predictions: pd.DataFrame, part: str = "test") -> Predictions:
-        """One part of a predictions table, ready for `metrics`."""
+    def part(self, table: pd.DataFrame, part: str = "test") -> Predictions:
+        """One part of a table of predictions, ready for the scores of `evaluation`."""
         malignant = [one.malignant for one in self.classes]
-        rows = predictions[predictions["part"] == part]
+        rows = table[table["part"] == part]
         return Predictions.from_table(rows, self.codes, malignant, lesions=self.lesion_of)
 
-    def write(self, main: Variant, variants: list[Variant]) -> None:
-        """Leave the notebook's record: of `main` with its history, and of `variants` below it.
+    def write(self, main: Variant, variants: Sequence[Variant]) -> None:
+        """Write the notebook's record: of `main` with its history, and of the other `variants` below it.
 
-        The model file of `main` is left as well if it stands for comparison. What has `views` is another reading of
-        that file, and names its checksum too.
+        The model file of `main` is published as well if it stands for comparison. A variant with `views` is another
+        reading of that file, and names its checksum too.
         """
-        checksum = self._leave_model(main) if main.history is not None and main.entry.get("compared", True) else {}
+        checksum = {}
+        if main.history is not None and main.entry.get("compared", True):
+            with atomic_path(self.run.folder / "model.keras") as temporary:
+                temporary.write_bytes((main.folder / "model.keras").read_bytes())
+            # Whoever loads the model can check that the record's figures are about it.
+            checksum = {"model_sha256": file_sha256(self.run.folder / "model.keras")}
         entries = {variant.key: variant.entry | (checksum if "views" in variant.entry else {}) for variant in variants}
         for variant in variants:
             self.run.write_record(entries[variant.key], variant.predictions, variant.key)
@@ -168,54 +172,45 @@ class Experiment:
             write_csv(self.run.folder / "history.csv", main.history)
         self.run.write_record(main.entry | {"variants": entries} | checksum, main.predictions)
 
-    def _leave_model(self, main: Variant) -> dict[str, str]:
-        """The checksum tells whoever loads the model whether it is the one that the record's figures are about."""
-        with atomic_path(self.run.folder / "model.keras") as temporary:
-            temporary.write_bytes((main.folder / "model.keras").read_bytes())
-        return {"model_sha256": file_sha256(self.run.folder / "model.keras")}
-
     def start_anew(self, seed: int) -> None:
-        """Forget the networks before, so that layers are named as in every other variant, and seed the next one."""
+        """Make Keras forget earlier networks, so that layers have the same names in every variant, and set the seed."""
         keras.utils.clear_session()
         self._set_up_keras()
         set_seed(seed)
 
     def _set_up_keras(self) -> None:
-        """Precision and devices of the run, which Keras forgets in `clear_session`."""
+        """Set precision and devices of the run, which Keras forgets in `clear_session`."""
         keras.config.set_dtype_policy(self.run.parameters["precision"])
         share_batches(self.run.parameters["devices"])
 
-    def _take(self, split: pd.DataFrame, cache: PixelCache) -> None:
-        self.cache, self.split = cache, self._relabelled(split)
-        self.lesion_of = self.split.drop_duplicates("image_id").set_index("image_id")["lesion_id"]
-        parts = list(dict.fromkeys([*PARTS, *self.split["part"]]))
-        self.samples = {part: self._samples(self.split, part) for part in parts}
-        self.judged = tuple(part for part in parts if part != "train")
+    def _set_data(self, split: pd.DataFrame, cache: PixelCache) -> None:
+        if self.task == "malignancy":
+            malignant = [one.code for one in diagnoses(self.run.parameters["dataset"]) if one.malignant]
+            is_malignant = split["label"].isin([*malignant, "malignant"])
+            split = split.assign(label=np.where(is_malignant, "malignant", "benign"))
+        self.cache, self.split = cache, split
+        self.codes = [one.code for one in self.classes]
+        self.lesion_of = split.drop_duplicates("image_id").set_index("image_id")["lesion_id"]
+        parts = list(dict.fromkeys([*PARTS, *split["part"]]))
+        self.samples = {part: part_samples(split, cache, self.codes, part=part) for part in parts}
+        self.predicted = tuple(part for part in parts if part != "train")
 
-    def _relabelled(self, split: pd.DataFrame) -> pd.DataFrame:
-        if self.task == "diagnosis":
-            return split
-        malignant = [one.code for one in diagnoses(self.run.parameters["dataset"]) if one.malignant]
-        return split.assign(label=np.where(split["label"].isin([*malignant, "malignant"]), "malignant", "benign"))
-
-    def _samples(self, split: pd.DataFrame, part: str) -> Samples:
-        return part_samples(split, self.cache, self.codes, part=part)
-
-    def _train(self, folder: Path, model: keras.Model, stages: list[Recipe], train: Samples, name: str) -> None:
-        (folder / "finished.json").unlink(missing_ok=True)
-        fitted = fit_stages(model, train, self.samples["validation"], stages, name)
+    def _train(self, folder: Path, model: keras.Model, stages: Sequence[Recipe], name: str) -> None:
+        train, validation = self.samples["train"], self.samples["validation"]
+        bar = ProgressBar(name, len(stages))
+        fitted = fit_stages(model, train, validation, stages=stages, callbacks=[bar])
         save_model(model, folder / "model.keras")
         started = time.perf_counter()
-        answers = {part: predict(model, self.samples[part]) for part in self.judged}
-        speed = sum(map(len, answers.values())) / (time.perf_counter() - started)
-        write_csv(folder / "predictions.csv", self._table(answers))
+        probabilities = {part: predict(model, self.samples[part]) for part in self.predicted}
+        speed = sum(map(len, probabilities.values())) / (time.perf_counter() - started)
+        write_csv(folder / "predictions.csv", self._table(probabilities))
         write_csv(folder / "history.csv", fitted.history)
         cost = {"prediction_images_per_second": round(speed, 1), "training_images": len(train)}
         cost["model_bytes"] = (folder / "model.keras").stat().st_size
         write_json(folder / "training.json", fitted.training | cost)
 
     def _table(self, probabilities: dict[str, np.ndarray]) -> pd.DataFrame:
-        tables = [predictions_table(self.split, part, answers, self.codes) for part, answers in probabilities.items()]
+        tables = [predictions_table(self.split, part, values, self.codes) for part, values in probabilities.items()]
         return pd.concat(tables, ignore_index=True)
 
     def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
@@ -225,16 +220,14 @@ class Experiment:
         entry = self.run.entry(name, self.task, self.original, weights_sha256=weights_sha256)
         return entry | {"training": record} | judged | {"missing_images": self.missing_images}
 
-    def _fingerprint(self, model: keras.Model, stages: list[Recipe], train: Samples) -> str:
-        weights = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))
+    def _fingerprint(self, model: keras.Model, stages: Sequence[Recipe]) -> str:
+        weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())
+        images = [self.samples[part] for part in ("train", *self.predicted)]
         content = {
             "network": model.get_config(),
-            "weights": weights.hexdigest(),
+            "weights": hashlib.sha256(weights).hexdigest(),
             "stages": [asdict(stage) for stage in stages],
-            "images": [
-                hashlib.sha256(part.rows.tobytes() + part.labels.tobytes()).hexdigest()
-                for part in (train, *map(self.samples.get, self.judged))
-            ],
+            "images": [hashlib.sha256(part.rows.tobytes() + part.labels.tobytes()).hexdigest() for part in images],
             "cache": self.cache.fingerprint,
             "codes": self.codes,
             "keras": [keras.__version__, keras.config.backend(), keras.config.dtype_policy().name],

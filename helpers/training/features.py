@@ -1,11 +1,12 @@
-"""What a trained network sees in an image before it answers: the numbers that its last layers work with."""
+"""The numbers that the last layers of a trained network work with: features and logits of an image."""
 
 import keras
 import numpy as np
 
 from helpers.data.pixels import gather
 from helpers.data.samples import Samples
-from helpers.training.compiled import BATCH_FOR_PREDICTION, predict_batches
+from helpers.training.batches import predict_batches
+from helpers.training.compiled import BATCH_FOR_PREDICTION
 from helpers.training.predict import BLOCK
 
 
@@ -18,7 +19,7 @@ def logits(model: keras.Model, samples: Samples) -> np.ndarray:
 def features(model: keras.Model, samples: Samples, before: str = "head_dropout") -> np.ndarray:
     """The vector of each image that goes into a layer of a network of `models`, float32 [n, d].
 
-    before: how the layer's name begins; of several the first is taken, by default the head's.
+    before: the first layer with a name that begins like this; by default the first dropout of the head.
     """
     layer = next(layer for layer in model.layers if layer.name.startswith(before))
     backbone = keras.Model(model.inputs, layer.input)
@@ -26,13 +27,14 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
     starts = range(0, len(filled), BLOCK)
     blocks = (gather(samples.pixels, filled[start : start + BLOCK]) for start in starts)
-    seen = [np.float32(predict_batches(backbone, block, BATCH_FOR_PREDICTION)) for block in blocks]
-    return np.concatenate(seen)[: len(samples)]
+    vectors = [np.float32(predict_batches(backbone, block, BATCH_FOR_PREDICTION)) for block in blocks]
+    return np.concatenate(vectors)[: len(samples)]
 
 
 def logit_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """Kernel float64 [d, classes] and bias float64 [classes] by which a network of `models` gets its logits.
 
-    Raises ValueError for a network without the last layer of those.
+    Raises ValueError for a network without the layer `head_softmax`.
     """
-    return tuple(np.float64(keras.ops.convert_to_numpy(own)) for own in model.get_layer("head_softmax").weights)
+    weights = model.get_layer("head_softmax").weights
+    return tuple(np.float64(keras.ops.convert_to_numpy(weight)) for weight in weights)

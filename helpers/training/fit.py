@@ -1,8 +1,9 @@
 """Fitting a network, with the best epoch chosen on validation."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,58 +13,71 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from helpers.data.samples import Samples
-from helpers.models.recipe import Recipe, set_trainable
+from helpers.models.recipe import Recipe
 from helpers.records import atomic_path
 from helpers.training.batches import Batches
-from helpers.training.compiled import SharedNetwork, shared_network
-from helpers.training.device import on_device
-from helpers.training.fused import Optimizer
-
-WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
+from helpers.training.compiled import shared_network
+from helpers.training.device import device_images
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training: its history, one row an epoch, and the `training` part of the record."""
+    """A finished training: its history, one row per epoch, and the `training` part of the record."""
 
     history: pd.DataFrame
     training: dict
 
 
 class Validation(keras.callbacks.Callback):
-    """Judges each epoch on validation, keeps the weights of the best, and moves a progress bar.
+    """Judges each epoch on validation, and ends the training with the weights of the best epoch.
 
     Adds val_loss, val_accuracy and val_balanced_accuracy to the logs. The best epoch has the highest balanced accuracy;
-    training stops when `patience` epochs bring no better one, and ends with the best weights.
+    training stops when `patience` epochs bring no better one.
+    network: holds the weights; predict: gives its present probabilities for the validation images, float [n, classes];
+    labels: int [n].
     """
 
-    def __init__(self, network: SharedNetwork, samples: Samples, epochs: int, patience: int, label: str):
+    def __init__(self, network: keras.Model, predict: Callable[[], np.ndarray], labels: np.ndarray, *, patience: int):
         super().__init__()
-        self.network, self.samples, self.patience = network, samples, patience
+        self.network, self.predict, self.labels, self.patience = network, predict, labels, patience
         self.best, self.best_epoch = -1.0, 0
-        self.bar = tqdm(total=epochs, desc=label, unit="epoch")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = time.perf_counter() - self.started
-        probabilities = self.network.predict(self.samples.pixels, self.samples.rows)
-        labels, chosen = self.samples.labels, probabilities.argmax(axis=1)
-        logs["val_loss"] = float(log_loss(labels, probabilities, labels=range(probabilities.shape[1])))
-        logs["val_accuracy"] = float((chosen == labels).mean())
-        logs["val_balanced_accuracy"] = float(balanced_accuracy_score(labels, chosen))
-        if logs["val_balanced_accuracy"] > self.best:
-            self.best, self.best_epoch = logs["val_balanced_accuracy"], epoch
-            self.weights = self.network.network.get_weights()
+        probabilities = self.predict()
+        chosen = probabilities.argmax(axis=1)
+        balanced = float(balanced_accuracy_score(self.labels, chosen))
+        logs["val_loss"] = float(log_loss(self.labels, probabilities, labels=range(probabilities.shape[1])))
+        logs["val_accuracy"] = float((chosen == self.labels).mean())
+        logs["val_balanced_accuracy"] = balanced
+        if balanced > self.best:
+            self.best, self.best_epoch, self.weights = balanced, epoch, self.network.get_weights()
         self.model.stop_training = epoch - self.best_epoch >= self.patience
-        self.bar.set_postfix_str(
-            f"loss {logs['loss']:.3f}, validation balanced accuracy {logs['val_balanced_accuracy']:.3f}", refresh=False
-        )
+
+    def on_train_end(self, logs=None):
+        self.network.set_weights(self.weights)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar that moves with each epoch, for each of several stages of a training; goes after `Validation`."""
+
+    def __init__(self, label: str, stages: int = 1):
+        super().__init__()
+        names = [f"{label}, stage {stage}" for stage in range(1, stages + 1)]
+        self.labels = iter(names if stages > 1 else [label])
+
+    def on_train_begin(self, logs=None):
+        self.bar = tqdm(total=self.params["epochs"], desc=next(self.labels), unit="epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        balanced = logs["val_balanced_accuracy"]
+        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, validation balanced accuracy {balanced:.3f}", refresh=False)
         self.bar.update()
 
     def on_train_end(self, logs=None):
-        self.network.network.set_weights(self.weights)
         self.bar.close()
 
 
@@ -71,41 +85,39 @@ def fit(
     model: keras.Model,
     train: Samples,
     validation: Samples,
+    *,
     recipe: Recipe,
-    label: str = "training",
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
-    """Train `model` with AdamW under a cosine schedule with warm-up, and keep its best weights, see `Validation`.
+    """Train `model` as the recipe says, and keep the weights of its best epoch, see `Validation`.
 
-    label: what the progress bar calls it; callbacks: of Keras, whose logs hold the figures on validation as well.
-    Returns the history and the record's epochs, best_epoch, seconds, images_per_second (of the median epoch), weights
-    (number of parameters) and images: whether they lay on the `device` or were fed from the `host`.
+    callbacks: of Keras; their logs hold the scores on validation as well. The `training` part has epochs, best_epoch,
+    seconds, images_per_second (of the median epoch), weights (number of parameters) and images: whether they lay on the
+    `device` or were fed from the `host`.
     """
-    set_trainable(model, recipe.trainable, recipe.batch_norm)
     started = time.perf_counter()
     network = shared_network(model)
+    trainer = network.trainer(recipe, train)
     batches = Batches(train, model.output_shape[-1], recipe)
-    trainer = network.trainer(
-        train.pixels,
-        _loss(recipe, batches.weights),
-        Optimizer(recipe.weight_decay, recipe.ema),
-        (recipe.trainable, recipe.batch_norm),
-    )
-    steps = recipe.epochs * len(batches)
-    trainer.optimizer.restart(recipe.learning_rate, max(1, int(steps * WARM_UP_SHARE)), steps)
-    averaged = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    judge = Validation(network, validation, recipe.epochs, recipe.patience, label)
-    options = {"epochs": recipe.epochs, "callbacks": [*averaged, judge, *callbacks], "verbose": 0, "shuffle": False}
-    table = pd.DataFrame(trainer.fit(**batches.for_fit(), **options).history)
+    predict = partial(network.predict, validation.pixels, validation.rows)
+    judge = Validation(network.network, predict, validation.labels, patience=recipe.patience)
+    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
+    history = trainer.fit(
+        **batches.fit_arguments(),
+        epochs=recipe.epochs,
+        callbacks=[*averages, judge, *callbacks],
+        verbose=0,
+        shuffle=False,
+    ).history
     network.copy_to(model)
-    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    table = epochs_table(history)
     training = {
         "epochs": len(table),
         "best_epoch": judge.best_epoch + 1,
         "seconds": round(time.perf_counter() - started, 1),
         "images_per_second": round(len(batches) * recipe.batch_size / table["seconds"].median(), 1),
         "weights": model.count_params(),
-        "images": "host" if on_device(train.pixels) is None else "device",
+        "images": "host" if device_images(train.pixels) is None else "device",
     }
     return Fitted(table, training)
 
@@ -114,16 +126,15 @@ def fit_stages(
     model: keras.Model,
     train: Samples,
     validation: Samples,
-    stages: list[Recipe],
-    label: str = "training",
+    *,
+    stages: Sequence[Recipe],
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
     """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
 
     The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
     """
-    labels = [label if len(stages) == 1 else f"{label}, stage {stage}" for stage in range(1, len(stages) + 1)]
-    fitted = [fit(model, train, validation, *stage, callbacks) for stage in zip(stages, labels, strict=True)]
+    fitted = [fit(model, train, validation, recipe=recipe, callbacks=callbacks) for recipe in stages]
     tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
     history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))
     before = len(history) - len(tables[-1])
@@ -135,34 +146,14 @@ def fit_stages(
     return Fitted(history, training)
 
 
+def epochs_table(history: dict[str, list]) -> pd.DataFrame:
+    """A history of Keras as a table, one row per epoch, counted from 1."""
+    table = pd.DataFrame(history)
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    return table
+
+
 def save_model(model: keras.Model, path: Path) -> None:
     """Save a model as .keras, atomically and without the optimizer's state, which is twice as large as the weights."""
     with atomic_path(path) as temporary:
         keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
-
-
-class AdjustedCrossentropy(keras.losses.Loss):
-    """Cross-entropy with logit adjustment (Menon et al., ICLR 2021, equation 10, tau = 1).
-
-    Before the network's probabilities are held against the truth they are divided by the class weights float32
-    [classes] and scaled to sum to one, which gives the rare classes the odds that they have in training. So the network
-    itself learns to answer as if all classes were equally common, and no image counts more than another.
-    """
-
-    def __init__(self, weights: np.ndarray, label_smoothing: float):
-        super().__init__()
-        self.log_weights, self.label_smoothing = np.log(weights), label_smoothing
-
-    def call(self, y_true, y_pred):
-        adjusted = keras.ops.log(keras.ops.maximum(y_pred, keras.config.epsilon())) - self.log_weights
-        return keras.losses.categorical_crossentropy(y_true, adjusted, True, self.label_smoothing)
-
-
-def _loss(recipe: Recipe, weights: np.ndarray) -> keras.losses.Loss:
-    """Cross-entropy as it is, adjusted or as focal loss (Lin et al., ICCV 2017) with the class weights as its alpha."""
-    if recipe.imbalance == "logit_adjustment":
-        return AdjustedCrossentropy(weights, recipe.label_smoothing)
-    if recipe.imbalance == "focal":
-        alpha = weights.tolist()
-        return keras.losses.CategoricalFocalCrossentropy(alpha, gamma=2.0, label_smoothing=recipe.label_smoothing)
-    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)

@@ -1,6 +1,6 @@
-"""Training and asking the small networks that see lesions instead of images."""
+"""Training and prediction of the small networks that see lesions instead of images."""
 
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 
 import keras
 import numpy as np
@@ -8,83 +8,56 @@ import pandas as pd
 
 from helpers.backend import set_seed
 from helpers.data.histories import Histories
-from helpers.training.batches import class_weights
-from helpers.training.fit import Validation
-
-
-class _Judged:
-    """A lesion network as `training.Validation` asks one: for some of the lesions."""
-
-    def __init__(self, network: keras.Model):
-        self.network = network
-
-    def predict(self, lesions: Histories, rows: np.ndarray) -> np.ndarray:
-        return predict_lesions(self.network, lesions)[rows]
-
-
-@dataclass(frozen=True)
-class _Samples:
-    pixels: Histories
-    rows: np.ndarray
-    labels: np.ndarray
+from helpers.models.recipe import Recipe
+from helpers.training.fit import ProgressBar, Validation, epochs_table
+from helpers.training.losses import class_weights
 
 
 def fit_lesions(
-    network: keras.Model,
-    train: Histories,
-    validation: Histories,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    label: str,
+    network: keras.Model, train: Histories, validation: Histories, *, recipe: Recipe, label: str
 ) -> pd.DataFrame:
-    """Train a lesion network with AdamW, rare classes weighing more, and keep its best epoch on validation.
+    """Train a lesion network with AdamW at a constant rate, and keep the weights of its best epoch on validation.
 
-    Returns its history, one row an epoch, as `training.fit` does.
+    Rare classes weigh more, as with `imbalance="class_weight"`. label: of the progress bar. Returns the history, one
+    row per epoch, as `fit` does.
     """
-    set_seed(seed)
+    set_seed(recipe.seed)
     classes = network.output_shape[-1]
-    network.compile(
-        keras.optimizers.AdamW(learning_rate, weight_decay=1e-3), "categorical_crossentropy", metrics=["accuracy"]
-    )
+    optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+    network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
     judge = Validation(
-        _Judged(network), _Samples(validation, np.arange(len(validation)), validation.labels), epochs, epochs, label
+        network, lambda: predict_lesions(network, validation), validation.labels, patience=recipe.patience
     )
-    table = network.fit(
+    history = network.fit(
         [train.images, train.patient],
         np.eye(classes, dtype=np.float32)[train.labels],
         sample_weight=class_weights(train.labels, classes)[train.labels],
-        batch_size=min(batch_size, len(train)),
-        epochs=epochs,
-        callbacks=[judge],
+        batch_size=min(recipe.batch_size, len(train)),
+        epochs=recipe.epochs,
+        callbacks=[judge, ProgressBar(label)],
         verbose=0,
-    )
-    history = pd.DataFrame(table.history)
-    history.insert(0, "epoch", np.arange(1, len(history) + 1))
-    return history
+    ).history
+    return epochs_table(history)
 
 
 def predict_lesions(network: keras.Model, lesions: Histories) -> np.ndarray:
     """Probabilities float32 [n, classes]."""
-    # All in one batch, vectors being small: for as few, most of what `predict` does takes longer than the network.
+    # All in one batch, since vectors are small: for so few, most of what `predict` does takes longer than the network.
     return network.predict_on_batch([lesions.images, lesions.patient])
 
 
 def mean_over_photographs(network: keras.Model, lesions: Histories) -> np.ndarray:
-    """The mean of what a network that sees one photograph says of each of a lesion's, float32 [n, classes]."""
+    """The mean over the photographs of each lesion of the probabilities for one photograph, float32 [n, classes]."""
     answers = []
     for step in range(lesions.images.shape[1]):
         images = np.zeros_like(lesions.images)
         images[:, 0] = lesions.images[:, step]
         answers.append(predict_lesions(network, replace(lesions, images=images)))
-    there = np.arange(len(answers)) < lesions.count[:, None]
-    return np.einsum("snk,ns->nk", np.stack(answers), there / lesions.count[:, None]).astype(np.float32)
+    taken = np.arange(len(answers)) < lesions.count[:, None]
+    return np.einsum("snk,ns->nk", np.stack(answers), taken / lesions.count[:, None]).astype(np.float32)
 
 
-def both(first: Histories, second: Histories) -> Histories:
-    """The lesions of two sets, one after the other."""
-    values = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in first.__dataclass_fields__
-    }
-    return Histories(**values)
+def concatenate_lesions(*sets: Histories) -> Histories:
+    """The lesions of several sets, one set after the other."""
+    names = [field.name for field in fields(Histories)]
+    return Histories(**{name: np.concatenate([getattr(one, name) for one in sets]) for name in names})

@@ -271,7 +271,9 @@ def test_a_batch_is_mixed_in_training_as_it_says():
     batch, told, _ = mixed_batches[0]
     seen = ops.convert_to_numpy(reader(batch, training=True))
     assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
-    assert not np.array_equal(seen, batch["own"]) and np.array_equal(reader({"own": batch["own"]}), batch["own"])
+    assert not np.array_equal(seen, batch["image"]) and np.array_equal(
+        reader({"image": batch["image"]}), batch["image"]
+    )
 
 
 @pytest.mark.parametrize("gpus", [[], ["made up"]])

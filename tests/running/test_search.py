@@ -177,13 +177,13 @@ def score(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "build_variant", lambda *_: None)
 
     def score(kind: str, trial: Recorder, *values: list[float]) -> float:
-        def train(model, train, validation, plan, label, callbacks):
-            assert [stage.epochs for stage in plan] == list(map(len, values))
+        def train(model, train, validation, *, stages, callbacks):
+            assert [stage.epochs for stage in stages] == list(map(len, values))
             assert train is experiment.samples["train"] and validation is experiment.samples["validation"]
             for stage in values:
-                callbacks[0].on_train_begin()
+                callbacks[-1].on_train_begin()
                 for epoch, value in enumerate(stage):
-                    callbacks[0].on_epoch_end(epoch, {"val_balanced_accuracy": value})
+                    callbacks[-1].on_epoch_end(epoch, {"val_balanced_accuracy": value})
 
         monkeypatch.setattr(search, "fit_stages", train)
         return score_trial(experiment, kind, trial)

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from tiny import CODES, make_study, small_cnn
 
+from helpers.models.head import Common
+from helpers.models.networks import Convolutions, cnn
 from helpers.models.recipe import Recipe
 from helpers.records import Run, describe_split, read_records
 from helpers.study import StudyError
@@ -28,7 +30,7 @@ def run(tmp_path, monkeypatch) -> Run:
 
 def train(experiment, key="small", stages=(RECIPE,), filters=(4, 8), **options):
     build = partial(small_cnn, classes=len(experiment.codes), filters=filters)
-    return experiment.train(key, f"{key} network", build, list(stages), **options)
+    return experiment.train(key, f"{key} network", build, stages=stages, **options)
 
 
 @pytest.fixture
@@ -37,23 +39,23 @@ def trainings(monkeypatch) -> list:
     done = []
     history = pd.DataFrame({"epoch": [1], "loss": [1.0], "stage": [1]})
     cost = {"epochs": 1, "best_epoch": 1, "seconds": 0.1, "images_per_second": 10.0, "weights": 1}
-    monkeypatch.setattr(experiment_module, "fit_stages", lambda *_: done.append(1) or Fitted(history, cost))
+    monkeypatch.setattr(experiment_module, "fit_stages", lambda *_, **__: done.append(1) or Fitted(history, cost))
     return done
 
 
 def test_every_variant_has_the_precision_of_the_run(run, trainings):
     run.parameters["precision"] = "mixed_bfloat16"
-    experiment = Experiment(run)
+    experiment, build = Experiment(run), partial(cnn, Common(16, 7), Convolutions([4]))
     try:
         for key in ("one", "two"):
-            layers = train(experiment, key).model().layers
+            layers = experiment.train(key, key, build, stages=[RECIPE]).model().layers
             assert {layer.dtype_policy.name for layer in layers if layer.name.startswith("conv")} == {"mixed_bfloat16"}
             assert layers[-1].dtype_policy.name == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
 
 
-def test_an_variant_is_judged_and_leaves_what_the_contract_asks_for(run):
+def test_a_variant_is_judged_and_leaves_what_the_contract_asks_for(run):
     experiment = Experiment(run)
     variant = train(experiment, compared=False, weights_sha256="abc")
     assert variant.entry["environment"]["weights_sha256"] == "abc"
@@ -70,21 +72,21 @@ def test_an_variant_is_judged_and_leaves_what_the_contract_asks_for(run):
     assert list(variant.predictions) == ["image_id", "part", "label", *CODES]
     assert variant.predictions["part"].value_counts().to_dict() == {"test": 28, "validation": 14}
     assert (
-        len(experiment.seen(variant.predictions)) == 28
-        and len(experiment.seen(variant.predictions, "validation")) == 14
+        len(experiment.part(variant.predictions)) == 28
+        and len(experiment.part(variant.predictions, "validation")) == 14
     )
     answers = variant.model().predict(experiment.samples["test"].pixels[experiment.samples["test"].rows], verbose=0)
-    assert np.allclose(answers, experiment.seen(variant.predictions).probabilities, atol=1e-5)
+    assert np.allclose(answers, experiment.part(variant.predictions).probabilities, atol=1e-5)
 
 
-def test_missing_images_are_told_and_recorded(run, trainings, capsys, tmp_path):
+def test_missing_images_are_reported_and_recorded(run, trainings, capsys, tmp_path):
     assert train(Experiment(run)).entry["missing_images"] == 0 and "missing" not in capsys.readouterr().out
     (tmp_path / "cache" / "lesions.json").write_text('{"missing_images": 1234}')
-    told = []
+    sentences = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment_module, "say", told.append)
+        patch.setattr(experiment_module, "say", sentences.append)
         assert train(Experiment(run)).entry["missing_images"] == 1234
-    assert told == [
+    assert sentences == [
         "**1,234 images that the publisher's table lists are missing here**; every figure is of the 84 others."
     ]
 
@@ -96,7 +98,7 @@ def test_a_finished_variant_is_read_back_with_the_same_numbers(run, trainings, c
     assert first.predictions.equals(again.predictions)
 
 
-def test_the_variants_before_it_do_not_change_an_variant(run):
+def test_the_variants_before_it_do_not_change_a_variant(run):
     alone = train(Experiment(run), "second")
     train(Experiment(run), "first", filters=(4, 4))
     (alone.folder / "finished.json").unlink()
@@ -110,13 +112,13 @@ def test_the_variants_before_it_do_not_change_an_variant(run):
         lambda run, _: train(Experiment(run), filters=(4, 12)),
         lambda run, _: train(Experiment(run), stages=[Recipe(2, 8, 2e-2, 1e-4, "none", 2, 0)]),
         lambda run, _: train(Experiment(run), stages=[RECIPE, RECIPE]),
-        lambda run, _: train(Experiment(run), train=Experiment(run).fraction(0.5)),
+        lambda run, _: train(Experiment(run).on_fraction(0.5)),
         lambda run, _: train(Experiment(run, "malignancy")),
         lambda run, patch: patch.setattr(experiment_module, "TRAINING_VERSION", 0) or train(Experiment(run)),
     ],
     ids=["network", "recipe", "stages", "images", "task", "version"],
 )
-def test_what_changes_an_variant_trains_it_again(run, trainings, change, monkeypatch):
+def test_what_changes_a_variant_trains_it_again(run, trainings, change, monkeypatch):
     train(Experiment(run))
     change(run, monkeypatch)
     assert len(trainings) == 2
@@ -149,26 +151,22 @@ def test_malignancy_has_two_classes_on_the_same_split(run, trainings):
 
 def test_a_fraction_of_the_lesions_is_stratified_and_nested(run):
     experiment = Experiment(run)
-    shares = {share: set(experiment.fraction(share).rows) for share in (0.1, 0.4, 0.7, 1.0)}
-    assert [len(rows) for rows in shares.values()] == [
-        14,
-        14,
-        28,
-        42,
-    ]  # of each label at least one lesion of two images
+    shares = {share: set(experiment.on_fraction(share).samples["train"].rows) for share in (0.1, 0.4, 0.7, 1.0)}
+    # Of each label at least one lesion of two images.
+    assert [len(rows) for rows in shares.values()] == [14, 14, 28, 42]
     assert shares[0.1] <= shares[0.4] <= shares[0.7] <= shares[1.0] == set(experiment.samples["train"].rows)
-    labels = experiment.fraction(0.4).labels
+    labels = experiment.on_fraction(0.4).samples["train"].labels
     assert (np.bincount(labels, minlength=7) == 2).all()
     with pytest.raises(StudyError, match=r"fraction of training lesions is 0"):
-        experiment.fraction(0)
+        experiment.on_fraction(0)
 
 
 def test_the_record_holds_the_main_model_and_its_variants(run, trainings):
     experiment = Experiment(run)
     main, other = train(experiment, "main"), train(experiment, "other", filters=(4, 4), compared=False)
     prior = np.full(7, 1 / 7)
-    floor = experiment.judge("floor", "no look", lambda part: np.tile(prior, (len(experiment.samples[part]), 1)))
-    experiment.write(main, [other, floor])
+    prior_only = lambda part: np.tile(prior, (len(experiment.samples[part]), 1))  # noqa: E731
+    experiment.write(main, [other, experiment.judge("majority", "no look", prior_only)])
     records = {record["name"]: record for record in read_records(run.folder.parent)}
     assert set(records) == {"main network", "other network", "no look"}
     assert records["no look"]["training"] is None and records["no look"]["test"]["balanced_accuracy"]["value"] == 1 / 7
@@ -176,7 +174,7 @@ def test_the_record_holds_the_main_model_and_its_variants(run, trainings):
     assert pd.read_csv(run.folder / "variants" / "other" / "history.csv").equals(other.history)
     assert not (run.folder / "variants" / "other" / "model.keras").exists()
     saved = json.loads((run.folder / "metrics.json").read_text())
-    assert set(saved["variants"]) == {"other", "floor"} and saved["parameters"]["side"] == 16
+    assert set(saved["variants"]) == {"other", "majority"} and saved["parameters"]["side"] == 16
     assert saved["model_sha256"] == hashlib.sha256((run.folder / "model.keras").read_bytes()).hexdigest()
 
 
@@ -186,11 +184,11 @@ def test_another_split_with_a_part_of_its_own(run, trainings):
     split = experiment.original
     other = split.assign(part=split["part"].where(split["image_id"] != "image_00", "claimed"))
     own = experiment.on(other)
-    assert own.judged == ("validation", "test", "claimed") and experiment.judged == ("validation", "test")
+    assert own.predicted == ("validation", "test", "claimed") and experiment.predicted == ("validation", "test")
     assert len(own.samples["train"]) == len(experiment.samples["train"]) - 1
     variant = own.judge("even", "even", lambda part: np.full((len(own.samples[part]), 7), 1 / 7))
     assert variant.predictions["part"].value_counts()["claimed"] == 1
-    assert own.seen(variant.predictions, "claimed").lesions.tolist() == ["lesion_00"]
+    assert own.part(variant.predictions, "claimed").lesions.tolist() == ["lesion_00"]
     assert variant.entry["split"] == describe_split(split)  # the study's own, which all records have to share
     train(experiment), train(own)
     assert len(trainings) == 2  # other images: another variant

@@ -4,7 +4,8 @@ import pytest
 
 from helpers.data.histories import PatientEncoder, make_histories
 from helpers.models.lesion_network import Branches, lesion_network
-from helpers.training.lesions import both, fit_lesions, mean_over_photographs, predict_lesions
+from helpers.models.recipe import Recipe
+from helpers.training.lesions import concatenate_lesions, fit_lesions, mean_over_photographs, predict_lesions
 
 PATIENTS = pd.DataFrame(
     {
@@ -81,7 +82,8 @@ def test_without_patient_and_both():
     own = make_histories(TABLE.iloc[:4], FEATURES[:4], encoder(PATIENTS), codes=["mel", "nv"], steps=4)
     blank = own.without_patient(encoder)
     assert np.array_equal(blank.patient, np.stack([encoder.blank()] * 2)) and np.array_equal(blank.images, own.images)
-    assert len(both(own, blank)) == 4 and both(own, blank).lesions.tolist() == ["a", "b", "a", "b"]
+    both = concatenate_lesions(own, blank)
+    assert len(both) == 4 and both.lesions.tolist() == ["a", "b", "a", "b"]
 
 
 @pytest.mark.parametrize("sees", [["image"], ["sequence"], ["patient"], ["image", "patient"], ["sequence", "patient"]])
@@ -133,7 +135,7 @@ def test_it_learns_what_only_the_order_tells():
     accuracy = {}
     for name, seen in {"in order": own, "shuffled": own.shuffle(1)}.items():
         network = lesion_network(seen, 2, Branches(["sequence"], 16, 0.0, 0))
-        history = fit_lesions(network, seen, seen, 20, 64, 1e-2, 0, name)
+        history = fit_lesions(network, seen, seen, recipe=Recipe(20, 64, 1e-2, 1e-3, "class_weight", 20, 0), label=name)
         assert list(history["epoch"]) == list(range(1, 21))
         accuracy[name] = (predict_lesions(network, seen).argmax(axis=1) == seen.labels).mean()
     assert accuracy["in order"] > 0.95 and accuracy["shuffled"] < 0.75
