@@ -1,4 +1,7 @@
 import inspect
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -124,3 +127,13 @@ def test_the_code_that_a_notebook_shows_is_the_code_that_runs(monkeypatch):
     show_source(cnn, MapToSequence.call)
     assert shown[0].data == inspect.getsource(cnn) and shown[0].language == "python"
     assert shown[1].data.startswith("def call(self, features")
+
+
+def test_a_published_model_loads_in_a_new_process():
+    """There nothing but the loading itself has registered the layers of saved models."""
+    code = "from helpers.models.published import load_model; print(load_model('CNN', 'ham10000_cpu')[0].output_shape)"
+    results = os.environ | {"RESULTS_DIR": str(ROOT / "results")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=results, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "(None, 7)"
