@@ -56,10 +56,8 @@ def head(features, common: Common, lstm: Lstm | None = None):
     else:
         features = read_by_lstm(features, lstm)
     for number, units in enumerate(common.dense):
-        features = layers.Dropout(common.dropout, seed=common.seed + number, name=f"head_dropout_{number + 1}")(
-            features
-        )
-        features = layers.Dense(units, activation="relu", name=f"head_dense_{number + 1}")(features)
+        dropout = layers.Dropout(common.dropout, seed=common.seed + number, name=f"head_dropout_{number + 1}")
+        features = layers.Dense(units, activation="relu", name=f"head_dense_{number + 1}")(dropout(features))
     features = layers.Dropout(common.dropout, seed=common.seed + len(common.dense), name="head_dropout")(features)
     # Softmax in float32 whatever the precision policy: rounded probabilities would not sum to one.
     return layers.Dense(common.classes, activation="softmax", dtype="float32", name="head_softmax")(features)

@@ -1,6 +1,7 @@
+from functools import partialmethod
+
 import keras
 import numpy as np
-import pytest
 
 from helpers.demo import generate, plan
 from helpers.demo.lesion import STRUCTURES, sample_lesion
@@ -18,24 +19,12 @@ def test_pictures_and_what_they_show():
     assert np.array_equal(generate.draw_structures(60, 32, 5)[0][59], images[59])
 
 
-@pytest.fixture
-def eagerly():
-    """Under TensorFlow, a few steps take less time one by one than it takes to compile them."""
-    if keras.config.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("eagerly")
 def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, monkeypatch):
+    """Two steps, one operation after the other: compiling them would take longer."""
+    monkeypatch.setattr(keras.Model, "compile", partialmethod(keras.Model.compile, run_eagerly=True))
     monkeypatch.setattr(pretraining, "SIDE", 32)
     monkeypatch.setattr(pretraining, "BATCH", 16)
-    pretraining.pretrain(60, 1, tmp_path / "backbone.weights.h5")
+    pretraining.pretrain(36, 1, tmp_path / "backbone.weights.h5")
     backbone = Backbone(1, pretraining.ALPHA, str(tmp_path / "backbone.weights.h5"))
     averages = mobilenet(Common(32, 7), backbone).get_layer("conv_pw_13_bn").moving_mean
     assert float(keras.ops.max(keras.ops.abs(averages))) > 0  # it has seen images
