@@ -20,8 +20,6 @@ from helpers.study import StudyError
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
 BLOCK = 512  # images per block of the cache: while it is written, only one block is in memory
-COPIERS = min(4, os.cpu_count() or 1)  # threads that copy a batch
-_COPYING = ThreadPoolExecutor(COPIERS)
 VERSION = 1  # raised when the same settings give other pixels
 
 
@@ -145,19 +143,6 @@ def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> Pixel
     pixels = np.asarray(np.load(target, mmap_mode="r"))
     description = _description(target)
     return PixelCache(pixels, np.array(description["image_ids"], dtype=object), description["fingerprint"])
-
-
-def gather(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`pixels[rows]` for valid row numbers, copied by several threads, which is faster than by one."""
-    images = np.empty((len(rows), *pixels.shape[1:]), pixels.dtype)
-
-    def copy(part: slice) -> None:
-        # Without mode="clip" NumPy copies twice, to leave `out` untouched should a row number be out of range.
-        np.take(pixels, rows[part], axis=0, out=images[part], mode="clip")
-
-    edges = np.linspace(0, len(rows), COPIERS + 1, dtype=int)
-    list(_COPYING.map(copy, [slice(*edge) for edge in zip(edges[:-1], edges[1:], strict=True)]))
-    return images
 
 
 def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:

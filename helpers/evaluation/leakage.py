@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from helpers.data.pixels import PixelCache, gather
+from helpers.data.pixels import PixelCache
 
 BLOCK = 128  # images that are changed at a time
 
@@ -49,7 +49,7 @@ def add_altered_copies(
     """
     again = drawn["copy"].to_numpy() > 0
     names = drawn["image_id"].where(~again, drawn["image_id"] + "#" + drawn["copy"].astype(str))
-    pixels = gather(cache.pixels, cache.rows(drawn["image_id"]))
+    pixels = cache.pixels[cache.rows(drawn["image_id"])]
     if change is not None:
         places = np.flatnonzero(again)
         for block in np.split(places, range(BLOCK, len(places), BLOCK)):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from helpers.data.pixels import gather
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
 from helpers.training.device import device_images
@@ -58,7 +57,7 @@ class Batches(keras.utils.PyDataset):
 
     def _images(self, chosen: np.ndarray) -> np.ndarray:
         pixels, rows = self.samples.pixels, self.samples.rows[chosen]
-        return gather(pixels, rows) if device_images(pixels) is None else rows.astype(np.int32)
+        return pixels[rows] if device_images(pixels) is None else rows.astype(np.int32)
 
     def fit_arguments(self) -> dict:
         """The arguments of Keras' `fit` that give it these batches, under the present backend."""

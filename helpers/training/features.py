@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from helpers.data.pixels import gather
 from helpers.data.samples import Samples
 from helpers.training.batches import predict_batches
 from helpers.training.compiled import BATCH_FOR_PREDICTION
@@ -26,7 +25,7 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     # Batches of one shape: TensorFlow traces anew for each further one.
     filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
     starts = range(0, len(filled), BLOCK)
-    blocks = (gather(samples.pixels, filled[start : start + BLOCK]) for start in starts)
+    blocks = (samples.pixels[filled[start : start + BLOCK]] for start in starts)
     vectors = [np.float32(predict_batches(backbone, block, BATCH_FOR_PREDICTION)) for block in blocks]
     return np.concatenate(vectors)[: len(samples)]
 

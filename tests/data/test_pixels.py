@@ -106,13 +106,6 @@ def test_the_cache_holds_the_squares_in_order(ham10000, tmp_path, monkeypatch):
         cache.rows(["ISIC_0000003", "unknown"])
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 50])
-def test_gathering_is_indexing(count):
-    random = np.random.default_rng(0)
-    images, rows = random.integers(0, 256, (20, 3, 3, 3), np.uint8), random.integers(0, 20, count)
-    assert np.array_equal(pixels.gather(images, rows), images[rows])
-
-
 def test_a_cache_is_rebuilt_only_when_it_is_out_of_date(ham10000, tmp_path, monkeypatch):
     lesions = load_lesions("ham10000", ham10000)
     decoded = []

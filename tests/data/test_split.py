@@ -8,8 +8,6 @@ from PIL import Image, ImageEnhance
 
 from helpers.data.duplicates import duplicate_groups, find_duplicates
 from helpers.data.lesions import load_lesions
-from helpers.data.pixels import PixelCache
-from helpers.data.samples import part_samples
 from helpers.data.split import FOLDS, fold_split, make_split, read_split
 from helpers.records import file_sha256, write_csv
 from helpers.study import StudyError
@@ -131,15 +129,6 @@ def test_a_split_is_read_as_it_was_written(tmp_path):
     split = split_lesions(made_up_lesions({"nv": [1] * 10}))
     write_csv(tmp_path / "split.csv", split)
     pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split, check_dtype=False)
-
-
-def test_the_samples_of_a_part_are_its_rows_of_the_cache():
-    cache = PixelCache(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array(["a", "b", "c"]))
-    split = pd.DataFrame({"image_id": ["c", "a"], "label": ["mel", "nv"], "part": "test"})
-    samples = part_samples(split, cache, ["mel", "nv"], part="test")
-    assert samples.rows.tolist() == [2, 0] and samples.labels.tolist() == [0, 1]
-    with pytest.raises(StudyError, match="no images in its train part"):
-        part_samples(split, cache, ["mel", "nv"], part="train")
 
 
 @pytest.mark.real
