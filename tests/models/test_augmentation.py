@@ -4,7 +4,6 @@ import pytest
 from keras import ops
 
 from helpers.backend import set_seed
-from helpers.data.samples import Samples
 from helpers.models import augmentation as augmentation_module
 from helpers.models.augmentation import (
     AUGMENTATIONS,
@@ -23,11 +22,7 @@ from helpers.models.augmentation import (
     augment,
     resample,
 )
-from helpers.models.recipe import Recipe
 from helpers.study import StudyError
-from helpers.training.batches import Batches
-from helpers.training.compiled import Reader
-from helpers.training.mixing import mix
 
 each = pytest.mark.parametrize("names", [[name] for name in AUGMENTATIONS] + [list(CLASSIC)], ids="-".join)
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8)  # an odd number
@@ -186,70 +181,6 @@ def test_a_model_with_all_of_them_trains():
     model.compile("adam", "mse")
     history = model.fit(IMAGES, np.zeros(9), batch_size=3, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-
-
-def squares(count=8):
-    """Image k is of level 20 k and of class k."""
-    levels = 20 * np.arange(count, dtype=np.uint8)[:, None, None, None]
-    return np.broadcast_to(levels, (count, 16, 16, 3)).copy(), np.eye(count, dtype=np.float32)
-
-
-@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_labels_are_mixed_as_the_images_are(mixing):
-    """The mean level of a mixed image tells how much of which level is in it: so must its target."""
-    images, targets = squares()
-    for seed in range(20):
-        seen, told = mix(images, targets, mixing, np.random.default_rng(seed))
-        assert seen.dtype == np.uint8 and seen.shape == images.shape and np.allclose(told.sum(axis=1), 1)
-        assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
-
-
-def test_cutmix_leaves_each_pixel_to_one_image():
-    images, targets = squares()
-    seen, told = mix(images, targets, "cutmix", np.random.default_rng(1))
-    assert set(np.unique(seen)) == set(np.unique(images)) and 0 < told.diagonal().max() < 1
-    assert (images == squares()[0]).all()  # what was given is left alone
-
-
-def recipe(mixing="mixup", imbalance="none", seed=0):
-    return Recipe(1, 8, 1e-3, 0.0, imbalance, 1, seed, mixing=mixing)
-
-
-def batches(*options, **named):
-    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
-    return Batches(Samples(images, np.arange(40), np.arange(40) % 4 // 3), 2, recipe(*options, **named))
-
-
-def test_mixed_batches_are_reproducible_and_differ_from_epoch_to_epoch():
-    first, again, other = batches(), batches(), batches(seed=1)
-    for same in (again, first):
-        pairs = zip(keras.tree.flatten(first[1]), keras.tree.flatten(same[1]), strict=True)
-        assert all(np.array_equal(one, two) for one, two in pairs)
-    assert not np.array_equal(first[1][1], other[1][1])
-    before = first[1][1]
-    first.on_epoch_end()
-    assert not np.array_equal(before, first[1][1])
-
-
-def test_a_class_keeps_its_weight_when_it_is_mixed():
-    """Weight times target is what a class counts in the loss: over an epoch as much as without mixing."""
-    plain, mixed = batches("none", "class_weight"), batches("mixup", "class_weight")
-    counted = [sum((w[:, None] * t).sum(axis=0) for _, t, w in map(b.__getitem__, range(5))) for b in (plain, mixed)]
-    assert np.allclose(counted[0], counted[1], rtol=1e-4) and np.allclose(counted[0], 20, rtol=1e-4)
-    assert all(np.allclose(mixed[k][1].sum(axis=1), 1) for k in range(5))
-
-
-def test_a_batch_is_mixed_in_training_as_it_says():
-    """The mean level of each image that the network is given is what its target says, as above."""
-    images, targets = squares()
-    reader = Reader(keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Identity()]), None)
-    mixed_batches = Batches(Samples(images, np.arange(8), np.arange(8)), 8, recipe("cutmix"))
-    batch, told, _ = mixed_batches[0]
-    seen = ops.convert_to_numpy(reader(batch, training=True))
-    assert np.allclose(seen.mean(axis=(1, 2, 3)), told @ (20 * np.arange(8)), atol=0.51)
-    assert not np.array_equal(seen, batch["image"]) and np.array_equal(
-        reader({"image": batch["image"]}), batch["image"]
-    )
 
 
 @pytest.mark.parametrize("gpus", [[], ["made up"]])
