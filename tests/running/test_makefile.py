@@ -64,7 +64,7 @@ def built(tmp_path_factory) -> Path:
         for path in (ROOT / folder).glob(f"*{suffix}"):
             (house / folder / path.name).touch()
     (house / "studies").mkdir()
-    for study, dataset in (("demo", "demo"), ("mine", "ham10000")):
+    for study, dataset in (("demo", "demo"), ("real", "ham10000")):
         (house / "studies" / f"{study}.yaml").write_text(f"study: {study}\ndataset: {dataset}\n")
     (house / "python").write_text(STAND_IN)
     (house / "python").chmod(0o755)
@@ -78,7 +78,7 @@ def run(built, tmp_path_factory) -> Path:
     """The same after a complete run of both studies."""
     house = tmp_path_factory.mktemp("run") / "house"
     shutil.copytree(built, house)
-    for study, *words in (("demo",), ("mine", "DATA_DIR=a")):
+    for study, *words in (("demo",), ("real", "DATA_DIR=a")):
         made = make(house, "all", f"STUDY={study}", *words)
         assert made.calls == [f"{name} --study {study}" for name in ALL], made.errors
         assert f"Study {study} is complete" in made.output
@@ -96,8 +96,8 @@ def finished(run, tmp_path) -> Path:
 
 
 def test_a_finished_study_does_not_run_again(finished):
-    assert make(finished, "all").calls == make(finished, "all", "STUDY=mine", "DATA_DIR=a").calls == []
-    assert make(finished, "all", "STUDY=mine").calls == []  # the folder is remembered
+    assert make(finished, "all").calls == make(finished, "all", "STUDY=real", "DATA_DIR=a").calls == []
+    assert make(finished, "all", "STUDY=real").calls == []  # the folder is remembered
     assert "helpers.running.runner" not in make(finished, "-n", "all").output
 
 
@@ -131,10 +131,10 @@ def test_what_was_lost_is_made_again(finished, lost, again):
 
 
 def test_another_folder_or_table_of_the_originals_runs_everything_again(finished):
-    assert make(finished, "all", "STUDY=mine", "DATA_DIR=b").notebooks == ALL
+    assert make(finished, "all", "STUDY=real", "DATA_DIR=b").notebooks == ALL
     (finished / "b").mkdir()
     (finished / "b" / "HAM10000_metadata.csv").touch()
-    assert make(finished, "all", "STUDY=mine").notebooks == ALL
+    assert make(finished, "all", "STUDY=real").notebooks == ALL
 
 
 def test_two_at_a_time_keep_the_order_in_which_they_read(new):
@@ -149,15 +149,15 @@ def test_two_at_a_time_keep_the_order_in_which_they_read(new):
 
 
 def test_verify_runs_everything_elsewhere_and_compares(finished):
-    first = make(finished, "verify", "STUDY=mine", "DATA_DIR=a")
+    first = make(finished, "verify", "STUDY=real", "DATA_DIR=a")
     assert first.notebooks[:-1] == ALL
-    assert first.calls[-1] == "-m helpers.running.report verify --study mine build/verify/results/mine"
-    assert make(finished, "all", "STUDY=mine").calls == []
-    assert make(finished, "verify", "STUDY=mine", "DATA_DIR=a").calls == first.calls
+    assert first.calls[-1] == "-m helpers.running.report verify --study real build/verify/results/real"
+    assert make(finished, "all", "STUDY=real").calls == []
+    assert make(finished, "verify", "STUDY=real", "DATA_DIR=a").calls == first.calls
 
 
 def test_references_come_from_a_new_run_of_the_demo(finished):
-    made = make(finished, "references", "STUDY=mine")
+    made = make(finished, "references", "STUDY=real")
     assert made.calls[:-1] == [f"{name} --study demo" for name in ALL]
     assert made.calls[-1] == "-m helpers.running.report references build/references/results/demo/notebooks"
 
@@ -165,7 +165,7 @@ def test_references_come_from_a_new_run_of_the_demo(finished):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("STUDY=nosuch",), "no studies/nosuch.yaml. Known studies: demo mine"),
+        (("STUDY=nosuch",), "no studies/nosuch.yaml. Known studies: demo real"),
         (("ARGS=-p epochs 5",), "ARGS are parameters of one notebook: name it"),
     ],
 )
@@ -194,13 +194,13 @@ def test_a_failed_run_with_other_parameters_is_not_taken_for_finished(finished):
 
 
 def test_data_is_fetched_for_the_dataset_of_the_study(new):
-    assert make(new, "data", "STUDY=mine").calls == ["-m helpers.data.download ham10000"]
-    assert make(new, "data", "STUDY=mine", "DATA_DIR=/x").calls == ["-m helpers.data.download ham10000 --folder /x"]
+    assert make(new, "data", "STUDY=real").calls == ["-m helpers.data.download ham10000"]
+    assert make(new, "data", "STUDY=real", "DATA_DIR=/x").calls == ["-m helpers.data.download ham10000 --folder /x"]
     assert "originals('demo')" in make(new, "-n", "data").output
 
 
 def test_the_page_is_that_of_the_study(new):
-    assert make(new, "demo-app", "STUDY=mine", "ARGS=--port 1").calls == ["-m clinic.app --study mine --port 1"]
+    assert make(new, "demo-app", "STUDY=real", "ARGS=--port 1").calls == ["-m clinic.app --study real --port 1"]
 
 
 def test_the_fast_tests_leave_out_the_slow_ones(new):
