@@ -4,6 +4,7 @@ Maps are float [n, height, width]; higher cells speak more for the class.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -65,15 +66,16 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide((one * two).sum(axis=1), spread, out=np.full(len(one), np.nan), where=spread > 0)
 
 
-def stability(explain: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+def stability(explain: Callable[[np.ndarray], np.ndarray], images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Whether a map turns with its image: float64 [n], the mean rank correlation over seven turns and mirrorings.
 
-    explain: from square images uint8 [n, side, side, 3] to maps. The map of each view is turned back and compared with
-    that of the image itself; 1 if they agree in every view. NaN where the maps of all views are empty.
+    explain: from square images uint8 [n, side, side, 3] to maps; maps: those of the images themselves. The map of each
+    view is turned back and compared with them; 1 if they agree in every view. NaN where nothing can be compared, since
+    maps are the same all over.
     """
-    views = [np.ascontiguousarray(view) for view in symmetries(images)]
-    first, *others = [turn_back(explain(view), place) for place, view in enumerate(views)]
-    found = np.stack([rank_correlation(first, other) for other in others])
+    views = islice(enumerate(symmetries(images)), 1, None)
+    others = [turn_back(explain(np.ascontiguousarray(view)), place) for place, view in views]
+    found = np.stack([rank_correlation(maps, other) for other in others])
     known = ~np.isnan(found)
     total, count = np.where(known, found, 0).sum(axis=0), known.sum(axis=0)
     return np.divide(total, count, out=np.full(len(images), np.nan), where=count > 0)

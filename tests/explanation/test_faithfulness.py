@@ -68,13 +68,13 @@ def test_a_map_is_turned_back_as_its_image_was_turned():
     assert all(np.array_equal(turn_back(view[..., 0], place), maps) for place, view in enumerate(views))
 
 
-def test_stability():
+def test_stability_is_one_for_maps_that_turn_with_their_image():
     images = RANDOM.integers(0, 256, (3, 6, 6, 3)).astype(np.uint8)
-    fixed = np.arange(36.0).reshape(1, 6, 6).repeat(3, axis=0)
-    assert np.allclose(stability(lambda views: views.mean(axis=3), images), 1)
+    slope, even = np.arange(36.0).reshape(1, 6, 6).repeat(3, axis=0), np.zeros((3, 6, 6))
+    assert np.allclose(stability(lambda views: views.mean(axis=3), images, images.mean(axis=3)), 1)
     # Over all eight views a slope cancels out; the first of them counts 1, so the seven others sum to -1.
-    assert np.allclose(stability(lambda views: fixed, images), -1 / 7)
-    assert np.isnan(stability(lambda views: np.zeros((3, 6, 6)), images)).all()
+    assert np.allclose(stability(lambda views: slope, images, slope), -1 / 7)
+    assert np.isnan(stability(lambda views: even, images, even)).all()
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
