@@ -1,7 +1,7 @@
-"""What lies on a picture and not on the skin, hairs, rulers and dark corners: pasted on, found, and painted over.
+"""Hairs, rulers and dark corners on images: pasted on, found, and painted over.
 
-Images are uint8 [n, side, side, 3]. What is pasted is drawn for each by its own random numbers; what is found is given
-as masks, bool [n, side, side], of the pixels that it covers, all False for an image without it.
+Images are uint8 [n, side, side, 3]. Each image gets its own random artefact. What is found is given as masks of the
+pixels it covers, bool [n, side, side], all False for an image without it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,37 +15,37 @@ from helpers.demo import camera
 from helpers.study import StudyError
 
 HAIR, INK = (0.16, 0.10, 0.08), (0.12, 0.12, 0.14)  # colours in 0 to 1
-LEAST_HAIR = 0.02  # share of an image's pixels that pasted hairs cover at least
+LEAST_HAIR = 0.02  # pasted hairs cover at least this share of an image
 SHIFT = 2  # pixels by which an image is moved
-# Half sides from the centre at which a corner begins, and at which the shade before it does; its tip is at 1.41.
+# Distances from the centre, in half sides, where a corner and the shade around it begin; the tip is at 1.41.
 CORNER, RIM = 1.2, 0.85
-DARK, SHADED = 0.7, 0.85  # of the brightness of the skin: below is a dark corner, or skin in its shade
-HAIR_RADIUS, HAIR_LENGTH = 1 / 64, 1 / 8  # of the disc that no hair fills, and along which it is straight: of the side
-STRAIGHT, ANGLES = 0.8, 12  # share of a straight line that a hair has to cover, and directions that are tried
-# How much darker than what is beside it a hair is, of 255, times the root of the side: the smaller the pixels, the less
-# skin is mixed into a hair. What is faint counts only in images where something is clear.
+DARK, SHADED = 0.7, 0.85  # a dark corner, or skin in its shade, is darker than this share of the skin's brightness
+HAIR_RADIUS, HAIR_LENGTH = 1 / 64, 1 / 8  # of a disc wider than any hair, and of a straight piece: shares of the side
+STRAIGHT, ANGLES = 0.8, 12  # a hair covers this share of a straight line; so many directions are tried
+# How much darker than the skin beside it a hair is, of 255, times the root of the side: small pixels mix less skin into
+# a hair. Faint pixels count only in images with clear ones.
 CLEAR, FAINT = 1.5, 0.75
-GREY = 0.85  # a hair takes at least so much of the red as of the green; blood and pigment take less
-STRIP, BAND = 1 / 5, 1 / 32  # where along an edge a ruler may lie, and the bands that are looked at: shares of the side
-TICKS = 15, 52  # that a ruler has along the whole side, fewest and most
-EVEN = 40  # times the power of the frequencies about it that ticks at even distances have
-FREQUENCIES = 21  # whose power is the background of the one in their middle
-SMOOTH = 1 / 64  # standard deviation of the blur that evens out what is painted, as a share of the side
+GREY = 0.85  # a hair darkens the red at least this much compared with the green; blood and pigment darken it less
+STRIP, BAND = 1 / 5, 1 / 32  # width of the strip along an edge that may hold a ruler, and of its bands: of the side
+TICKS = 15, 52  # fewest and most ticks of a ruler along the whole side
+EVEN = 40  # ticks at even distances have so many times the power of the frequencies around theirs
+FREQUENCIES = 21  # number of frequencies that are the background of the one in their middle
+SMOOTH = 1 / 64  # standard deviation of the blur of what is painted, as a share of the side
 
 
 def paste_hairs(images: np.ndarray, seed: int) -> np.ndarray:
     """The images with dark hairs across them."""
-    return _lay_over(images, _hairs, HAIR, 0.9, seed)
+    return _lay_over(images, seed, _hairs, colour=HAIR)
 
 
 def paste_ruler(images: np.ndarray, seed: int) -> np.ndarray:
     """The images with the ticks of a ruler along one edge."""
-    return _lay_over(images, camera.draw_ruler, INK, 0.9, seed)
+    return _lay_over(images, seed, camera.draw_ruler, colour=INK)
 
 
 def paste_dark_corners(images: np.ndarray, seed: int) -> np.ndarray:
-    """The images as through a round opening, black outside of it."""
-    return _lay_over(images, _opening, (0.0, 0.0, 0.0), 1.0, seed)
+    """The images with a black border around a round opening."""
+    return _lay_over(images, seed, _opening, colour=(0.0, 0.0, 0.0), opacity=1)
 
 
 PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
@@ -56,25 +56,25 @@ PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 def mirror(images: np.ndarray) -> np.ndarray:
-    """The images as in a mirror, which training has shown to networks that learn from symmetries."""
+    """The images as in a mirror; networks that learn from symmetries have seen those in training."""
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
 def shift(images: np.ndarray) -> np.ndarray:
-    """The images moved by SHIFT pixels to the right and down, which no training shows; their edges are repeated."""
+    """The images moved by SHIFT pixels to the right and down, their edges repeated; no training shows such images."""
     return np.pad(images, ((0, 0), (SHIFT, 0), (SHIFT, 0), (0, 0)), mode="edge")[:, :-SHIFT, :-SHIFT]
 
 
-# Changes that mean nothing, for what is pasted to be held against.
+# Changes without meaning, to compare pasted artefacts with.
 HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mirror image": mirror, "shift": shift}
 
 
 def find_hairs(images: np.ndarray) -> np.ndarray:
     """Where dark hairs lie on the images: masks.
 
-    A hair is what a closing fills, thin and darker than both its sides (as in DullRazor: Lee et al., Comput. Biol. Med.
-    27, 1997), along a straight line, about equally in all colours; and some of it has to lie on skin, since the lines
-    of a lesion lie in the lesion. Hairs that are wider than the disc or lighter than the skin are not found.
+    A hair is thin and darker than both its sides, so that a closing fills it (as in DullRazor: Lee et al., Comput.
+    Biol. Med. 27, 1997). It follows a straight line, is dark in all colours, and lies partly on skin, since the lines
+    of a lesion lie in the lesion. Hairs wider than the disc or lighter than the skin are not found.
     """
     side = images.shape[1]
     disc = _disc(max(1.5, HAIR_RADIUS * side))[None]
@@ -82,32 +82,32 @@ def find_hairs(images: np.ndarray) -> np.ndarray:
     taken = closed - images
     thin = np.where(taken[..., 0] >= GREY * taken[..., 1], taken.min(axis=3), 0)
     on_skin = closed.mean(axis=3) >= SHADED * skin_colour(images).mean(axis=1)[:, None, None]
-    clear = _straight(thin >= CLEAR * np.sqrt(side)) & on_skin
+    clear = _straight_lines(thin >= CLEAR * np.sqrt(side)) & on_skin
     hairy = clear.sum(axis=(1, 2)) >= HAIR_LENGTH * side / 2
     masks = np.zeros_like(clear)
-    masks[hairy] = binary_dilation(_straight(thin[hairy] >= FAINT * np.sqrt(side)), disc)
+    masks[hairy] = binary_dilation(_straight_lines(thin[hairy] >= FAINT * np.sqrt(side)), disc)
     return masks
 
 
 def find_rulers(images: np.ndarray) -> np.ndarray:
-    """Where along an edge of the images the ticks of a ruler lie: masks of bands as long as the edge.
+    """Where the ticks of a ruler lie along an edge of the images: masks of bands as long as the edge.
 
-    A ruler's ticks lie at even distances, so that along the edge one frequency stands out. They have to be two pixels
-    apart at least: those of a ruler that is fine for the size of the images are not seen.
+    A ruler's ticks lie at even distances, so that one frequency along the edge stands out. Ticks less than two pixels
+    apart are not found.
     """
     masks = np.zeros(images.shape[:3], bool)
     dark, strip = images.min(axis=3).astype(np.float32), round(STRIP * images.shape[1])
     for turns in range(4):
         seen, covered = (np.rot90(each, turns, axes=(1, 2)) for each in (dark, masks))  # views, not copies
-        covered[:, :, :strip] |= _ticked(seen[:, :, :strip])[:, None]
+        covered[:, :, :strip] |= _ticked_columns(seen[:, :, :strip])[:, None]
     return masks
 
 
 def find_dark_corners(images: np.ndarray) -> np.ndarray:
-    """Where images have dark corners, as a dermatoscope's round opening or its light leave them: masks.
+    """Where images have dark corners, from a dermatoscope's round opening or its light: masks.
 
-    The corners have to be, in the median, clearly darker than the skin about the lesion. All that is darker than the
-    skin and lies towards the edges is then taken for them, and with it dark hair, ink and the margin of a lesion there.
+    An image has them if its corners are, in the median, clearly darker than the skin around the lesion. The mask holds
+    every pixel towards the edges that is darker than the skin, including dark hair, ink and the margin of a lesion.
     """
     distance = _distance(images.shape[1])
     skin = skin_colour(images).mean(axis=1)
@@ -124,9 +124,9 @@ FIND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The images with what the masks cover in the colours about it: those of the nearest pixels, evened out.
+    """The images with the masked pixels painted in the colours of the nearest other pixels, blurred a little.
 
-    An image without any pixel outside of its mask stays as it is.
+    An image with a mask all over stays as it is.
     """
     painted = images.copy()
     for place in np.flatnonzero(masks.any(axis=(1, 2)) & ~masks.all(axis=(1, 2))):
@@ -135,23 +135,23 @@ def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def counterparts(having: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """For each row that is True in `having`, bool [n], one that is False and has the same label: row numbers.
+    """For each row that is True in `having`, bool [n], a random one that is False, with the same label: row numbers.
 
-    Drawn at random; where no such row has the label, from all of them. Raises StudyError if `having` is True all over.
+    If no such row has the label, one of any label is drawn. Raises StudyError if `having` is True all over.
     """
     random = np.random.default_rng(seed)
     others = np.flatnonzero(~having)
     if not len(others):
-        raise StudyError("All images have it: there is none to hold them against.")
+        raise StudyError("All images have it, so there is none to compare them with.")
     alike = {label: others[labels[others] == label] for label in set(labels[having])}
     return np.array([random.choice(alike[label] if len(alike[label]) else others) for label in labels[having]], int)
 
 
 def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:
-    """What a change to images does to the answers, from probabilities [n, classes] before and after: three float [n].
+    """How answers change with their images, from probabilities [n, classes] before and after: three float [n].
 
-    `changed`: 1 where another class is the most probable; `lost`: how much of its probability the answer before loses;
-    `malignancy`: how much the summed probability of the malignant classes rises.
+    `changed`: 1 where another class becomes the most probable; `lost`: the fall in the probability of the answer given
+    before; `malignancy`: the rise in the summed probability of the malignant classes.
     """
     answer = before.argmax(axis=1)
     rows = np.arange(len(before))
@@ -163,16 +163,16 @@ def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> 
 
 
 def _lay_over(
-    images: np.ndarray, draw: Callable, colour: tuple[float, float, float], opacity: float, seed: int
+    images: np.ndarray, seed: int, draw: Callable, *, colour: tuple[float, float, float], opacity: float = 0.9
 ) -> np.ndarray:
-    """The images with what `draw` gives for each, float [side, side] of 0 to 1, laid over them in one colour."""
+    """The images with a drawing of each laid over it in one colour; draw: returns float [side, side] in 0 to 1."""
     draws = [draw(images.shape[1], np.random.default_rng((seed, place))) for place in range(len(images))]
     share = opacity * np.stack(draws)[..., None]
     return np.rint((1 - share) * images + 255 * share * np.array(colour)).astype(np.uint8)
 
 
 def _hairs(side: int, random: np.random.Generator) -> np.ndarray:
-    """Hairs as on the demo's pictures, one lot upon the other until they cover LEAST_HAIR of the picture."""
+    """Hairs as on the demo's pictures, more of them until they cover LEAST_HAIR of the picture."""
     drawn = camera.draw_hairs(side, random)
     while drawn.mean() < LEAST_HAIR:
         drawn = np.maximum(drawn, camera.draw_hairs(side, random))
@@ -180,19 +180,19 @@ def _hairs(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _opening(side: int, random: np.random.Generator) -> np.ndarray:
-    """1 outside of a circle of about the image's width, 0 inside."""
+    """1 outside a circle about as wide as the image, 0 inside."""
     edge = random.uniform(0.98, 1.12)
     return np.clip((_distance(side) - edge) / 0.06, 0, 1)
 
 
 def _disc(radius: float) -> np.ndarray:
-    """The pixels no farther than `radius` from the one in the middle: bool [k, k]."""
+    """A disc of pixels: bool [k, k]."""
     place = np.arange(-int(radius), int(radius) + 1)
     return np.hypot(place[:, None], place) <= radius
 
 
-def _straight(dark: np.ndarray) -> np.ndarray:
-    """What of dark, bool [n, side, side], lies on a straight line of HAIR_LENGTH that is dark for the most part."""
+def _straight_lines(dark: np.ndarray) -> np.ndarray:
+    """The dark pixels, bool [n, side, side], on straight lines of HAIR_LENGTH that are mostly dark."""
     length = round(HAIR_LENGTH * dark.shape[1])
     steps, reach = np.arange(length) - length // 2, length // 2
     found, seen = np.zeros_like(dark), _shifts(dark, reach)
@@ -213,7 +213,7 @@ def _shifts(masks: np.ndarray, reach: int) -> np.ndarray:
     return sliding_window_view(padded, masks.shape[1:], axis=(1, 2))
 
 
-def _ticked(strip: np.ndarray) -> np.ndarray:
+def _ticked_columns(strip: np.ndarray) -> np.ndarray:
     """Which columns of strips, float [n, side, width], are crossed by ticks at even distances: bool [n, width]."""
     side = strip.shape[1]
     band = max(2, int(BAND * side))

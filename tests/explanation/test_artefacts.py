@@ -126,13 +126,13 @@ def test_a_ruler_is_found_at_each_edge(edge, apart):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """150 of the demo's pictures at 64 px, uint8, and the artefacts of each, as `artefact_opacities` gives them."""
+    """90 of the demo's pictures at 64 px, uint8, and the artefacts of each, as `artefact_opacities` gives them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate_module, "cpu_count", lambda: 1)
-        folder = generate_module.generate(tmp_path_factory.mktemp("drawn") / "demo", images=150, side=64)
+        folder = generate_module.generate(tmp_path_factory.mktemp("drawn") / "demo", images=90, side=64)
     names = pd.read_csv(folder / generate_module.METADATA)["image_id"]
     paths = {path.stem: path for path in folder.glob("*/*.jpg")}
-    truth = generate_module.artefact_opacities(150, 64)
+    truth = generate_module.artefact_opacities(90, 64)
     return np.stack([np.asarray(Image.open(paths[name])) for name in names]), [truth[name] for name in names]
 
 
