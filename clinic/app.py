@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinic import DISCLAIMER
-from clinic.answering.answers import Answer, answer
-from clinic.answering.deployment import find_deployment, load
+from clinic.answering.answers import Answer, answer_pictures
+from clinic.answering.deployment import Deployment, find_deployment, load
 from clinic.answering.maps import grad_cam
 from clinic.answering.network import Network
-from clinic.reading.pictures import Unreadable, decode, quiet
+from clinic.reading.pictures import Unreadable, decode, ignore_warnings
 from clinic.writing.overlays import PREVIEW, overlays
 from clinic.writing.pages import DOTS, Page
-from clinic.writing.sentences import verdict
+from clinic.writing.sentences import describe_answer, describe_maps
 from helpers.study import ROOT, StudyError
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 WORKING = '<p role="status">The model looks at the image …</p>'
 NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
 LARGEST = 8 * 2**20  # bytes of an upload
-STUDY = "CLINIC_STUDY"  # environment variable that tells the page which study's model it shows
+STUDY = "CLINIC_STUDY"  # environment variable that names the study of the page's model
 HOST, PORT = "127.0.0.1", 8866
 NEEDED = "The page needs Voilà and ipywidgets: pip install -r requirements-app.txt"
 
 
 class Desk:
-    """A study's model, ready to answer. Raises StudyError if the study has no deployment."""
+    """The model of a study, ready to answer. Raises StudyError if the study has no deployment."""
 
     def __init__(self, study: str):
         deployment, file = find_deployment(study)
@@ -50,27 +50,30 @@ class Desk:
         try:
             if len(data) > LARGEST:
                 raise Unreadable(f"larger than {LARGEST // 2**20} MiB")
-            shown = decode(data, self.deployment.wanted(PREVIEW))
+            picture = decode(data, self.deployment.image_format(PREVIEW))
         except Unreadable as fault:
             return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
-        (own,) = answer(self.deployment, self.network(shown.square[None]), [shown])
-        mapped = None if own.silent else overlays(self.draw_maps, [shown])[0]
+        (answer,) = answer_pictures([picture], self.network(picture.square[None]), self.deployment)
+        overlay = None if answer.abstained else overlays(self.draw_maps, [picture])[0]
         with io.BytesIO() as file:
-            Page("upload", shown, own, self.deployment, mapped).draw().savefig(file, dpi=DOTS, facecolor="white")
-            return as_html(own, self), file.getvalue()
+            page = Page("upload", picture, answer, self.deployment, overlay)
+            page.draw().savefig(file, dpi=DOTS, facecolor="white")
+            return as_html(answer, self.deployment), file.getvalue()
 
 
-def as_html(own: Answer, desk: Desk) -> str:
-    """The verdict, the warnings and the calibrated probabilities, for those who hear a page or copy from it."""
+def as_html(answer: Answer, deployment: Deployment) -> str:
+    """The answer, the warnings and the calibrated probabilities, for those who hear a page or copy from it."""
+    text = f'<p id="answer"><b>{html.escape(describe_answer(answer, deployment))}</b></p>'
+    text += "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in answer.warnings)
+    if answer.abstained:
+        return text
     rows = "".join(
         f"<tr><td>{html.escape(one.name)}</td><td>{share:.1%}</td></tr>"
-        for one, share in zip(desk.deployment.classes, own.calibrated, strict=True)
+        for one, share in zip(deployment.classes, answer.calibrated, strict=True)
     )
-    warned = "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in own.warnings)
     head = "<tr><th>class</th><th>calibrated probability</th></tr>"
-    table = "" if own.silent else f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
-    worth = "" if own.silent else f"<p>{html.escape(desk.deployment.map_told())}</p>"
-    return f'<p id="verdict"><b>{html.escape(verdict(own, desk.deployment))}</b></p>{warned}{table}{worth}'
+    table = f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
+    return f"{text}{table}<p>{html.escape(describe_maps(deployment))}</p>"
 
 
 def show() -> None:
@@ -78,31 +81,31 @@ def show() -> None:
     import ipywidgets as widgets
     from IPython.display import display
 
-    quiet()
+    ignore_warnings()
     desk = Desk(os.environ.get(STUDY, "demo"))
     upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", description="Choose an image", layout={"width": "200px"})
-    told, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
+    text, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
 
-    def uploaded(change: dict) -> None:
+    def respond(change: dict) -> None:
         if not change["new"]:
             return
         data = bytes(change["new"][0]["content"])
         upload.value = ()  # the file is not kept
-        answer_upload(desk, data, told, page)
+        answer_upload(desk, data, text, page)
 
-    upload.observe(uploaded, "value")
+    upload.observe(respond, "value")
     heading = f"<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>"
     limits = f"<p>JPEG or PNG, up to {LARGEST // 2**20} MiB. The file stays in memory and is not kept.</p>"
-    display(widgets.VBox([widgets.HTML(heading + limits), upload, told, page]))
+    display(widgets.VBox([widgets.HTML(heading + limits), upload, text, page]))
 
 
-def answer_upload(desk: Desk, data: bytes, told: "widgets.HTML", page: "widgets.Image") -> None:
-    """Show what the desk says of an upload; until then, and if it fails, nothing of what stood there before."""
-    told.value, page.value, page.layout.display = WORKING, b"", "none"
+def answer_upload(desk: Desk, data: bytes, text: "widgets.HTML", page: "widgets.Image") -> None:
+    """Show the answer to an upload; until then, and if it fails, nothing of what stood there before."""
+    text.value, page.value, page.layout.display = WORKING, b"", "none"
     try:
-        told.value, page.value = desk.respond(data)
+        text.value, page.value = desk.respond(data)
     except Exception:  # its own text could name what is in the file
-        told.value = NO_ANSWER
+        text.value = NO_ANSWER
     page.layout.display = "block" if page.value else "none"
 
 
@@ -144,7 +147,7 @@ def _settings(port: int, token: str, browser: bool) -> dict:
 def main(words: list[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m clinic.app", description=DISCLAIMER)
-    parser.add_argument("--study", default="demo", help="whose 12_prediction prepared the model (%(default)s)")
+    parser.add_argument("--study", default="demo", help="study whose 12_prediction prepared the model (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="of this machine (%(default)s)")
     parser.add_argument("--token", default="", help="part of the address; drawn at random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

@@ -3,6 +3,7 @@
 import io
 import socket
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from conftest import picture
 from PIL import Image
 
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import FIGURES, MALIGNANT, MAPS, Deployment, write_deployment
+from clinic.answering.deployment import ABSTENTION, MALIGNANT, MAPS, Deployment, write_deployment
 from clinic.example import as_bytes, dermoscopic_object
-from clinic.reading.dicom import DERMOSCOPIC, Place
+from clinic.reading.dicom import DERMOSCOPIC, Place, read_object
 from clinic.reading.quality import learn_profile
 from helpers.data.lesions import HAM10000
 
@@ -43,7 +44,7 @@ SECRETS = (*NAMING, "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
 
 
 def deployment(**other) -> Deployment:
-    """A deployment for images of SIDE pixels, silent below an energy of 2, suspicious from 0.3 on."""
+    """A deployment for images of SIDE pixels, abstaining below an energy of 2, suspicious from 0.3 on."""
     values = {
         "name": "MobileNet",
         "study": "demo",
@@ -54,8 +55,8 @@ def deployment(**other) -> Deployment:
         "temperature": 2.0,
         "biases": BIASES,
         "threshold": 0.3,
-        "silence": 2.0,
-        "trade": dict.fromkeys(FIGURES, FIGURE),
+        "abstention_threshold": 2.0,
+        "abstention": dict.fromkeys(ABSTENTION, FIGURE),
         "malignant": dict.fromkeys(MALIGNANT, FIGURE),
         "maps": dict.fromkeys(MAPS, FIGURE | {"images": 42}),
         "side": SIDE,
@@ -66,7 +67,7 @@ def deployment(**other) -> Deployment:
 
 
 def by_brightness(images: np.ndarray) -> np.ndarray:
-    """A model that finds melanoma in what is dark and a nevus in what is bright, and is surer the less grey it is."""
+    """A model that finds melanoma in dark and a nevus in bright images, with the more energy the less grey they are."""
     level = images.mean(axis=(1, 2, 3)) / 128 - 1
     logits = np.zeros((len(images), len(CODES)))
     logits[:, CODES.index("nv")], logits[:, CODES.index("mel")] = 10 * level, -10 * level
@@ -81,8 +82,8 @@ def maps_of_the_middle(images: np.ndarray) -> np.ndarray:
 
 
 def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> list[str]:
-    """Let the command line ask `logits` instead of a network; gives the words that name the deployment."""
-    deployed = deployment(silence=-9.0)
+    """Let the command line use `logits` for a network; gives the words that name the deployment."""
+    deployed = deployment(abstention_threshold=-9.0)
     write_deployment(deployed, folder / "deployment.json")
     monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: (None, deployed))
     monkeypatch.setattr("clinic.answering.network.Network", lambda _: logits)
@@ -90,7 +91,17 @@ def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> li
     return ["--deployment", str(folder / "deployment.json")]
 
 
-def an_answer(silent: bool = False, **other) -> Answer:
+def decode_here(monkeypatch) -> None:
+    """Let DICOM be decoded in this process, so that no other one has to be started: for whole objects only."""
+
+    def read(_, data, image_format):
+        place, pictures = read_object(data, image_format)
+        return asdict(place), pictures
+
+    monkeypatch.setattr("clinic.reading.decoder.Decoder.read", read)
+
+
+def an_answer(abstained: bool = False, **other) -> Answer:
     """An answer for melanoma, calibrated with 0.4, and 0.1 for all else: 0.6 for the three malignant classes."""
     melanoma = np.array(CODES) == "mel"
     values = {
@@ -98,17 +109,17 @@ def an_answer(silent: bool = False, **other) -> Answer:
         "calibrated": np.where(melanoma, 0.4, 0.1),
         "malignancy": 0.8,
         "calibrated_malignancy": 0.6,
-        "energy": 1.0 if silent else 3.0,
-        "silent": silent,
-        "suspicious": None if silent else True,
+        "energy": 1.0 if abstained else 3.0,
+        "abstained": abstained,
+        "suspicious": None if abstained else True,
     }
     return Answer(**values | other)
 
 
 def free_ports(count: int = 1) -> list[int]:
     """Ports of this machine at which nobody listens."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]

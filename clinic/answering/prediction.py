@@ -1,7 +1,6 @@
-"""What a model says of new images: probabilities, malignancy at the operating point, or that it had better not answer.
+"""The answers for a stream of files, so that a folder of any size takes the memory of a few batches.
 
-Files come in and answers go out in one stream, so that a folder of any size takes the memory of a few batches. While
-one batch is read and another answered and written, the network is busy with the one between them.
+While one batch is read and another one answered and written, the network is busy with the one between them.
 """
 
 import time
@@ -14,109 +13,109 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from clinic.answering.answers import Answer, answer
+from clinic.answering.answers import Answer, answer_pictures
 from clinic.answering.deployment import Deployment
-from clinic.answering.network import BATCH, BATCH_SHOWN, Logits, Network
-from clinic.reading.intake import Arrival, Found, Reader, read_ahead
+from clinic.answering.network import BATCH, SMALL_BATCH, Logits, Network
+from clinic.reading.files import InputFile
 from clinic.reading.pictures import Picture
+from clinic.reading.reader import Reader
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # answers need no backend
     import keras
-
-AHEAD = 2  # batches that are read while one is predicted
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: its pictures with their answers, or the fault in `arrival`."""
+    """What became of a file: an answer for each of its pictures; none if it has a fault."""
 
-    arrival: Arrival
+    file: InputFile
     answers: tuple[Answer, ...] = ()
 
     @property
     def pairs(self) -> list[tuple[Picture, Answer]]:
         """Each picture with its answer."""
-        return list(zip(self.arrival.pictures, self.answers, strict=True))
+        return list(zip(self.file.pictures, self.answers, strict=True))
 
 
-def predict_files(files: Sequence[Found], reader: Reader, deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
-    """What becomes of each file, in their order. Raises StudyError for a model whose answers are no numbers.
+def answer_files(files: Iterable[InputFile], deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
+    """The outcome of each file that was read, in their order. Raises StudyError for logits that are not finite.
 
-    logits: called by one thread, which is never the caller's. Whoever leaves before the end should close the iterator,
-    which ends the threads.
+    logits: called by one thread, which is never the caller's. A caller that stops early should close the iterator,
+    which ends the thread.
     """
-    size = BATCH_SHOWN if reader.wanted.preview else BATCH
-    with (
-        closing(read_ahead(files, reader, AHEAD * size)) as arrivals,
-        closing(_asked_ahead(_batches(arrivals, size), logits)) as asked,
-    ):
-        for batch, given in asked:
-            pictures = [picture for arrival in batch for picture in arrival.pictures]
-            answers = iter(answer(deployment, given, pictures) if pictures else [])
-            for arrival in batch:
-                yield Outcome(arrival, tuple(next(answers) for _ in arrival.pictures))
+    with closing(_predict_ahead(_batches(files), logits)) as predicted:
+        for batch, values in predicted:
+            pictures = [picture for file in batch for picture in file.pictures]
+            answers = iter(answer_pictures(pictures, values, deployment) if pictures else [])
+            for file in batch:
+                yield Outcome(file, tuple(next(answers) for _ in file.pictures))
 
 
-def _asked_ahead(batches: Iterable[list[Arrival]], logits: Logits) -> Iterator[tuple[list[Arrival], np.ndarray | None]]:
-    """Each batch with the logits of its pictures, None where it has none; meanwhile the next one is being asked."""
+def _predict_ahead(
+    batches: Iterable[list[InputFile]], logits: Logits
+) -> Iterator[tuple[list[InputFile], np.ndarray | None]]:
+    """Each batch with the logits of its pictures, None if it has none, while the next one is being predicted."""
     former = None
     pool = ThreadPoolExecutor(1)
     try:
         for batch in batches:
-            squares = [picture.square for arrival in batch for picture in arrival.pictures]
-            asked = pool.submit(logits, np.stack(squares)) if squares else None
+            squares = [picture.square for file in batch for picture in file.pictures]
+            current = batch, pool.submit(logits, np.stack(squares)) if squares else None
             if former:
                 yield _with_result(*former)
-            former = batch, asked
+            former = current
         if former:
             yield _with_result(*former)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _with_result(batch: list[Arrival], asked: Future | None) -> tuple[list[Arrival], np.ndarray | None]:
-    return batch, None if asked is None else asked.result()
+def _with_result(batch: list[InputFile], future: Future | None) -> tuple[list[InputFile], np.ndarray | None]:
+    return batch, None if future is None else future.result()
 
 
-def _batches(arrivals: Iterable[Arrival], size: int) -> Iterator[list[Arrival]]:
-    """Files with `size` pictures together, or a few more, and the rest; the first ones come soon, with BATCH_SHOWN."""
-    batch, count, wanted = [], 0, min(size, BATCH_SHOWN)
-    for arrival in arrivals:
-        batch.append(arrival)
-        count += max(1, len(arrival.pictures))
-        if count >= wanted:
+def _batches(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
+    """Files with SMALL_BATCH pictures together, or a few more, so that the first answers come soon, then with BATCH.
+
+    Files whose pictures are also kept to be shown stay in small batches.
+    """
+    batch, count, size = [], 0, SMALL_BATCH
+    for file in files:
+        batch.append(file)
+        count += max(1, len(file.pictures))
+        if count >= size:
+            shown = any(picture.preview is not None for file in batch for picture in file.pictures)
             yield batch
-            batch, count, wanted = [], 0, size
+            batch, count, size = [], 0, SMALL_BATCH if shown else BATCH
     if batch:
         yield batch
 
 
-def speeds(
-    files: Sequence[Found], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
+def measure_speeds(
+    files: Sequence[InputFile], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
 ) -> dict[str, float]:
-    """Images a second, the median of `rounds` turns, and how the first two compare within a turn.
+    """Images per second, the median of `rounds` rounds. Each measures all of these in turn, with the same images.
 
-    `bare`: of the network asked about images in memory; `files`: from files to its answers; `keras`: of Keras' own
-    `predict` with the model, in memory. Each turn measures all three, one after the other, with the same images.
-    `least share`, `share` and `largest share`: least, median and largest of the turns' files / bare. network: of model.
+    `bare`: the network, with images in memory. `files`: from files to answers. `keras`: Keras' `predict` of the model,
+    with images in memory. `least share`, `share` and `largest share`: least, median and largest files / bare of the
+    rounds. network: of the model.
     """
-    with Reader(deployment.wanted()) as reader:
-        read = [picture.square for arrival in read_ahead(files, reader, AHEAD) for picture in arrival.pictures]
-        images = np.stack(read)
+    with Reader(deployment.image_format()) as reader:
+        images = np.stack([picture.square for file in reader.read(files) for picture in file.pictures])
         ways = {
             "bare": lambda: network(images),
-            "files": lambda: list(predict_files(files, reader, deployment, network)),
+            "files": lambda: list(answer_files(reader.read(files), deployment, network)),
             "keras": lambda: model.predict(images, BATCH, verbose=0),
         }
         turns = [{name: _seconds(way) for name, way in ways.items()} for _ in range(rounds + 1)]
-    taken = pd.DataFrame(turns[1:])  # the first time, they are compiled
+    taken = pd.DataFrame(turns[1:])  # in the first round, the networks are compiled
     share = taken["bare"] / taken["files"]
-    named = {"least share": share.min(), "share": share.median(), "largest share": share.max()}
-    return {name: float(value) for name, value in ((len(images) / taken.median()).to_dict() | named).items()}
+    shares = {"least share": share.min(), "share": share.median(), "largest share": share.max()}
+    return {name: float(value) for name, value in ((len(images) / taken.median()).to_dict() | shares).items()}
 
 
 def _seconds(way: Callable[[], object]) -> float:
-    """How long a way takes."""
+    """How long a call takes."""
     started = time.perf_counter()
     way()
     return time.perf_counter() - started

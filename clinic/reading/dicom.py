@@ -21,7 +21,7 @@ from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from clinic import MAKER
-from clinic.reading.pictures import Picture, Unreadable, Wanted, from_array
+from clinic.reading.pictures import ImageFormat, Picture, Unreadable, from_array
 from helpers.data.pixels import MOST_PIXELS
 
 DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
@@ -106,7 +106,7 @@ DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  #
 PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 
 
-def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
+def read_object(data: bytes, image_format: ImageFormat) -> tuple[Place, list[Picture]]:
     """The place and the frames of a DICOM object. Raises Unreadable, in words that quote nothing from the object."""
     try:
         dataset = dcmread(io.BytesIO(data))
@@ -116,9 +116,12 @@ def read_object(data: bytes, wanted: Wanted) -> tuple[Place, list[Picture]]:
         raise Unreadable("not a whole DICOM file") from error
     place = place_of(dataset)
     check_header(dataset)
-    marked = place.burned_in == "YES"
+    burned_in = place.burned_in == "YES"
     try:
-        frames = [from_array(frame, wanted, number, marked) for number, frame in enumerate(rgb_frames(dataset), 1)]
+        frames = [
+            from_array(frame, image_format, number, burned_in_text=burned_in)
+            for number, frame in enumerate(rgb_frames(dataset), 1)
+        ]
     except Unreadable:
         raise
     except MemoryError as error:

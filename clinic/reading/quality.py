@@ -1,11 +1,10 @@
-"""What can be said of an image without a diagnosis: is it large and sharp enough, and does it look dermatoscopic?
+"""Warnings about an image: is it large and sharp enough, and does it look dermatoscopic?
 
-"Dermatoscopic" means like the study's own images in a few numbers of colour and contrast, nothing more clever.
+"Dermatoscopic" means like the images of the study in a few numbers of colour and contrast, nothing more clever.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import numpy as np
@@ -27,9 +26,9 @@ LIKE = 0.99  # share of the validation images that count as dermatoscopic, and a
 
 @dataclass(frozen=True)
 class Profile:
-    """What the images of a study are like: their mean and the inverse root of their covariance, by MEASURES.
+    """What the images of a study look like: their mean and the inverse root of their covariance, by MEASURES.
 
-    mean: m numbers; whitening: m x m; farthest: distance up to which an image counts as dermatoscopic; blurred: log
+    mean: m numbers. whitening: m x m. farthest: distance up to which an image counts as dermatoscopic. blurred: log
     sharpness below which it counts as blurred.
     """
 
@@ -40,28 +39,18 @@ class Profile:
 
     def distance(self, measured: np.ndarray) -> np.ndarray:
         """Mahalanobis distance of float [..., m] from the images of the study, float64 [...]."""
-        mean, whitening = self._arrays
-        return np.linalg.norm((measured - mean) @ whitening.T, axis=-1)
+        return np.linalg.norm((measured - np.array(self.mean)) @ np.array(self.whitening).T, axis=-1)
 
-    @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and whitening as they are counted with."""
-        return np.array(self.mean), np.array(self.whitening)
+    def warnings(self, measured: np.ndarray, sizes: Sequence[tuple[int, int]], side: int) -> list[tuple[str, ...]]:
+        """What is doubtful about each of n images, for a model that looks at side x side pixels.
 
-    def doubts(self, measured: np.ndarray, sizes: Sequence[tuple[int, int]], side: int) -> list[tuple[str, ...]]:
-        """What is doubtful about each of n images, of which a model looks at side x side pixels.
-
-        measured: their MEASURES, float [n, m]; sizes: their width and height in pixels.
+        measured: their MEASURES, float [n, m]. sizes: their width and height in pixels.
         """
         blurred = measured[:, MEASURES.index("log sharpness")] < self.blurred
         unlike = self.distance(measured) > self.farthest
-        held = zip((min(size) < side for size in sizes), blurred, unlike, strict=True)
-        told = ((SMALL.format(*size, side), BLURRED, UNLIKE) for size in sizes)
-        return [tuple(compress(*own)) for own in zip(told, held, strict=True)]
-
-    def warnings(self, measured: np.ndarray, width: int, height: int, side: int) -> tuple[str, ...]:
-        """The same about one image of width x height pixels; measured: its MEASURES, float [m]."""
-        return self.doubts(measured[None], [(width, height)], side)[0]
+        small = [min(size) < side for size in sizes]
+        texts = ((SMALL.format(*size, side), BLURRED, UNLIKE) for size in sizes)
+        return [tuple(compress(*pair)) for pair in zip(texts, zip(small, blurred, unlike, strict=True), strict=True)]
 
 
 def measures(square: np.ndarray) -> np.ndarray:
@@ -85,37 +74,35 @@ def measures(square: np.ndarray) -> np.ndarray:
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:
     """The Laplacian inside of uint8 [side, side], float64 [(side - 2)**2]."""
-    # In 16 bits, which hold it, since four times as many numbers are taken together as in 64.
+    # In 16 bits, which are enough and four times as fast as 64.
     wide = grey.astype(np.int16)
-    found = 4 * wide[1:-1, 1:-1]
+    total = 4 * wide[1:-1, 1:-1]
     for neighbour in (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]):
-        found -= neighbour
-    return found.ravel().astype(np.float64)
+        total -= neighbour
+    return total.ravel().astype(np.float64)
 
 
 def _variance(values: np.ndarray) -> float:
-    """The variance of float64 [n] that are whole numbers, of which the sums are exact."""
+    """The variance of float64 [n] that are whole numbers, so their sums are exact."""
     # Not `np.dot`: from 10,000 numbers on, its threads would take the cores from the network.
     return np.einsum("i,i", values, values) / len(values) - (values.sum() / len(values)) ** 2
 
 
 def learn_profile(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> Profile:
-    """The profile of images uint8 [side, side, 3]: what they are like from training, the two limits from validation.
+    """The profile of images uint8 [side, side, 3]: mean and covariance from training, the two limits from validation.
 
     The covariance is shrunk (Ledoit and Wolf, J. Multivariate Anal. 2004). Raises StudyError for fewer training images
     than twice the MEASURES.
     """
-    from sklearn.covariance import ledoit_wolf  # whoever only measures need not wait for it
+    from sklearn.covariance import ledoit_wolf  # slow to load, and measuring does not need it
 
     if len(training) < 2 * len(MEASURES):
-        raise StudyError(f"{len(training)} training images are too few to say what images of the study are like.")
-    learnt, held = (np.array([measures(square) for square in part]) for part in (training, validation))
-    # In units of each measure's own deviation, or shrinking would let the colours decide how sharp an image may be.
+        raise StudyError(f"{len(training)} training images are too few for a profile: it takes {2 * len(MEASURES)}.")
+    learnt, checked = (np.array([measures(square) for square in part]) for part in (training, validation))
+    # In units of each measure's deviation, or shrinking would let the colours decide how sharp an image may be.
     unit = learnt.std(axis=0) + 1e-6
     root = np.linalg.inv(np.linalg.cholesky(ledoit_wolf(learnt / unit)[0])) / unit
     profile = Profile(tuple(learnt.mean(axis=0).tolist()), tuple(map(tuple, root.tolist())), 0.0, 0.0)
-    limits = {
-        "farthest": np.quantile(profile.distance(held), LIKE),
-        "blurred": np.quantile(held[:, MEASURES.index("log sharpness")], 1 - LIKE),
-    }
-    return Profile(profile.mean, profile.whitening, **{name: float(limit) for name, limit in limits.items()})
+    farthest = np.quantile(profile.distance(checked), LIKE)
+    blurred = np.quantile(checked[:, MEASURES.index("log sharpness")], 1 - LIKE)
+    return replace(profile, farthest=float(farthest), blurred=float(blurred))

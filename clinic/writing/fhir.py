@@ -13,7 +13,12 @@ from clinic.answering.deployment import Deployment
 from clinic.reading.dicom import Place
 from clinic.writing import codes
 from clinic.writing.codes import SYSTEMS, Code, coding
-from clinic.writing.sentences import verdict
+from clinic.writing.sentences import (
+    describe_abstention,
+    describe_answer,
+    describe_malignant_classes,
+    describe_operating_point,
+)
 from helpers.data.lesions import Diagnosis
 from helpers.study import StudyError
 
@@ -42,7 +47,7 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
         context["effectiveDateTime"] = datetime.date.fromisoformat(place.acquired).isoformat()
     source = {"device": _reference(device)} | _references("derivedFrom", studies)
     observations = [
-        _entry(_observation(diagnosis, None if answer.silent else share) | context | source)
+        _entry(_observation(diagnosis, None if answer.abstained else share) | context | source)
         for diagnosis, share in zip(deployment.classes, answer.calibrated, strict=True)
     ]
     risk = _risk(answer, deployment) | {"subject": _reference(patient), "occurrenceDateTime": now}
@@ -140,19 +145,19 @@ def _concept(code: Code, *broader: Code, text: str = "") -> dict:
 
 def _risk(answer: Answer, deployment: Deployment) -> dict:
     prediction = {"outcome": _concept(codes.MALIGNANT)}
-    if not answer.silent:
+    if not answer.abstained:
         # With its unit, since some readers take a bare decimal for a share and others for a percentage.
         probability = _percent(answer.calibrated_malignancy)
         prediction |= {
             "probabilityRange": {"low": probability, "high": probability},
             "qualitativeRisk": _concept(codes.risk_code(answer.suspicious)),
-            "rationale": f"The probability is calibrated. {deployment.limit()}",
+            "rationale": f"The probability is calibrated. {describe_operating_point(deployment)}",
         }
     return {
         "resourceType": "RiskAssessment",
         "status": "preliminary",
         "prediction": [prediction],
-        "note": [{"text": text} for text in (deployment.counted(), *_caveats(answer, deployment))],
+        "note": [{"text": text} for text in (describe_malignant_classes(deployment), *_caveats(answer, deployment))],
     }
 
 
@@ -167,10 +172,10 @@ def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
         "identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": name}],
         "status": "preliminary",
         "category": [{"coding": [RADIOLOGY]}],
-        "conclusion": " ".join([verdict(answer, deployment), *_caveats(answer, deployment)]),
+        "conclusion": " ".join([describe_answer(answer, deployment), *_caveats(answer, deployment)]),
     }
 
 
 def _caveats(answer: Answer, deployment: Deployment) -> list[str]:
     """Warnings about the image, how well the model abstains, and the disclaimer."""
-    return [*(f"Warning: {warning}." for warning in answer.warnings), deployment.told(), DISCLAIMER]
+    return [*(f"Warning: {warning}." for warning in answer.warnings), describe_abstention(deployment), DISCLAIMER]

@@ -70,8 +70,8 @@ class Outputs:
         """The map of each picture, laid over it; None if there is none, or no answer, or if it must not be shown."""
         if not (self.preview and self.draw_maps) or self._reason_to_hide(outcome):
             return [None] * len(outcome.answers)
-        drawn = overlays(self.draw_maps, outcome.arrival.pictures)
-        return [None if answer.silent else shown for answer, shown in zip(outcome.answers, drawn, strict=True)]
+        drawn = overlays(self.draw_maps, outcome.file.pictures)
+        return [None if answer.abstained else shown for answer, shown in zip(outcome.answers, drawn, strict=True)]
 
     def _write_pages(self, outcome: Outcome, shown: list) -> None:
         if not self.pages:
@@ -79,7 +79,7 @@ class Outputs:
         if reason := self._reason_to_hide(outcome):
             raise StudyError(f"no page, since {reason}")
         for (picture, answer), overlay in zip(outcome.pairs, shown, strict=True):
-            name = f"{outcome.arrival.image}-{picture.frame}"
+            name = f"{outcome.file.image}-{picture.frame}"
             page = Page(name, picture, answer, self.deployment, overlay)
             page.write(self.folder / "pages" / f"{name}.{self.pages}")
 
@@ -91,7 +91,7 @@ class Outputs:
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
-        path = self.folder / "dicom" / outcome.arrival.image
+        path = self.folder / "dicom" / outcome.file.image
         entry = next(self._entries[place.study, "report"])
         save(report(place, outcome.answers, self.deployment, entry=entry), Path(f"{path}-report.dcm"))
         for frame, overlay in enumerate(shown, 1):
@@ -100,20 +100,20 @@ class Outputs:
                 image = map_image(place, overlay, self.deployment, entry=entry, frame=frame)
                 save(image, Path(f"{path}-map-{frame}.dcm"))
         reason = self._reason_to_hide(outcome)
-        if reason and self.draw_maps and not all(answer.silent for answer in outcome.answers):
+        if reason and self.draw_maps and not all(answer.abstained for answer in outcome.answers):
             raise StudyError(f"no map, since {reason}")
 
     def _write_fhir(self, outcome: Outcome) -> None:
         if not self.fhir:
             return
-        image, place = outcome.arrival.image, self._place(outcome)
+        image, place = outcome.file.image, self._place(outcome)
         for picture, answer in outcome.pairs:
             content = bundle(image, answer, self.deployment, place=place, frame=picture.frame)
             write_json(self.folder / "fhir" / f"{image}-{picture.frame}.json", content)
 
     def _reason_to_hide(self, outcome: Outcome) -> str:
         """Why the pixels of a file must not be shown, or an empty text."""
-        place = outcome.arrival.place or {}
+        place = outcome.file.place or {}
         burned_in = place.get("burned_in")
         if burned_in == "YES":
             return "its file says that text is burned into the image"
@@ -124,9 +124,9 @@ class Outputs:
         return ""
 
     def _place(self, outcome: Outcome) -> Place | None:
-        if outcome.arrival.place is None:
+        if outcome.file.place is None:
             return None
-        place = Place(**outcome.arrival.place)
+        place = Place(**outcome.file.place)
         return place.without_identifiers(self.key) if self.deidentify else place
 
 

@@ -12,7 +12,14 @@ from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment
 from clinic.reading.pictures import Picture
-from clinic.writing.sentences import percent, verdict
+from clinic.writing.sentences import (
+    describe_abstention,
+    describe_answer,
+    describe_malignant_classes,
+    describe_maps,
+    describe_operating_point,
+    percent,
+)
 from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
@@ -49,7 +56,7 @@ class Page:
                 axes.imshow(pixels)
                 axes.set_title(title, fontsize=9, loc="left")
                 axes.set_axis_off()
-        if not self.answer.silent:
+        if not self.answer.abstained:
             self._draw_bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)))
         self._write_text(figure)
         return figure
@@ -87,11 +94,11 @@ class Page:
     def _paragraphs(self) -> list[tuple[str, float, str]]:
         """The text, the size in points and the colour of each paragraph."""
         answer, deployment = self.answer, self.deployment
-        colour = WARNING if answer.silent or answer.suspicious else GOOD
-        paragraphs = [(verdict(answer, deployment), 9.5, colour)]
+        colour = WARNING if answer.abstained or answer.suspicious else GOOD
+        paragraphs = [(describe_answer(answer, deployment), 9.5, colour)]
         if answer.warnings:
             paragraphs.append((f"Warning: {'; '.join(answer.warnings)}.", 8.5, WARNING))
         if self.overlay is not None:
-            paragraphs.append((deployment.map_told(), 7.5, GOOD))
-        figures = f"{deployment.limit()} {deployment.counted()} {deployment.told()}"
-        return [*paragraphs, (figures, 6.5, NEUTRAL)]
+            paragraphs.append((describe_maps(deployment), 7.5, GOOD))
+        small = (describe_operating_point, describe_malignant_classes, describe_abstention)
+        return [*paragraphs, (" ".join(describe(deployment) for describe in small), 6.5, NEUTRAL)]

@@ -1,29 +1,94 @@
-"""What an answer says, in words."""
+"""What an answer says, and what a deployment is worth, in words."""
 
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import Deployment
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, TURNED, WAY, Deployment
 from clinic.writing.codes import ABSTAINS, risk_code
+from helpers.sentences import clear_sign, with_interval, wording
 
 
-def verdict(own: Answer, deployment: Deployment) -> str:
-    """What the model says of an image, in words."""
-    if own.silent:
-        return f"{ABSTAINS.meaning} (energy {own.energy:.2f}, below {deployment.silence:.2f}). Show it to a person."
-    answered, likeliest = int(own.probabilities.argmax()), int(own.calibrated.argmax())
-    name = deployment.classes[answered].name
+def describe_answer(answer: Answer, deployment: Deployment) -> str:
+    """What the model says of an image."""
+    if answer.abstained:
+        limit = f"energy {answer.energy:.2f}, below {deployment.abstention_threshold:.2f}"
+        return f"{ABSTAINS.meaning} ({limit}). Show the image to a person."
+    answered, likeliest = int(answer.probabilities.argmax()), int(answer.calibrated.argmax())
     # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
-    other = f"{deployment.classes[likeliest].name} {percent(own.calibrated[likeliest])}, "
-    told = f"{name} {percent(own.calibrated[answered])}, {other if likeliest != answered else ''}"
+    named = [
+        f"{deployment.classes[k].name} {percent(answer.calibrated[k])}" for k in dict.fromkeys((answered, likeliest))
+    ]
     return (
-        f"Answer: {name}. Calibrated probabilities: {told}malignant {percent(own.calibrated_malignancy)}. "
-        f"{risk_code(own.suspicious).meaning} "
-        f"(uncalibrated score {own.malignancy:.3f}, operating point {deployment.threshold:.3f})."
+        f"Answer: {deployment.classes[answered].name}. Calibrated probabilities: {', '.join(named)}, "
+        f"malignant {percent(answer.calibrated_malignancy)}. {risk_code(answer.suspicious).meaning} "
+        f"(uncalibrated score {answer.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 in whole percent; 0 and 100 % stand for nothing and all alone, not for what is near them."""
-    told = f"{share:.0%}"
-    if told == "0%" and share > 0:
+    """A share from 0 to 1 in whole percent; only 0 itself is 0 %, and only 1 itself 100 %."""
+    rounded = f"{share:.0%}"
+    if rounded == "0%" and share > 0:
         return "<1%"
-    return ">99%" if told == "100%" and share < 1 else told
+    return ">99%" if rounded == "100%" and share < 1 else rounded
+
+
+def describe_operating_point(deployment: Deployment) -> str:
+    """The operating point, and what it was worth on test."""
+    sensitivity, specificity, abstained = (_percent(deployment.malignant[name]) for name in MALIGNANT)
+    return (
+        f"The operating point, set on validation, is {deployment.threshold:.4f} of the summed probability of the "
+        f"malignant classes before calibration. On the test images that the model answers, its sensitivity for "
+        f"malignant lesions is {sensitivity} and its specificity {specificity}. The model abstains on {abstained} of "
+        f"the malignant images and so misses them."
+    )
+
+
+def describe_malignant_classes(deployment: Deployment) -> str:
+    """Which classes count as malignant."""
+    listed = ", ".join(one.name for one in deployment.classes if one.malignant)
+    early = [name for name in ("actinic keratosis", "Bowen's disease") if name in listed]
+    word = "are pre-malignant or in situ" if len(early) > 1 else "is pre-malignant"
+    return f"Counted as malignant: {listed}" + (f"; {' and '.join(early)} {word}." if early else ".")
+
+
+def describe_abstention(deployment: Deployment) -> str:
+    """What abstention costs and brings, and what data this was measured on."""
+    coverage, without, answers, abstentions, difference = (_percent(deployment.abstention[name]) for name in ABSTENTION)
+    missing = deployment.missing_images
+    return (
+        f"On test the model answers {coverage} of the images, {answers} of them wrongly. It would answer {abstentions} "
+        f"of the others wrongly; difference {difference}, {wording(deployment.abstention[DIFFERENCE])}. Without "
+        f"abstention, {without} of all answers would be wrong."
+        + (f" {missing:,} images of the publisher's list were missing." if missing else "")
+    )
+
+
+def describe_maps(deployment: Deployment) -> str:
+    """How far the maps can be believed."""
+    if not deployment.maps:
+        return f"What its maps ({WAY}) are worth was not measured: do not read them as where the model looked."
+    figures = {name: f"{with_interval(one, 2)} (n = {one['images']:,})" for name, one in deployment.maps.items()}
+    compared = [name for name in deployment.maps if name != TURNED]
+    listed = "; ".join(f"{name} {figures[name]}, {wording(deployment.maps[name])}" for name in compared)
+    turned = f" When its image is turned, a map has a {TURNED} of {figures[TURNED]}." if TURNED in figures else ""
+    ahead = [clear_sign(deployment.maps[name]) == 1 for name in compared]
+    return (
+        f"The maps ({WAY}) were compared with a blob in the centre that knows nothing of the image, map minus blob, "
+        f"on n test images: {listed}.{turned} {_judge_maps(ahead)}"
+    )
+
+
+def _judge_maps(ahead: list[bool]) -> str:
+    """What it means that maps beat the blob, or do not, by each measure."""
+    if ahead and all(ahead):
+        return "They beat the blob by every measure."
+    if any(ahead):
+        return "They beat the blob by some of these measures only: read them with doubt."
+    return "They beat it by none of these measures: do not read them as where the model looked."
+
+
+def _percent(figure: dict) -> str:
+    """A share with its interval, in percent."""
+    if figure["value"] is None:
+        return "–"
+    scaled = {key: None if figure[key] is None else 100 * figure[key] for key in ("value", "low", "high")}
+    return f"{with_interval(scaled, 1)} %"

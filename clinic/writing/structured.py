@@ -21,6 +21,7 @@ from clinic.answering.deployment import WAY, Deployment, software_version
 from clinic.reading.dicom import Place
 from clinic.writing import codes
 from clinic.writing.datasets import Entry, identifiers, strict_values, with_attributes
+from clinic.writing.sentences import describe_malignant_classes, describe_maps
 
 NOTE = "Research only, not for diagnosis"
 REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
@@ -84,7 +85,7 @@ def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entr
         "ContentTime": f"{now:%H%M%S}",
         "PatientOrientation": None,
         "Laterality": None,
-        "DerivationDescription": f"{WAY}, laid over the image. {deployment.map_told()}",
+        "DerivationDescription": f"{WAY}, laid over the image. {describe_maps(deployment)}",
         "SourceImageSequence": [_source(place, frame)],
     }
     with strict_values():
@@ -129,8 +130,8 @@ def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int)
         algorithm_id=_algorithm(deployment),
         source_images=[image],
     )
-    answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS if answer.silent else codes.ANSWERS)
-    if answer.silent:
+    answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS if answer.abstained else codes.ANSWERS)
+    if answer.abstained:
         return [group(qualitative_evaluations=[answered])]
     level = sr.QualitativeEvaluation(codes.OPERATING_POINT, codes.risk_code(answer.suspicious))
     share = _percent(codes.MALIGNANCY, answer.calibrated_malignancy)
@@ -155,8 +156,8 @@ def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
         manufacturer=MAKER,
         parameters=[
             f"SHA-256 {deployment.model_sha256}",
-            f"{calibration}, {point}, abstains below an energy of {deployment.silence:.4g}",
-            deployment.counted(),
+            f"{calibration}, {point}, abstains below an energy of {deployment.abstention_threshold:.4g}",
+            describe_malignant_classes(deployment),
             NOTE,
         ],
         family=standard.DCM.ArtificialIntelligence,

@@ -1,7 +1,9 @@
 """The tables of a run: a row for each picture, and one for each thing that went wrong."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pandas as pd
@@ -10,56 +12,73 @@ from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment, software_version
 from clinic.answering.prediction import Outcome
-from clinic.reading.intake import Arrival, Found
+from clinic.reading.files import InputFile
+from clinic.writing.sentences import describe_abstention, describe_maps, describe_operating_point
 from helpers.records import write_csv, write_json
 
 DIGITS = 6
+SAVED_EVERY = 60.0  # seconds from one writing of the tables to the next
 
 
-def rows(outcome: Outcome, deployment: Deployment, named: bool = False) -> list[dict]:
-    """The rows of the table for a file, one a picture. named: with the name of the file, which may be a patient's."""
-    arrival = outcome.arrival
+@dataclass
+class Tables:
+    """The tables of a run so far, in a folder.
+
+    files: all that the run is to predict. named: with their names, which may name patients. answered, failed: rows as
+    of `answer_rows` and `fault_rows`. reached: how many files were added.
+    """
+
+    folder: Path
+    deployment: Deployment
+    files: Sequence[InputFile]
+    named: bool = False
+    answered: list[dict] = field(default_factory=list)
+    failed: list[dict] = field(default_factory=list)
+    reached: int = 0
+    _due: float = field(default_factory=lambda: monotonic() + SAVED_EVERY)
+
+    def add(self, outcome: Outcome, unwritten: Sequence[str] = ()) -> list[dict]:
+        """Add the next file; returns the rows of its faults. unwritten: as of `fault_rows`."""
+        faults = fault_rows(outcome.file, unwritten, self.named)
+        self.answered += answer_rows(outcome, self.deployment, self.named)
+        self.failed += faults
+        self.reached += 1
+        return faults
+
+    def write(self) -> None:
+        """Write the tables as if the run ended here: the files that are still to come failed."""
+        fault = "the run ended before this file"
+        rest = [replace(file, fault=fault) for file in self.files[self.reached :]]
+        unread = [row for file in rest for row in fault_rows(file, named=self.named)]
+        write_tables(self.folder, self.deployment, self.answered, self.failed + unread)
+
+    def save(self) -> None:
+        """Write the tables if that is due: at most every SAVED_EVERY seconds, and in a twentieth of the time."""
+        if (started := monotonic()) >= self._due:
+            self.write()
+            ended = monotonic()
+            self._due = ended + max(SAVED_EVERY, 19 * (ended - started))
+
+
+def answer_rows(outcome: Outcome, deployment: Deployment, named: bool = False) -> list[dict]:
+    """The rows of a file, one per picture. named: with the name of the file, which may be a patient's."""
+    file = outcome.file
     return [
-        {"file": arrival.found.number, "image": arrival.image, "frame": picture.frame}
-        | ({"name": shown_name(arrival.found.path)} if named else {})
-        | _told(deployment, own)
-        for picture, own in outcome.pairs
+        {"file": file.number, "image": file.image, "frame": picture.frame}
+        | ({"name": shown_name(file.path)} if named else {})
+        | _answer_row(answer, deployment)
+        for picture, answer in outcome.pairs
     ]
 
 
-def _told(deployment: Deployment, own: Answer) -> dict:
-    codes = deployment.codes
-    told = {"answer": "" if own.silent else codes[int(own.probabilities.argmax())]}
-    told |= {f"p_{code}": round(float(p), DIGITS) for code, p in zip(codes, own.probabilities, strict=True)}
-    told |= {f"calibrated_{code}": round(float(p), DIGITS) for code, p in zip(codes, own.calibrated, strict=True)}
-    return told | {
-        "malignancy": round(own.malignancy, DIGITS),
-        "calibrated_malignancy": round(own.calibrated_malignancy, DIGITS),
-        "operating_point": round(deployment.threshold, DIGITS),
-        "suspicious": own.suspicious,
-        "energy": round(own.energy, DIGITS),
-        "silent": own.silent,
-        "warnings": "; ".join(own.warnings),
-        "model": deployment.name,
-        "version": deployment.version,
-        "sha256": deployment.model_sha256,
-    }
+def fault_rows(file: InputFile, unwritten: Sequence[str] = (), named: bool = False) -> list[dict]:
+    """A row for each thing that went wrong with a file: its number, what it is called, and the fault.
 
-
-def faults(outcome: Outcome, unwritten: Sequence[str] = (), named: bool = False) -> list[dict]:
-    """A row for each thing that went wrong with a file: its number, who it is as far as it could be read, and what.
-
-    unwritten: why results about it could not be written; named: as in `rows`.
+    unwritten: why results about it could not be written. named: as in `answer_rows`.
     """
-    own = outcome.arrival
-    about = {"file": own.found.number, "image": own.image}
-    name = {"name": shown_name(own.found.path)} if named else {}
-    return [about | {"fault": fault} | name for fault in (own.fault, *unwritten) if fault]
-
-
-def not_reached(found: Found) -> Outcome:
-    """What becomes of a file that a run did not come to."""
-    return Outcome(Arrival(found, fault="the run ended before this file"))
+    about = {"file": file.number, "image": file.image}
+    name = {"name": shown_name(file.path)} if named else {}
+    return [about | {"fault": fault} | name for fault in (file.fault, *unwritten) if fault]
 
 
 def shown_name(path: Path) -> str:
@@ -68,38 +87,66 @@ def shown_name(path: Path) -> str:
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
-def columns(deployment: Deployment) -> list[str]:
-    """The columns of a table without a row."""
-    nothing = np.zeros(len(deployment.classes))
-    blank = Answer(nothing, nothing, 0.0, 0.0, 0.0, silent=True, suspicious=None)
-    return ["file", "image", "frame", *_told(deployment, blank)]
+def write_tables(folder: Path, deployment: Deployment, answered: list[dict], failed: list[dict]) -> None:
+    """Write predictions.csv, predictions.json and, if something failed, failed.csv into a folder.
 
-
-def write_tables(folder: Path, deployment: Deployment, table: list[dict], failed: list[dict]) -> None:
-    """Write predictions.csv, predictions.json and, for what failed, failed.csv into a folder.
-
-    table, failed: as `rows` and `faults` give them.
+    answered, failed: as `answer_rows` and `fault_rows` give them.
     """
-    write_csv(folder / "predictions.csv", pd.DataFrame(table, columns=None if table else columns(deployment)))
+    columns = None if answered else _columns(deployment)
+    write_csv(folder / "predictions.csv", pd.DataFrame(answered, columns=columns))
     if failed:
         write_csv(folder / "failed.csv", pd.DataFrame(failed))
-    else:  # nor does that of an earlier state of the run remain
+    else:  # that of an earlier state of the run goes, too
         (folder / "failed.csv").unlink(missing_ok=True)
-    about = {
+    write_json(folder / "predictions.json", _about(deployment) | {"predictions": answered, "failed": failed})
+
+
+def _answer_row(answer: Answer, deployment: Deployment) -> dict:
+    codes = deployment.codes
+    row = {"answer": "" if answer.abstained else codes[int(answer.probabilities.argmax())]}
+    row |= {f"p_{code}": round(float(p), DIGITS) for code, p in zip(codes, answer.probabilities, strict=True)}
+    row |= {f"calibrated_{code}": round(float(p), DIGITS) for code, p in zip(codes, answer.calibrated, strict=True)}
+    return row | {
+        "malignancy": round(answer.malignancy, DIGITS),
+        "calibrated_malignancy": round(answer.calibrated_malignancy, DIGITS),
+        "operating_point": round(deployment.threshold, DIGITS),
+        "suspicious": answer.suspicious,
+        "energy": round(answer.energy, DIGITS),
+        "abstained": answer.abstained,
+        "warnings": "; ".join(answer.warnings),
+        "model": deployment.name,
+        "version": deployment.version,
+        "sha256": deployment.model_sha256,
+    }
+
+
+def _columns(deployment: Deployment) -> list[str]:
+    """The columns of a table without a row."""
+    nothing = np.zeros(len(deployment.classes))
+    blank = Answer(nothing, nothing, 0.0, 0.0, 0.0, abstained=True, suspicious=None)
+    return ["file", "image", "frame", *_answer_row(blank, deployment)]
+
+
+def _about(deployment: Deployment) -> dict:
+    """What stands beside the rows in predictions.json."""
+    return {
         "disclaimer": DISCLAIMER,
         "model": {name: getattr(deployment, name) for name in ("name", "study", "version", "model_sha256")},
         "software": software_version(),
         "classes": {one.code: {"name": one.name, "malignant": one.malignant} for one in deployment.classes},
-        "silence": {"below_energy": deployment.silence, "told": deployment.told(), "trade": deployment.trade},
+        "abstention": {
+            "below_energy": deployment.abstention_threshold,
+            "summary": describe_abstention(deployment),
+            "on_test": deployment.abstention,
+        },
         "operating_point": {
             "malignancy": deployment.threshold,
-            "told": deployment.limit(),
+            "summary": describe_operating_point(deployment),
             "on_test": deployment.malignant,
         },
-        "maps": {"told": deployment.map_told(), "on_test": deployment.maps},
+        "maps": {"summary": describe_maps(deployment), "on_test": deployment.maps},
         "calibration": {
             "temperature": deployment.temperature,
             "biases": dict(zip(deployment.codes, deployment.biases, strict=True)),
         },
     }
-    write_json(folder / "predictions.json", about | {"predictions": table, "failed": failed})

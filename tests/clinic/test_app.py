@@ -27,7 +27,7 @@ from helpers.study import ROOT, StudyError
 from helpers.training.fit import save_model
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE = 240  # seconds for the page to start its kernel and load the model
+LONGEST = 240  # seconds for the page to start its kernel and load the model
 # Debian: chromium and chromium-driver; requirements-app.txt.
 needs_browser = pytest.mark.needs("chromium", "chromedriver", "voila", "ipywidgets")
 
@@ -41,7 +41,7 @@ def results(tmp_path_factory):
     model = folder / "demo" / "05_mobilenet" / "model.keras"
     # Unlike those of an untrained MobileNet, its maps are not empty.
     save_model(small_cnn(SIDE, len(CODES), [8, 16]), model)
-    deployed = deployment(model_sha256=file_sha256(model), silence=-9.0)
+    deployed = deployment(model_sha256=file_sha256(model), abstention_threshold=-9.0)
     write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
     return folder
 
@@ -58,8 +58,8 @@ def test_an_upload_is_answered(desk):
     assert "Answer: " in text and "melanoma" in text and "calibrated" in text
 
 
-def test_where_the_model_is_silent_no_table_is_shown(desk):
-    desk.deployment = deployment(silence=99.0)
+def test_where_the_model_abstains_no_table_is_shown(desk):
+    desk.deployment = deployment(abstention_threshold=99.0)
     text, page = desk.respond(jpeg())
     assert "No answer" in text and "<table>" not in text and page
 
@@ -97,7 +97,7 @@ def test_without_a_model_or_voila_there_is_no_page(results, monkeypatch, tmp_pat
 def widgets():
     """What an answer is shown in, with the answer to a former image."""
     page = SimpleNamespace(value=b"\x89PNG", layout=SimpleNamespace(display="block"))
-    return SimpleNamespace(value="verdict of image 1"), page
+    return SimpleNamespace(value="answer to image 1"), page
 
 
 def test_no_former_answer_is_shown_while_the_next_is_made():
@@ -105,11 +105,11 @@ def test_no_former_answer_is_shown_while_the_next_is_made():
 
     class Asked:
         def respond(self, data):
-            assert "verdict" not in told.value and not page.value and page.layout.display == "none"
-            return f"verdict of image {data}", b"\x89PNG"
+            assert "answer to" not in told.value and not page.value and page.layout.display == "none"
+            return f"answer to image {data}", b"\x89PNG"
 
     answer_upload(Asked(), 2, told, page)
-    assert told.value == "verdict of image 2" and page.value and page.layout.display == "block"
+    assert told.value == "answer to image 2" and page.value and page.layout.display == "block"
 
 
 @pytest.mark.parametrize("error", [StudyError("P-17"), MemoryError(), RuntimeError("P-17")])
@@ -121,7 +121,7 @@ def test_no_former_answer_stands_where_the_next_fails(error):
             raise error
 
     answer_upload(Failing(), b"2", told, page)
-    assert "no answer" in told.value and "verdict" not in told.value and "P-17" not in told.value
+    assert "no answer" in told.value and "answer to" not in told.value and "P-17" not in told.value
     assert not page.value and page.layout.display == "none"
 
 
@@ -156,7 +156,7 @@ class Browser:
 
     def wait(self, script: str):
         """What a script returns, as soon as that is something."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + LONGEST
         while time.monotonic() < end:
             if found := self.run(script):
                 return found
@@ -208,7 +208,7 @@ def browser(page):
 
 
 def wait_for(port: int) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         with socket.socket() as asked:
             if asked.connect_ex((HOST, port)) == 0:
@@ -252,8 +252,8 @@ return [0.1475, 0.3725].map(x => Array.from(
 def test_an_image_is_uploaded_and_answered(browser, tmp_path):
     assert "Not a medical device" in browser.run("return document.body.innerText")
     browser.upload(image_file(tmp_path / "Erika Muster.jpg", 61, 300))
-    verdict = browser.wait("return document.querySelector('#verdict')?.innerText")
-    assert verdict.startswith("Answer: ") and "malignant" in verdict
+    text = browser.wait("return document.querySelector('#answer')?.innerText")
+    assert text.startswith("Answer: ") and "malignant" in text
     assert browser.wait(SHOWN) > 300
     plain, mapped = (np.reshape(shown, (-1, 4))[:, :3] for shown in browser.run(PICTURES))
     assert np.abs(mapped - plain).max() > 30  # colours are laid over it

@@ -1,165 +1,141 @@
-"""What a deployment tells of itself: sensitivity where it answers, what its silence brings, what its maps are worth."""
+"""A deployment and its model file: read, checked, and loaded without running code from it."""
 
 import json
+import shutil
+from dataclasses import asdict
 
+import keras
 import numpy as np
 import pytest
-from clinical import BIASES, FIGURE, SIDE, deployment
+from clinical import CODES, SIDE, deployment
+from conftest import picture
+from tiny import small_cnn
 
-from clinic.answering.deployment import (
-    DIFFERENCE,
-    EXPLAINED,
-    FIGURES,
-    MALIGNANT,
-    MAPS,
-    TURNED,
-    measure_abstention,
-    measure_maps,
-    prepare,
-)
-from helpers.data.lesions import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
-from helpers.evaluation.bootstrap import Bootstrap
-from helpers.evaluation.predictions import Predictions
+from clinic.answering.deployment import FORMER, find_deployment, load, read_deployment, write_deployment
+from clinic.answering.network import BATCH, SMALL_BATCH, Network
+from helpers.data.samples import Samples
+from helpers.records import file_sha256
 from helpers.study import StudyError
+from helpers.training.features import logits
+from helpers.training.fit import save_model
 
-# Eight images of eight lesions; the four surest are answered. Malignant are 0, 1, 4, 5 and 6, suspicious 0, 2, 4 and 5.
-ENERGY = np.arange(8.0, 0, -1)
-LABELS = np.array([1, 1, 0, 0, 1, 1, 1, 0])
-SCORES = np.array([0.9, 0.2, 0.6, 0.1, 0.9, 0.8, 0.1, 0.2])
-LESIONS = np.array(list("abcdefgh"))
-AHEAD, BEHIND = {"value": 0.2, "low": 0.1, "high": 0.3}, {"value": -0.2, "low": -0.3, "high": -0.1}
-UNCLEAR = {"value": 0.1, "low": -0.1, "high": 0.3}
+IMAGES = np.stack([np.asarray(picture(seed, SIDE)) for seed in range(11)])
 
 
-def silence(limit: float) -> dict:
-    """What `measure_abstention` says of the eight images, silent below an energy and suspicious from 0.5 on."""
-    predictions = Predictions(LABELS, np.stack([1 - SCORES, SCORES], axis=1), LESIONS, ("nv", "mel"), (False, True))
-    return measure_abstention(predictions, ENERGY, (limit, 0.5), bootstrap=Bootstrap(200))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with an untrained model and its deployment."""
+    folder = tmp_path_factory.mktemp("installed")
+    save_model(small_cnn(SIDE, len(CODES), [8, 16]), folder / "model.keras")
+    write_deployment(deployment(model_sha256=file_sha256(folder / "model.keras")), folder / "deployment.json")
+    return folder
 
 
-def test_what_silence_costs_and_brings():
-    """Counted by hand: two of four answers are wrong, and one of the four that are held back."""
-    found = silence(4.5)
-    assert [found[name]["value"] for name in FIGURES] == [0.5, 0.375, 0.5, 0.25, -0.25]
-    assert found[DIFFERENCE]["low"] < 0 < found[DIFFERENCE]["high"]
-    assert [found[name]["images"] for name in (*FIGURES, *MALIGNANT)] == [8, 8, 4, 4, 8, 2, 2, 5]
+@pytest.fixture(scope="module")
+def loaded(installed):
+    return load(read_deployment(installed / "deployment.json"), installed / "model.keras")
 
 
-def test_sensitivity_is_that_of_what_is_answered():
-    """Of all images 3 of 5 malignant ones are suspicious; of those answered 1 of 2, and 3 of 5 are held back."""
-    found = silence(4.5)
-    assert [found[name]["value"] for name in MALIGNANT] == [0.5, 0.5, 0.6]
-    assert all(found[name]["low"] < found[name]["value"] < found[name]["high"] for name in MALIGNANT)
-    everything = silence(0.0)
-    assert [everything[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0])
+def test_a_deployment_is_read_as_it_was_written(tmp_path):
+    write_deployment(deployment(), tmp_path / "deployment.json")
+    assert read_deployment(tmp_path / "deployment.json") == deployment()
 
 
-def test_what_no_image_tells_is_not_known():
-    found = silence(0.0)
-    nothing = dict.fromkeys(("value", "low", "high"))
-    assert found["wrong of those held back"] == nothing | {"images": 0} and found[DIFFERENCE] == nothing | {"images": 8}
-    assert "–, not known" in deployment(trade=found).told()
-    with pytest.raises(StudyError, match="no images"):
-        silence(9.0)
+def test_the_names_of_earlier_versions_are_understood(tmp_path):
+    text = json.dumps(asdict(deployment()))
+    for former, name in FORMER.items():
+        text = text.replace(f'"{name}":', f'"{former}":')
+    (tmp_path / "deployment.json").write_text(text)
+    assert '"silence"' in text and read_deployment(tmp_path / "deployment.json") == deployment()
 
 
-def test_images_of_a_lesion_are_drawn_together():
-    predictions = Predictions(
-        np.tile(LABELS, 4), np.tile(np.stack([1 - SCORES, SCORES], 1), (4, 1)), np.tile(LESIONS, 4), ("n", "m"), (0, 1)
-    )
-    found = measure_abstention(predictions, np.tile(ENERGY, 4), (4.5, 0.5), bootstrap=Bootstrap(200))
-    for name, once in silence(4.5).items():
-        assert found[name] == pytest.approx(once | {"images": 4 * once["images"]}), name
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"classes": 3}', "null"])
+def test_what_is_no_deployment_is_refused(tmp_path, text):
+    (tmp_path / "deployment.json").write_text(text)
+    with pytest.raises(StudyError, match="not a deployment"):
+        read_deployment(tmp_path / "deployment.json")
+    with pytest.raises(StudyError, match="no such file. Run the notebook 12_prediction"):
+        read_deployment(tmp_path / "absent.json")
 
 
-def test_the_limit_tells_what_is_deployed():
-    told = deployment(malignant=dict(zip(MALIGNANT, (AHEAD, UNCLEAR, FIGURE), strict=True))).limit()
-    assert "Among the test images that the model answers" in told
-    assert "a sensitivity of 0.20 [0.10, 0.30] and a specificity of 0.10 [-0.10, 0.30]" in told
-    assert "0.80 [0.70, 0.90] of all malignant ones gets no answer" in told
+@pytest.mark.parametrize("spoil", [{"biases": [0.0]}, {"abstention": {}}, {"maps": {"pointing game": 3}}])
+def test_a_deployment_that_lacks_something_is_refused(tmp_path, spoil):
+    (tmp_path / "deployment.json").write_text(json.dumps(asdict(deployment()) | spoil))
+    with pytest.raises(StudyError, match="not a deployment"):
+        read_deployment(tmp_path / "deployment.json")
+
+
+def test_the_deployment_of_a_study_and_its_model_file(monkeypatch, installed, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    (tmp_path / "demo" / "12_prediction").mkdir(parents=True)
+    shutil.copy(installed / "deployment.json", tmp_path / "demo" / "12_prediction")
+    found, file = find_deployment("demo")
+    assert found == read_deployment(installed / "deployment.json")
+    assert file == tmp_path / "demo" / "05_mobilenet" / "model.keras"
+
+
+def test_the_network_gives_the_logits_of_the_study(loaded):
+    network = Network(loaded[0])
+    expected = logits(loaded[0], Samples(IMAGES, np.arange(len(IMAGES)), np.zeros(len(IMAGES), int)))
+    for count in (1, SMALL_BATCH + 1, BATCH + 22):
+        found = network(np.resize(IMAGES, (count, SIDE, SIDE, 3)))
+        assert np.allclose(found, np.resize(expected, (count, len(CODES))), atol=1e-4)
+
+
+def test_only_the_known_file_is_loaded_unless_another_one_is_trusted(loaded, installed):
+    other = deployment(model_sha256="cd" * 32)
+    with pytest.raises(StudyError, match="SHA-256 .* is not the cdcd.* of its deployment.*--trust"):
+        load(other, installed / "model.keras")
+    _, trusted = load(other, installed / "model.keras", trust=True)
+    assert trusted.model_sha256 == loaded[1].model_sha256 == file_sha256(installed / "model.keras")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Shapeless(keras.Model):
+    """A model that is no graph of layers, and so has no shapes."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.last = keras.layers.Dense(7)
+
+    def call(self, images):
+        return self.last(images)
+
+
+def with_code():
+    inputs = keras.Input((SIDE, SIDE, 3))
+    flat = keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(7)(flat))
+
+
+def without_shapes():
+    model = Shapeless()
+    model(np.zeros((1, 3), np.float32))
+    return model
 
 
 @pytest.mark.parametrize(
-    ("apart", "word"), [(AHEAD, "clearly more"), (UNCLEAR, "no clear difference"), (BEHIND, "clearly less")]
-)
-def test_whether_silence_is_worth_having_is_told_from_the_interval(apart, word):
-    trade = dict.fromkeys(FIGURES, FIGURE) | {DIFFERENCE: apart}
-    assert deployment(trade=trade).told().endswith(f"], {word}.")
-
-
-def test_what_was_missing_is_told_where_something_was():
-    assert "missing" not in deployment().told()
-    assert deployment(missing_images=12723).told().endswith(" 12,723 images that the publisher lists were missing.")
-
-
-@pytest.mark.parametrize(
-    ("classes", "told"),
+    ("name", "content", "message"),
     [
-        (HAM10000, "; actinic keratosis and Bowen's disease are pre-malignant or in situ."),
-        (ISIC2019, ", squamous cell carcinoma; actinic keratosis is pre-malignant."),
-        (BENIGN_OR_MALIGNANT, "Counted as malignant: malignant."),
+        ("model.h5", b"x", "not a .keras file"),
+        ("absent.keras", None, "no such file"),
+        ("broken.keras", b"PK\x03\x04 broken", "safe mode"),
+        ("code.keras", with_code, "safe mode"),
+        ("shape.keras", lambda: small_cnn(SIDE, 3), "Its deployment needs"),
+        ("shapeless.keras", without_shapes, "Its deployment needs"),
     ],
 )
-def test_what_counts_as_malignant_is_what_the_model_knows(classes, told):
-    assert deployment(classes=classes).counted().endswith(told)
+def test_a_file_that_is_no_fitting_model_is_refused_even_if_trusted(tmp_path, name, content, message):
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content:
+        content().save(tmp_path / name)
+    with pytest.raises(StudyError, match=message):
+        load(deployment(), tmp_path / name, trust=True)
 
 
-@pytest.mark.parametrize(
-    ("measured", "judged"),
-    [
-        ([AHEAD, AHEAD, AHEAD, BEHIND], "ahead of the blob in all"),
-        ([AHEAD, UNCLEAR, BEHIND, AHEAD], "in some of these only"),
-        ([BEHIND, BEHIND, UNCLEAR, AHEAD], "in none of these: do not read them as where the model looked"),
-    ],
-)
-def test_maps_are_told_by_how_they_fare_against_a_blob(measured, judged):
-    maps = {name: own | {"images": 42} for name, own in zip(MAPS, measured, strict=True)}
-    told = deployment(maps=maps).map_told()
-    assert judged in told and told.count("(n = 42)") == 4 and f"{TURNED} of " in told
-
-
-def test_maps_that_were_not_measured_are_told_to_be_so():
-    assert "was not measured: do not read them" in deployment(maps={}).map_told()
-
-
-def explained(folder, sha256: str = "ab" * 32) -> None:
-    """What 11_explanation leaves about a MobileNet, as far as a deployment reads it."""
-    tables = {table: {f"MobileNet{way}": FIGURE | {"images": 42}} for table, way in MAPS.values()}
-    (folder / "demo" / EXPLAINED).parent.mkdir(parents=True)
-    (folder / "demo" / EXPLAINED).write_text(json.dumps(tables | {"model_sha256": {"MobileNet": sha256}}))
-
-
-RECORD = {
-    "name": "MobileNet",
-    "study": "demo",
-    "notebook": "05_mobilenet",
-    "model_sha256": "ab" * 32,
-    "threshold": 0.3,
-    "environment": {"commit": "0123456789abcdef"},
-    "parameters": {"side": SIDE, "colour_constancy": "none"},
-}
-
-
-CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "silence": 2.0}
-
-
-def test_a_deployment_takes_up_what_was_measured(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    explained(tmp_path)
-    given, measured = deployment(), dict.fromkeys((*FIGURES, *MALIGNANT), FIGURE)
-    assert prepare(RECORD, given.classes, given.profile, CHOSEN, measured) == given
-
-
-def test_a_version_names_changes_and_a_model_without_checksum_is_refused():
-    given, measured = deployment(), dict.fromkeys((*FIGURES, *MALIGNANT), FIGURE)
-    edited = RECORD | {"environment": {"commit": "0123456789abcdef+changes"}}
-    assert prepare(edited, given.classes, given.profile, CHOSEN, measured).version == "0123456789ab+changes"
-    with pytest.raises(StudyError, match="no checksum"):
-        prepare(RECORD | {"model_sha256": None}, given.classes, given.profile, CHOSEN, measured)
-
-
-def test_maps_of_another_model_or_none_are_not_taken_up(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    assert measure_maps(RECORD) == {}
-    explained(tmp_path, "cd" * 32)
-    assert measure_maps(RECORD) == {}
+def test_a_model_without_the_last_layer_of_the_study_is_refused():
+    inputs = keras.Input((SIDE, SIDE, 3))
+    outputs = keras.layers.Dense(7, activation="softmax", name="other")(keras.layers.Flatten()(inputs))
+    with pytest.raises(StudyError, match="no dense layer head_softmax"):
+        Network(keras.Model(inputs, outputs))

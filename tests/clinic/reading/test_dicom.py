@@ -18,10 +18,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Los
 
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import DERMOSCOPIC, MOST_FRAMES, READ, place_of, read_object
-from clinic.reading.pictures import Unreadable, Wanted, from_array
+from clinic.reading.pictures import ImageFormat, Unreadable, from_array
 
 PIXELS = np.asarray(picture(5, 48))
-WANTED = Wanted(SIDE)
+WANTED = ImageFormat(SIDE)
 EXPECTED = from_array(PIXELS, WANTED).square.astype(int)
 
 
@@ -163,7 +163,7 @@ SHIPPED += ["SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_lossy_gdcm", "SC_rgb_jp
 def shipped(name: str, side: int) -> np.ndarray:
     """The first frame of an object that comes with pydicom, at its own size."""
     data = Path(get_testdata_file(f"{name}.dcm", download=False)).read_bytes()
-    return read_object(data, Wanted(side))[1][0].square.astype(int)
+    return read_object(data, ImageFormat(side))[1][0].square.astype(int)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -231,7 +231,7 @@ def test_what_the_object_says_of_its_pixels_is_kept(told):
     image = dermoscopic_object(PIXELS, BurnedInAnnotation=told, RecognizableVisualFeatures=told)
     place, (frame,) = read_object(as_bytes(image), WANTED)
     assert place.burned_in == place.recognisable == (told if told in ("YES", "NO") else "")
-    assert frame.marked == (told == "YES")
+    assert frame.burned_in_text == (told == "YES")
 
 
 REFUSED = {

@@ -12,13 +12,14 @@ from conftest import picture
 from matplotlib.text import Text
 from pydicom import dcmread
 
-from clinic.answering.prediction import Outcome, predict_files
-from clinic.reading.intake import Arrival, Found, Reader, find_files
+from clinic.answering.prediction import Outcome, answer_files
+from clinic.reading.files import InputFile, find_files
 from clinic.reading.pictures import Picture
+from clinic.reading.reader import Reader
 from clinic.writing import outputs
 from clinic.writing.outputs import Outputs, prepare_folder
 from clinic.writing.pages import Page
-from clinic.writing.tables import faults, rows, write_tables
+from clinic.writing.tables import Tables
 from helpers.study import StudyError
 
 CLEAR = replace(PLACE, burned_in="NO", recognisable="NO")
@@ -28,8 +29,8 @@ PIXELS = np.asarray(picture(5, SIDE))
 def outcome(place=CLEAR, abstains: bool = False) -> Outcome:
     """The outcome for an image of one frame; place: None for a JPEG."""
     image = Picture(PIXELS, np.zeros(8), SIDE, SIDE, preview=PIXELS)
-    arrival = Arrival(Found(1, Path("Muster.dcm")), "0123", (image,), place and asdict(place))
-    return Outcome(arrival, (an_answer(abstains),))
+    file = InputFile(1, Path("Muster.dcm"), image="0123", pictures=(image,), place=place and asdict(place))
+    return Outcome(file, (an_answer(abstains),))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -38,14 +39,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def run(source: Path, folder: Path, **options) -> list[str]:
     """Read, predict and write everything about the files of a folder; gives what could not be written."""
-    written = Outputs(folder, deployment(silence=-9.0), dicom=True, fhir=True, draw_maps=draw_maps, **options)
-    table, failed, unwritten = [], [], []
-    with Reader(written.deployment.wanted(written.preview), key=written.key) as reader:
-        for one in predict_files(find_files([source]), reader, written.deployment, by_brightness):
-            table += rows(one, written.deployment)
-            failed += faults(one)
+    deployed, files = deployment(abstention_threshold=-9.0), find_files([source])
+    written = Outputs(folder, deployed, dicom=True, fhir=True, draw_maps=draw_maps, **options)
+    tables, unwritten = Tables(folder, deployed, files), []
+    with Reader(deployed.image_format(written.preview), key=written.key) as reader:
+        for one in answer_files(reader.read(files), deployed, by_brightness):
+            tables.add(one)
             unwritten += written.write(one)
-    write_tables(folder, written.deployment, table, failed)
+    tables.write()
     return unwritten
 
 
@@ -164,7 +165,7 @@ def test_a_result_that_cannot_be_written_does_not_stop_the_others(tmp_path, monk
 
 
 def test_a_file_without_answers_leaves_nothing(tmp_path):
-    unread = Outcome(Arrival(Found(1, Path("a.jpg")), fault="the file is empty"))
+    unread = Outcome(InputFile(1, Path("a.jpg"), fault="the file is empty"))
     assert Outputs(tmp_path, deployment(), pages="png", fhir=True).write(unread) == [] and not contents(tmp_path)
 
 

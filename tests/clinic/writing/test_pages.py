@@ -14,7 +14,7 @@ from clinic.answering.deployment import MAPS, WAY
 from clinic.reading.pictures import Picture
 from clinic.writing.overlays import overlay
 from clinic.writing.pages import Page
-from clinic.writing.sentences import percent
+from clinic.writing.sentences import describe_maps, describe_operating_point, percent
 
 # Maps behind the centre blob in everything have the longest description.
 DEPLOYED = deployment(maps=dict.fromkeys(MAPS, {"value": -0.217, "low": -0.276, "high": -0.16, "images": 1142}))
@@ -38,14 +38,14 @@ def texts(page: Figure) -> list[str]:
 def test_the_worth_of_a_map_stands_before_the_figures_and_in_larger_letters():
     page = draw(MAP)
     lines, sizes = texts(page), {" ".join(text.get_text().split()): text.get_fontsize() for text in page.texts}
-    worth = DEPLOYED.map_told()
-    figures = next(line for line in lines if line.startswith(DEPLOYED.limit()))
+    worth = describe_maps(DEPLOYED)
+    figures = next(line for line in lines if line.startswith(describe_operating_point(DEPLOYED)))
     assert WAY in lines and lines.index(worth) < lines.index(figures) and sizes[worth] >= 7.5 > sizes[figures]
 
 
 @pytest.mark.parametrize("abstains", [True, False])
 def test_a_page_without_a_map_has_the_disclaimer_and_speaks_of_no_map(abstains):
-    lines = texts(draw(silent=abstains))
+    lines = texts(draw(abstained=abstains))
     assert DISCLAIMER in lines and not any(WAY in line for line in lines)
     assert ("* counts as malignant" in lines) != abstains
 

@@ -11,9 +11,10 @@ from pydicom import config, dcmread
 
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import place_of, read_object
-from clinic.reading.pictures import Unreadable, Wanted
+from clinic.reading.pictures import ImageFormat, Unreadable
 from clinic.writing.codes import SCHEME, SCHEME_UID, SYSTEMS, diagnosis_code
 from clinic.writing.datasets import Entry, save
+from clinic.writing.sentences import describe_maps
 from clinic.writing.structured import map_image, outline, report
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
@@ -89,7 +90,7 @@ PLACES = {
 def test_results_are_valid(tmp_path, kind):
     place = replace(place_of(SOURCE), **PLACES.get(kind, {}))
     place = place.without_identifiers(b"key") if kind == "deidentified" else place
-    answers = [an_answer(), an_answer(silent=True)]
+    answers = [an_answer(), an_answer(abstained=True)]
     assert errors(make_report(place, *answers[: place.frames]), tmp_path) == []
     assert errors(make_report(place, *answers[-place.frames :]), tmp_path) == []
     assert errors(make_map(place), tmp_path) == []
@@ -110,7 +111,7 @@ def test_a_report_holds_the_answer(document):
 
 
 def test_where_the_model_abstains_there_is_no_number():
-    (group,) = map(items, groups(make_report(PLACE, an_answer(silent=True))))
+    (group,) = map(items, groups(make_report(PLACE, an_answer(abstained=True))))
     assert group["Whether the model answers"] == ["abstains"] and group["Finding"] == ["95324001"]
     assert not [name for name in group if "robability" in name or "Certainty" in name or "Candidate" in name]
 
@@ -132,7 +133,7 @@ def test_a_report_as_an_outline(document):
 
 
 def test_a_report_refers_to_its_image_frame_by_frame():
-    document = make_report(replace(PLACE, frames=2), an_answer(), an_answer(silent=True))
+    document = make_report(replace(PLACE, frames=2), an_answer(), an_answer(abstained=True))
     images = [item for group in groups(document) for item in group.ContentSequence if item.ValueType == "IMAGE"]
     referred = [image.ReferencedSOPSequence[0] for image in images]
     assert {one.ReferencedSOPInstanceUID for one in referred} == {PLACE.sop_instance}
@@ -155,7 +156,7 @@ def test_a_map_has_its_pixels_its_source_and_its_worth():
     (source,) = image.SourceImageSequence
     assert source.ReferencedSOPInstanceUID == PLACE.sop_instance and "ReferencedFrameNumber" not in source
     worth = image.DerivationDescription
-    assert worth.startswith("Grad-CAM") and deployment().map_told() in worth
+    assert worth.startswith("Grad-CAM") and describe_maps(deployment()) in worth
 
 
 @pytest.mark.parametrize("stated", ["NO", "YES", ""])
@@ -180,7 +181,7 @@ def test_results_are_in_the_study_and_take_over_nothing_else(make):
     assert all(made[name].value == SOURCE[name].value for name in (*kept, "AccessionNumber"))
     assert not any(secret.encode() in as_bytes(made) for secret in SECRETS[len(NAMING) :])
     with pytest.raises(Unreadable, match="a result of this program"):  # if it comes back, it is not predicted
-        read_object(as_bytes(made), Wanted(SIDE))
+        read_object(as_bytes(made), ImageFormat(SIDE))
 
 
 @MAKERS

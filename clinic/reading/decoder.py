@@ -1,6 +1,6 @@
-"""DICOM is decoded in processes of its own, which may crash, hang or run out of memory without harm to the rest.
+"""DICOM is decoded in other processes, which may crash, hang or run out of memory without harm to the rest.
 
-The process behind `python -m clinic.reading.worker` is sent a line of JSON and a file's bytes, and answers with a line
+The process behind `python -m clinic.reading.decoder` is sent a line of JSON and a file's bytes, and answers with a line
 of JSON and pixels. Nothing that it sends is run or unpickled. But it is no sandbox: it has the rights of whoever runs
 it, so a crafted file that takes over a decoder could do what they may.
 """
@@ -15,14 +15,16 @@ from dataclasses import asdict
 
 import numpy as np
 
-from clinic.reading.pictures import Picture, Unreadable, Wanted, quiet
+from clinic.reading.pictures import ImageFormat, Picture, Unreadable, ignore_warnings
 from helpers.study import ROOT
 
 LONGEST = 30.0  # seconds for one object
-THREADS = min(8, os.cpu_count() or 1)  # that read files, each with a decoder of its own
+THREADS = min(8, os.cpu_count() or 1)  # that read files, each with its decoder
 LEAST_MEMORY, MOST_MEMORY = 2**30, 4 * 2**30  # bytes of address space of one decoder
-COMMAND = [sys.executable, "-m", "clinic.reading.worker"]
-FRAME = ("width", "height", "frame", "marked", "measures")
+COMMAND = [sys.executable, "-m", "clinic.reading.decoder"]
+FRAME = ("width", "height", "frame", "burned_in_text", "measures")
+# The process is gone, and the pipe broken; or what came through it is no answer.
+BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class Decoder:
@@ -40,29 +42,24 @@ class Decoder:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def read(self, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
+    def read(self, data: bytes, image_format: ImageFormat) -> tuple[dict, list[Picture]]:
         """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
         try:
-            process, late = self._start(), threading.Event()
+            process = self._start()
         except OSError as error:
             raise Unreadable("no decoder could be started for it") from error
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        overdue = threading.Timer(self.longest, end)
-        overdue.start()
+        late = threading.Event()
+        timer = threading.Timer(self.longest, lambda: (late.set(), process.kill()))
+        timer.start()
         try:
-            return _asked(process, data, wanted)
-        # The process is gone, and the pipe broken; or what came through it is no answer.
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            return _ask(process, data, image_format)
+        except BROKEN as error:
             self.close()
             fault = f"not decoded within {self.longest:g} s" if late.is_set() else "its decoder crashed"
             raise Unreadable(fault) from error
         finally:
-            overdue.cancel()
-            overdue.join()
+            timer.cancel()
+            timer.join()
             if late.is_set():  # even if the answer was there just before
                 self.close()
 
@@ -77,6 +74,7 @@ class Decoder:
             self._process = None
 
     def _start(self) -> subprocess.Popen:
+        """The process, started if there is none."""
         if self._process is not None and self._process.poll() is not None:
             self.close()  # it ended since the last file, which is no fault of the next one
         if self._process is None:
@@ -91,43 +89,42 @@ class Decoder:
         return self._process
 
 
-def _asked(process: subprocess.Popen, data: bytes, wanted: Wanted) -> tuple[dict, list[Picture]]:
-    """What a process answers about an object. Raises Unreadable, or what comes of an answer that is none."""
-    process.stdin.write(json.dumps({"bytes": len(data)} | asdict(wanted)).encode() + b"\n")
+def _ask(process: subprocess.Popen, data: bytes, image_format: ImageFormat) -> tuple[dict, list[Picture]]:
+    """The answer of a process about an object. Raises Unreadable, or one of BROKEN."""
+    process.stdin.write(json.dumps({"bytes": len(data)} | asdict(image_format)).encode() + b"\n")
     process.stdin.write(data)
     process.stdin.flush()
     answer = json.loads(process.stdout.readline())
     if fault := answer.get("fault"):
         raise Unreadable(fault)
-    return answer["place"], [_received(process.stdout, about, wanted) for about in answer["frames"]]
+    return answer["place"], [_receive(process.stdout, frame, image_format) for frame in answer["frames"]]
 
 
-def _received(stream, about: dict, wanted: Wanted) -> Picture:
-    """One frame from the worker. Raises ValueError if the stream ends before it."""
+def _receive(stream, frame: dict, image_format: ImageFormat) -> Picture:
+    """One frame from a process. Raises ValueError if the stream ends before it."""
 
     def pixels(side: int) -> np.ndarray:
         return np.frombuffer(stream.read(side * side * 3), np.uint8).reshape(side, side, 3)
 
-    square, preview = pixels(wanted.side), pixels(wanted.preview) if wanted.preview else None
-    return Picture(square, preview=preview, **about | {"measures": np.array(about["measures"])})
+    square, preview = pixels(image_format.side), pixels(image_format.preview) if image_format.preview else None
+    return Picture(square, preview=preview, **frame | {"measures": np.array(frame["measures"])})
 
 
-def _answer(data: bytes, wanted: Wanted) -> tuple[dict, list[np.ndarray]]:
+def _answer(data: bytes, image_format: ImageFormat) -> tuple[dict, list[np.ndarray]]:
     """What is sent about an object: the line of JSON, and the pixels after it."""
     from clinic.reading.dicom import read_object
 
     try:
-        place, frames = read_object(data, wanted)
+        place, pictures = read_object(data, image_format)
     except Unreadable as error:
         return {"fault": str(error)}, []
-    about = [{name: getattr(frame, name) for name in FRAME} for frame in frames]
-    for one in about:
-        one["measures"] = one["measures"].tolist()
-    arrays = [array for frame in frames for array in (frame.square, frame.preview) if array is not None]
-    return {"place": asdict(place), "frames": about}, arrays
+    frames = [{name: getattr(picture, name) for name in FRAME} for picture in pictures]
+    frames = [frame | {"measures": frame["measures"].tolist()} for frame in frames]
+    arrays = [array for picture in pictures for array in (picture.square, picture.preview) if array is not None]
+    return {"place": asdict(place), "frames": frames}, arrays
 
 
-def _limit() -> None:
+def _limit_memory() -> None:
     """Bound the memory of this process, and let it leave no core behind: that would hold the object, on a disk."""
     with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the limit of time remains
         import resource
@@ -144,17 +141,17 @@ def _memory() -> int:
 
 def main() -> None:
     """Answer requests from standard input until it ends."""
-    # Decoders print to standard output, in C: it is turned away, and what was it kept for the answers.
+    # Decoders print to standard output, in C: it is redirected to nowhere, and kept under another number for answers.
     with os.fdopen(os.dup(1), "wb") as answers:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        quiet()
-        _limit()
+        ignore_warnings()
+        _limit_memory()
         while line := sys.stdin.buffer.readline():
             request = json.loads(line)
             data = sys.stdin.buffer.read(request.pop("bytes"))
-            answer, arrays = _answer(data, Wanted(**request))
+            answer, arrays = _answer(data, ImageFormat(**request))
             answers.write(json.dumps(answer).encode() + b"\n")
             for array in arrays:
                 answers.write(np.ascontiguousarray(array))

@@ -1,0 +1,66 @@
+"""Answers in closed form: probabilities, calibration, the operating point, abstention."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from clinical import BIASES, CODES, deployment
+from conftest import picture
+from scipy.special import softmax
+
+from clinic.answering.answers import BURNED_IN, answer_pictures
+from clinic.reading.pictures import from_array
+from helpers.study import StudyError
+
+DEPLOYED = deployment()
+MALIGNANT = [0, 1, CODES.index("mel")]
+LOGITS = np.arange(7.0)
+
+
+def answers(*logits, deployed=DEPLOYED):
+    shown = from_array(np.asarray(picture(61, 48)), deployed.image_format())
+    return answer_pictures([shown] * len(logits), np.array(logits, float), deployed)
+
+
+def test_probabilities_are_softmax_and_calibrated_by_temperature_and_biases():
+    (answer,) = answers(LOGITS)
+    assert np.allclose(answer.probabilities, softmax(LOGITS))
+    assert np.allclose(answer.calibrated, softmax(LOGITS / 2 + BIASES))
+    assert answer.malignancy == pytest.approx(softmax(LOGITS)[MALIGNANT].sum())
+    assert answer.calibrated_malignancy == pytest.approx(softmax(LOGITS / 2 + BIASES)[MALIGNANT].sum())
+    assert answer.energy == pytest.approx(np.log(np.exp(LOGITS).sum()))
+
+
+def test_the_score_before_calibration_counts_at_the_operating_point_and_above():
+    (answer,) = answers(LOGITS)
+    assert answer.malignancy != answer.calibrated_malignancy
+    for threshold, suspicious in ((answer.malignancy, True), (np.nextafter(answer.malignancy, 1), False)):
+        (again,) = answers(LOGITS, deployed=deployment(threshold=float(threshold)))
+        assert again.suspicious is suspicious
+
+
+def test_the_model_abstains_below_its_energy():
+    """Seven equal logits of x have an energy of x + ln 7."""
+    edge = DEPLOYED.abstention_threshold - np.log(7)
+    low, high = answers(np.full(7, edge - 1e-9), np.full(7, edge + 1e-9))
+    assert (low.abstained, low.suspicious) == (True, None)
+    assert (high.abstained, high.suspicious) == (False, True)
+
+
+def test_logits_that_are_not_finite_are_refused():
+    with pytest.raises(StudyError, match="not finite. Restore its model file"):
+        answers(np.full(7, np.nan))
+
+
+def test_answers_of_a_batch_are_those_of_each_image_alone():
+    logits = np.random.default_rng(0).normal(0, 3, (40, len(CODES)))
+    pictures = [
+        from_array(np.asarray(picture(seed, 24 + seed % 2 * 24)), DEPLOYED.image_format()) for seed in range(40)
+    ]
+    pictures = [replace(one, burned_in_text=seed % 3 == 0) for seed, one in enumerate(pictures)]
+    together = answer_pictures(pictures, logits, DEPLOYED)
+    for answer, row, one in zip(together, logits, pictures, strict=True):
+        (alone,) = answer_pictures([one], row[None], DEPLOYED)
+        assert str(vars(answer)) == str(vars(alone)) and (BURNED_IN in answer.warnings) == one.burned_in_text
+    assert {answer.suspicious for answer in together} == {None, True, False}
+    assert len({answer.warnings for answer in together}) > 3

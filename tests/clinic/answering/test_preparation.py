@@ -1,0 +1,95 @@
+"""What a deployment is prepared from: abstention, sensitivity and maps, measured on test."""
+
+import json
+
+import numpy as np
+import pytest
+from clinical import BIASES, FIGURE, SIDE, deployment
+
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
+from clinic.answering.preparation import EXPLAINED, TABLES, measure_abstention, measure_maps, prepare
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.predictions import Predictions
+from helpers.study import StudyError
+
+# Eight images of eight lesions; the first four have the most energy. Malignant are 0, 1, 4, 5 and 6, suspicious 0, 2, 4
+# and 5.
+ENERGY = np.arange(8.0, 0, -1)
+LABELS = np.array([1, 1, 0, 0, 1, 1, 1, 0])
+SCORES = np.array([0.9, 0.2, 0.6, 0.1, 0.9, 0.8, 0.1, 0.2])
+LESIONS = np.array(list("abcdefgh"))
+RECORD = {
+    "name": "MobileNet",
+    "study": "demo",
+    "notebook": "05_mobilenet",
+    "model_sha256": "ab" * 32,
+    "threshold": 0.3,
+    "environment": {"commit": "0123456789abcdef"},
+    "parameters": {"side": SIDE, "colour_constancy": "none"},
+}
+CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "abstention_threshold": 2.0}
+
+
+def measured(lowest: float, copies: int = 1) -> dict:
+    """The figures of the eight images, each `copies` times: no answer below an energy, suspicious from 0.5 on."""
+    probabilities = np.tile(np.stack([1 - SCORES, SCORES], axis=1), (copies, 1))
+    labels, lesions, energy = (np.tile(values, copies) for values in (LABELS, LESIONS, ENERGY))
+    predictions = Predictions(labels, probabilities, lesions, ("nv", "mel"), (False, True))
+    return measure_abstention(predictions, energy, (lowest, 0.5), bootstrap=Bootstrap(200))
+
+
+def test_figures_counted_by_hand():
+    """Two of the four answers are wrong, and so would be one of the four abstentions. Of the two malignant images that
+    are answered one is suspicious, of the two benign ones one; three of five malignant images are not answered."""
+    found = measured(4.5)
+    names = (*ABSTENTION, *MALIGNANT)
+    assert [found[name]["value"] for name in names] == [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6]
+    assert [found[name]["images"] for name in names] == [8, 8, 4, 4, 8, 2, 2, 5]
+    assert all(found[name]["low"] < found[name]["value"] < found[name]["high"] for name in (*MALIGNANT, DIFFERENCE))
+
+
+def test_without_abstention_there_is_nothing_to_compare():
+    found, undefined = measured(0.0), dict.fromkeys(("value", "low", "high"))
+    assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0])
+    assert found["error rate of abstentions"] == undefined | {"images": 0}
+    assert found[DIFFERENCE] == undefined | {"images": 8}
+    with pytest.raises(StudyError, match="no images"):
+        measured(9.0)
+
+
+def test_images_of_a_lesion_are_drawn_together():
+    once, four_times = measured(4.5), measured(4.5, copies=4)
+    assert four_times == {
+        name: pytest.approx(figure | {"images": 4 * figure["images"]}) for name, figure in once.items()
+    }
+
+
+def write_explanation(folder, sha256: str) -> None:
+    """What 11_explanation leaves about a MobileNet, as far as a deployment reads it."""
+    tables = {table: {f"MobileNet{way}": FIGURE | {"images": 42}} for table, way in TABLES}
+    (folder / "demo" / EXPLAINED).parent.mkdir(parents=True)
+    (folder / "demo" / EXPLAINED).write_text(json.dumps(tables | {"model_sha256": {"MobileNet": sha256}}))
+
+
+def prepared(**record):
+    given, figures = deployment(), dict.fromkeys((*ABSTENTION, *MALIGNANT), FIGURE)
+    return prepare(RECORD | record, given.classes, given.profile, chosen=CHOSEN, measured=figures)
+
+
+def test_a_deployment_holds_what_was_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    write_explanation(tmp_path, "ab" * 32)
+    assert prepared() == deployment()
+
+
+def test_maps_of_another_model_file_or_of_none_are_left_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    assert measure_maps(RECORD) == {}
+    write_explanation(tmp_path, "cd" * 32)
+    assert measure_maps(RECORD) == {}
+
+
+def test_a_version_names_changes_and_a_model_without_checksum_is_refused():
+    assert prepared(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
+    with pytest.raises(StudyError, match="no checksum"):
+        prepared(model_sha256=None)
