@@ -18,7 +18,6 @@ from clinic.example import as_bytes
 
 HOST = "127.0.0.1"
 STARTING = 60  # seconds until the archive answers
-needs_orthanc, needs_sender = (pytest.mark.needs(name) for name in ("Orthanc", "storescu"))  # Debian: orthanc, dcmtk
 
 
 class Archive:
@@ -27,9 +26,9 @@ class Archive:
     def __init__(self, web: int, dicom: int):
         self.root, self.dicom = f"http://{HOST}:{web}", dicom
 
-    def ask(self, place: str, data: bytes | None = None):
+    def ask(self, path: str, data: bytes | None = None):
         """The answer to a request, with data or without; decoded if it is JSON."""
-        with urllib.request.urlopen(urllib.request.Request(self.root + place, data), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.root + path, data), timeout=30) as answer:
             content = answer.read()
             return json.loads(content) if "json" in answer.headers["Content-Type"] else content
 
@@ -37,11 +36,6 @@ class Archive:
         """The studies, series or instances with these values."""
         request = {"Level": level, "Query": query, "Expand": True}
         return self.ask("/tools/find", json.dumps(request).encode())
-
-    def put(self, folder: Path) -> None:
-        """Upload the objects of a folder by the web interface."""
-        for path in folder.iterdir():
-            assert self.ask("/instances", path.read_bytes())["Status"] == "Success"
 
     def send(self, folder: Path) -> None:
         """Send the objects of a folder by DICOM, as README.md says; those of a camera may be compressed."""
@@ -85,21 +79,20 @@ def answers(archive: Archive) -> bool:
     return False
 
 
-@needs_orthanc
+@pytest.mark.needs("Orthanc", "storescu")  # Debian: orthanc, dcmtk
 @pytest.mark.parametrize("jpeg", [False, True])
-@pytest.mark.parametrize("way", ["put", pytest.param("send", marks=needs_sender)])
-def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkeypatch, jpeg, way):
+def test_results_come_back_into_the_study_of_the_image(tmp_path, archive, monkeypatch, jpeg):
     """The image goes into the archive, through the command line and back; the study then holds its results."""
     source = secret_object(np.asarray(picture(5, 64)), jpeg=jpeg)
     for name in ("camera", "in"):
         (tmp_path / name).mkdir()
     (tmp_path / "camera" / "a.dcm").write_bytes(as_bytes(source))
-    getattr(archive, way)(tmp_path / "camera")
+    archive.send(tmp_path / "camera")
     (sent,) = archive.find("Instance", SOPInstanceUID=str(source.SOPInstanceUID))
     (tmp_path / "in" / "a.dcm").write_bytes(archive.ask(f"/instances/{sent['ID']}/file"))
     model = install_made_up_model(monkeypatch, tmp_path)
     assert main(["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model, "--dicom"]) == DONE
-    getattr(archive, way)(tmp_path / "out" / "dicom")
+    archive.send(tmp_path / "out" / "dicom")
     series = archive.find("Series", StudyInstanceUID=str(source.StudyInstanceUID))
     assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["DMS", "OT", "SR"]
     assert len(archive.ask("/studies")) == len(archive.ask("/patients")) == 1
