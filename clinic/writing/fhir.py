@@ -11,14 +11,8 @@ from clinic import DISCLAIMER, MAKER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
 from clinic.reading.dicom import Place
-from clinic.writing import codes
+from clinic.writing import codes, sentences
 from clinic.writing.codes import SYSTEMS, Code, coding
-from clinic.writing.sentences import (
-    describe_abstention,
-    describe_answer,
-    describe_malignant_classes,
-    describe_operating_point,
-)
 from helpers.data.lesions import Diagnosis
 from helpers.study import StudyError
 
@@ -151,13 +145,15 @@ def _risk(answer: Answer, deployment: Deployment) -> dict:
         prediction |= {
             "probabilityRange": {"low": probability, "high": probability},
             "qualitativeRisk": _concept(codes.risk_code(answer.suspicious)),
-            "rationale": f"The probability is calibrated. {describe_operating_point(deployment)}",
+            "rationale": f"The probability is calibrated. {sentences.describe_operating_point(deployment)}",
         }
     return {
         "resourceType": "RiskAssessment",
         "status": "preliminary",
         "prediction": [prediction],
-        "note": [{"text": text} for text in (describe_malignant_classes(deployment), *_caveats(answer, deployment))],
+        "note": [
+            {"text": text} for text in (sentences.describe_malignant_classes(deployment), *_caveats(answer, deployment))
+        ],
     }
 
 
@@ -172,10 +168,14 @@ def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
         "identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": name}],
         "status": "preliminary",
         "category": [{"coding": [RADIOLOGY]}],
-        "conclusion": " ".join([describe_answer(answer, deployment), *_caveats(answer, deployment)]),
+        "conclusion": " ".join([sentences.describe_answer(answer, deployment), *_caveats(answer, deployment)]),
     }
 
 
 def _caveats(answer: Answer, deployment: Deployment) -> list[str]:
     """Warnings about the image, how well the model abstains, and the disclaimer."""
-    return [*(f"Warning: {warning}." for warning in answer.warnings), describe_abstention(deployment), DISCLAIMER]
+    return [
+        *(f"Warning: {warning}." for warning in answer.warnings),
+        sentences.describe_abstention(deployment),
+        DISCLAIMER,
+    ]

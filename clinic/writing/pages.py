@@ -12,14 +12,7 @@ from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment
 from clinic.reading.pictures import Picture
-from clinic.writing.sentences import (
-    describe_abstention,
-    describe_answer,
-    describe_malignant_classes,
-    describe_maps,
-    describe_operating_point,
-    percent,
-)
+from clinic.writing import sentences
 from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
@@ -65,7 +58,7 @@ class Page:
         """The calibrated probabilities."""
         classes, shares = self.deployment.classes, self.answer.calibrated
         bars = axes.barh(np.arange(len(classes)), shares, color=class_colours(self.deployment.codes))
-        axes.bar_label(bars, [percent(share) for share in shares], padding=2, fontsize=7)
+        axes.bar_label(bars, [sentences.percent(share) for share in shares], padding=2, fontsize=7)
         names = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in classes]
         axes.set_yticks(np.arange(len(classes)), names, fontsize=7)
         axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1))
@@ -95,10 +88,14 @@ class Page:
         """The text, the size in points and the colour of each paragraph."""
         answer, deployment = self.answer, self.deployment
         colour = WARNING if answer.abstained or answer.suspicious else GOOD
-        paragraphs = [(describe_answer(answer, deployment), 9.5, colour)]
+        paragraphs = [(sentences.describe_answer(answer, deployment), 9.5, colour)]
         if answer.warnings:
             paragraphs.append((f"Warning: {'; '.join(answer.warnings)}.", 8.5, WARNING))
         if self.overlay is not None:
-            paragraphs.append((describe_maps(deployment), 7.5, GOOD))
-        small = (describe_operating_point, describe_malignant_classes, describe_abstention)
+            paragraphs.append((sentences.describe_maps(deployment), 7.5, GOOD))
+        small = (
+            sentences.describe_operating_point,
+            sentences.describe_malignant_classes,
+            sentences.describe_abstention,
+        )
         return [*paragraphs, (" ".join(describe(deployment) for describe in small), 6.5, NEUTRAL)]

@@ -19,9 +19,8 @@ from clinic import MAKER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import WAY, Deployment, software_version
 from clinic.reading.dicom import Place
-from clinic.writing import codes
+from clinic.writing import codes, sentences
 from clinic.writing.datasets import Entry, identifiers, strict_values, with_attributes
-from clinic.writing.sentences import describe_malignant_classes, describe_maps
 
 NOTE = "Research only, not for diagnosis"
 REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
@@ -85,7 +84,7 @@ def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entr
         "ContentTime": f"{now:%H%M%S}",
         "PatientOrientation": None,
         "Laterality": None,
-        "DerivationDescription": f"{WAY}, laid over the image. {describe_maps(deployment)}",
+        "DerivationDescription": f"{WAY}, laid over the image. {sentences.describe_maps(deployment)}",
         "SourceImageSequence": [_source(place, frame)],
     }
     with strict_values():
@@ -157,7 +156,7 @@ def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
         parameters=[
             f"SHA-256 {deployment.model_sha256}",
             f"{calibration}, {point}, abstains below an energy of {deployment.abstention_threshold:.4g}",
-            describe_malignant_classes(deployment),
+            sentences.describe_malignant_classes(deployment),
             NOTE,
         ],
         family=standard.DCM.ArtificialIntelligence,
