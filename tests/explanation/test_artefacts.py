@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.data.pixels import skin_colour
 from helpers.demo import generate as generate_module
 from helpers.explanation.artefacts import (
     FIND,
@@ -185,11 +184,6 @@ def test_a_counterpart_has_the_same_label_and_does_not_have_it():
     assert set(many) == {50, 51, 52}
     with pytest.raises(StudyError, match="All images have it"):
         counterparts(np.ones(2, bool), np.array(["a", "b"]), 0)
-
-
-def test_the_colour_of_the_skin_is_seen_beside_lesions_and_corners():
-    both = np.concatenate([PASTE["dark corners"](skin(0.7), 0), skin(0.7)])
-    assert np.array_equal(skin_colour(both), np.tile(SKIN, (6, 1)))
 
 
 def test_the_effect_of_a_change():
