@@ -144,6 +144,7 @@ references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the re
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(PY) benchmarks/pixel_cache.py
 	$(PY) benchmarks/throughput.py --study $(STUDY)
+	$(if $(filter tensorflow,$(BACKEND)),$(PY) benchmarks/devices.py)
 
 demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model; needs requirements-app.txt
 	$(PY) -m clinic.app --study $(STUDY) $(ARGS)

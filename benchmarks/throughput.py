@@ -139,7 +139,7 @@ def _timed(step: Callable, batch: int) -> float:
     return STEPS * batch / (time.perf_counter() - started)
 
 
-def stock_speeds(build: Callable[[], keras.Model], folder: Path, side: int, batch: int) -> tuple[Speed, Speed]:
+def stock_speeds(build: Callable[[], keras.Model], folder: Path, *, side: int, batch: int) -> tuple[Speed, Speed]:
     """`image_dataset_from_directory` and plain `fit` and `predict`, as Keras' own examples do it."""
     import tensorflow
 
@@ -172,22 +172,13 @@ def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFram
 
     images: so many are taken; None: FEW, or all for a GPU.
     """
-    p = parameters(study)
+    p, rows = parameters(study), []
     keras.config.set_dtype_policy(p["precision"])
     dataset, lesions = lesions_to_measure()
     images = images or (len(lesions) if visible_gpus() else FEW)
     lesions = lesions.sample(min(images, len(lesions)), random_state=0)
-    setting = {
-        "dataset": dataset,
-        "images": len(lesions),
-        "study": study,
-        "side": p["side"],
-        "batch": p["batch_size"],
-        "precision": p["precision"],
-        "backend": keras.config.backend(),
-        "device": device_name(),
-    }
-    rows = []
+    setting = {"dataset": dataset, "images": len(lesions), "study": study, "side": p["side"], "batch": p["batch_size"]}
+    setting |= {"precision": p["precision"], "backend": keras.config.backend(), "device": device_name()}
     with tempfile.TemporaryDirectory(dir=dataset_folder("demo").parent) as folder:
         cache = build_cache(lesions, p["side"], Path(folder) / "cache")
         labels = pd.factorize(lesions["label"])[0].astype(np.int64)
@@ -197,14 +188,22 @@ def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFram
             set_seed(0)
             ways = {"study": study_speeds(build, samples, p["batch_size"])}
             ways["one batch"] = bare_speeds(build, samples, p["batch_size"])
-            if find_spec("tensorflow"):
-                ways["stock"] = stock_speeds(build, classes, p["side"], p["batch_size"])
-            if find_spec("torch") and name == "MobileNet" and p["version"] == 1:
-                from torch_mobilenet import torch_speeds
-
-                ways |= torch_speeds(classes, p["side"], p["alpha"], p["batch_size"], p["precision"])
+            ways |= other_speeds(name, build, classes, p=p)
             rows += [{"network": name, **row, **setting} for row in _rounds(ways, rounds)]
             yield pd.DataFrame(rows)
+
+
+def other_speeds(name: str, build: Callable[[], keras.Model], folder: Path, *, p: dict) -> dict[str, tuple]:
+    """The ways that are not the study's, of those that are installed."""
+    ways = {}
+    if find_spec("tensorflow"):
+        ways["stock"] = stock_speeds(build, folder, side=p["side"], batch=p["batch_size"])
+    if find_spec("torch") and name == "MobileNet" and p["version"] == 1:
+        from torch_mobilenet import torch_speeds
+
+        settings = {"side": p["side"], "alpha": p["alpha"], "batch": p["batch_size"], "precision": p["precision"]}
+        ways |= torch_speeds(folder, **settings)
+    return ways
 
 
 def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:

@@ -96,7 +96,7 @@ class Trained:
         return images / (time.perf_counter() - started)
 
 
-def torch_speeds(folder: Path, side: int, alpha: float, batch: int, precision: str) -> dict[str, tuple]:
+def torch_speeds(folder: Path, *, side: int, alpha: float, batch: int, precision: str) -> dict[str, tuple]:
     """By the ways `PyTorch` and `PyTorch, one batch`: functions that measure training and prediction, images/s."""
     data = Pictures(folder, side)
     trained = Trained(alpha, len(data.names), precision)

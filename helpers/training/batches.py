@@ -49,7 +49,7 @@ class Batches(keras.utils.PyDataset):
     def _mixed(self, batch: int, chosen: np.ndarray, targets: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
         # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
         random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
-        mixture = draw_mixture(self.recipe.mixing, len(chosen), self.samples.pixels.shape[1], random)
+        mixture = draw_mixture(self.recipe.mixing, len(chosen), self.samples.pixels.shape[1], random=random)
         targets = mixture.mix_targets(targets)
         weights = targets.sum(axis=1)
         images = {"image": self._images(chosen), "partner": self._images(chosen[mixture.partners])}

@@ -41,7 +41,7 @@ class Reader(keras.Model):
         pictures = self._fetch(batch["image"])
         if "partner" in batch:
             partners = self._fetch(batch["partner"])
-            pictures = mix_images(pictures, partners, batch["coefficient"], batch["box"])
+            pictures = mix_images(pictures, partners, coefficient=batch["coefficient"], box=batch["box"])
         return self.network(pictures, training=training)
 
     def _fetch(self, batch):
@@ -91,7 +91,7 @@ class SharedNetwork:
         loss = training_loss(recipe, class_weights(train.labels, self.network.output_shape[-1]))
         images = place_images(train.pixels)
         settings = loss.get_config(), recipe.weight_decay, recipe.ema, recipe.trainable, recipe.batch_norm
-        key = _identity(images), json.dumps(settings, sort_keys=True, default=str)
+        key = _identity(images), json.dumps(settings, sort_keys=True)
         if key not in self._trainers:
             trainer = Reader(self.network, images)
             optimizer = adamw(recipe.weight_decay, recipe.ema)

@@ -125,11 +125,11 @@ class Experiment:
             print(f"{name}: trained before, read back")
         else:
             (folder / "finished.json").unlink(missing_ok=True)
-            self._train(folder, model, stages, name)
+            self._train(folder, model, stages, name=name)
             write_json(folder / "finished.json", {"fingerprint": fingerprint})
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
-        entry = self._entry(name, predictions, record, weights_sha256) | about
+        entry = self._entry(name, predictions, record, weights_sha256=weights_sha256) | about
         return Variant(key, entry, predictions, pd.read_csv(folder / "history.csv"), folder)
 
     def judge(
@@ -143,7 +143,7 @@ class Experiment:
     ) -> Variant:
         """A variant that is not trained here; probabilities: gives those of a part, float [n, classes]."""
         predictions = self._table({part: probabilities(part) for part in self.predicted})
-        return Variant(key, self._entry(name, predictions, training, weights_sha256), predictions)
+        return Variant(key, self._entry(name, predictions, training, weights_sha256=weights_sha256), predictions)
 
     def part(self, table: pd.DataFrame, part: str = "test") -> Predictions:
         """One part of a table of predictions, ready for the scores of `evaluation`."""
@@ -195,7 +195,7 @@ class Experiment:
         self.samples = {part: part_samples(split, cache, self.codes, part=part) for part in parts}
         self.predicted = tuple(part for part in parts if part != "train")
 
-    def _train(self, folder: Path, model: keras.Model, stages: Sequence[Recipe], name: str) -> None:
+    def _train(self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str) -> None:
         train, validation = self.samples["train"], self.samples["validation"]
         bar = ProgressBar(name, len(stages))
         fitted = fit_stages(model, train, validation, stages=stages, callbacks=[bar])
@@ -210,10 +210,12 @@ class Experiment:
         write_json(folder / "training.json", fitted.training | cost)
 
     def _table(self, probabilities: dict[str, np.ndarray]) -> pd.DataFrame:
-        tables = [predictions_table(self.split, part, values, self.codes) for part, values in probabilities.items()]
+        tables = [
+            predictions_table(self.split, part, values, codes=self.codes) for part, values in probabilities.items()
+        ]
         return pd.concat(tables, ignore_index=True)
 
-    def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, weights_sha256: str | None) -> dict:
+    def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, *, weights_sha256: str | None) -> dict:
         p = self.run.parameters
         how = {"sensitivity": p["sensitivity"], "bootstrap": Bootstrap(p["resamples"])}
         judged = judge(predictions, self.classes, self.lesion_of, **how)

@@ -32,7 +32,7 @@ class Mixture:
         return np.float32(self.label_weight) * targets + np.float32(1 - self.label_weight) * targets[self.partners]
 
 
-def draw_mixture(mixing: str, count: int, side: int, random: np.random.Generator) -> Mixture:
+def draw_mixture(mixing: str, count: int, side: int, *, random: np.random.Generator) -> Mixture:
     """Which images of a batch of `count` are mixed, and how.
 
     mixing: `mixup` adds two images up (Zhang et al., ICLR 2018), `cutmix` puts a rectangle of one into the other, in
@@ -50,15 +50,15 @@ def draw_mixture(mixing: str, count: int, side: int, random: np.random.Generator
 
 
 def mix(
-    images: np.ndarray, targets: np.ndarray, mixing: str, random: np.random.Generator
+    images: np.ndarray, targets: np.ndarray, mixing: str, *, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A batch as training sees it: images uint8 [n, side, side, 3] and targets float32 [n, k], see `draw_mixture`."""
-    mixture = draw_mixture(mixing, len(images), images.shape[1], random)
+    mixture = draw_mixture(mixing, len(images), images.shape[1], random=random)
     mixed = mix_images(images, images[mixture.partners], **mixture.per_image())
     return keras.ops.convert_to_numpy(mixed), mixture.mix_targets(targets)
 
 
-def mix_images(images, partners, coefficient, box):
+def mix_images(images, partners, *, coefficient, box):
     """Images mixed with their partners, uint8 [n, side, side, 3]; inside its box an image shows its partner alone.
 
     coefficient: float32 [n], weight of an image outside of its box; box: int32 [n, 4], first row, row after the last,

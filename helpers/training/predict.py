@@ -41,7 +41,7 @@ def predict(model: keras.Model, samples: Samples, views: int = 1) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def predictions_table(split: pd.DataFrame, part: str, probabilities: np.ndarray, codes: list[str]) -> pd.DataFrame:
+def predictions_table(split: pd.DataFrame, part: str, probabilities: np.ndarray, *, codes: list[str]) -> pd.DataFrame:
     """The predictions file of a part: image_id, part, label, and the probability of each class, rounded to 6 digits."""
     rows = split.loc[split["part"] == part, ["image_id", "part", "label"]].reset_index(drop=True)
     return rows.join(pd.DataFrame(np.asarray(probabilities, np.float64).round(6), columns=codes))

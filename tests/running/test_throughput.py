@@ -13,7 +13,8 @@ from helpers.study import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import throughput  # noqa: E402, benchmarks are no package
+import devices  # noqa: E402, benchmarks are no package
+import throughput  # noqa: E402
 from tiny import bright_or_dark, small_cnn  # noqa: E402
 
 TORCH = ("PyTorch", "PyTorch, one batch") if find_spec("torch") else ()
@@ -77,6 +78,25 @@ def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
     ways = {"study", "one batch", *({"stock"} if find_spec("tensorflow") else ()), *TORCH}
     assert set(table["way"]) == ways and len(table) == 2 * len(ways) and (table["median"] > 0).all()
     assert set(table["backend"]) == {keras.config.backend()} and (tmp_path / "throughput.png").stat().st_size > 0
+
+
+def test_the_gain_of_a_device_is_the_median_of_its_pairs():
+    """Speeds and images per second of processor time, without the device and with it."""
+    row = devices.row("made up", [(10.0, 5.0), (20.0, 5.0), (10.0, 5.0)], [(20.0, 5.0), (50.0, 10.0), (10.0, 6.0)])
+    assert row == {"device": "made up", "off": 10.0, "on": 20.0, "gain": 1.0, "gain_in_processor_time": 0.2}
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="devices of TensorFlow")
+def test_every_device_has_a_row_and_is_on_again_afterwards(monkeypatch):
+    for name, value in {"SIDE": 16, "CLASSES": 2}.items():
+        monkeypatch.setattr(devices, name, value)
+    before, kept = [getattr(place, name) for place, name, _ in devices.SWITCHES.values()], "images on the device"
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "SWITCHES", {kept: devices.SWITCHES[kept]})  # the others would only compile more
+        rows = devices.measure(small_cnn, 2, 1)
+    assert [row["device"] for row in rows] == [kept, devices.SHARED]
+    assert all(row["on"] > 0 and row["off"] > 0 for row in rows)
+    assert [getattr(place, name) for place, name, _ in devices.SWITCHES.values()] == before
 
 
 def test_the_same_under_jax(tests_under_jax):

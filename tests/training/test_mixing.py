@@ -28,7 +28,7 @@ def batches(mixing="mixup", imbalance="none", seed=0, images=None):
 def test_labels_are_mixed_as_the_images_are(mixing):
     given = IMAGES.copy()
     for seed in range(20):
-        mixed, targets = mix(given, np.eye(8, dtype=np.float32), mixing, np.random.default_rng(seed))
+        mixed, targets = mix(given, np.eye(8, dtype=np.float32), mixing, random=np.random.default_rng(seed))
         assert mixed.dtype == np.uint8 and mixed.shape == IMAGES.shape and np.allclose(targets.sum(axis=1), 1)
         assert np.allclose(mixed.mean(axis=(1, 2, 3)), targets @ LEVELS, atol=0.51)
         assert mixing == "mixup" or set(np.unique(mixed)) == set(LEVELS)  # cutmix leaves each pixel to one image

@@ -22,7 +22,7 @@ def test_parts_of_the_split_find_their_pixels():
     assert samples.rows.tolist() == [2, 0] and samples.labels.tolist() == [0, 1]
     with pytest.raises(StudyError, match="no images in its train part"):
         part_samples(split, cache, ["mel", "nv"], part="train")
-    table = predictions_table(split, "test", np.array([[0.25, 0.75], [1.0, 0.0]]), ["mel", "nv"])
+    table = predictions_table(split, "test", np.array([[0.25, 0.75], [1.0, 0.0]]), codes=["mel", "nv"])
     values = [["c", "a"], ["test", "test"], ["mel", "nv"], [0.25, 1.0], [0.75, 0.0]]
     assert table.to_dict("list") == dict(zip(["image_id", "part", "label", "mel", "nv"], values, strict=True))
 
