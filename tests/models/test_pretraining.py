@@ -20,7 +20,7 @@ def test_pictures_and_what_they_show():
 
 
 def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, monkeypatch):
-    """Two steps on noise, one operation after the other: compiling them would take longer."""
+    """One step on noise, one operation after the other: compiling it would take longer."""
 
     def noise(count, side, seed):
         random = np.random.default_rng(seed)
@@ -30,7 +30,7 @@ def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, mon
     monkeypatch.setattr(keras.Model, "compile", partialmethod(keras.Model.compile, run_eagerly=True))
     monkeypatch.setattr(pretraining, "SIDE", 32)
     monkeypatch.setattr(pretraining, "BATCH", 16)
-    pretraining.pretrain(36, 1, tmp_path / "backbone.weights.h5")
+    pretraining.pretrain(18, 1, tmp_path / "backbone.weights.h5")
     backbone = Backbone(1, pretraining.ALPHA, str(tmp_path / "backbone.weights.h5"))
     averages = mobilenet(Common(32, 7), backbone).get_layer("conv_pw_13_bn").moving_mean
     assert float(keras.ops.max(keras.ops.abs(averages))) > 0  # it has seen images
