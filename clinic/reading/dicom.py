@@ -1,6 +1,6 @@
 """Photographs of skin in DICOM: which objects are read, how their pixels become RGB, and where results are filed.
 
-`worker` calls this in a process of its own, so that a decoder that crashes or hangs costs one file.
+`decoder` calls this in another process, so that a file that crashes it or hangs costs only itself.
 """
 
 import datetime
@@ -50,7 +50,7 @@ class Place:
 
     Texts as in DICOM, empty where the object has none. patient_issuer: who gave out patient_id; acquired: the day that
     the image was taken, as year, month and day in eight digits, or failing that the day of its content or of its study;
-    loss: the ratio of lossy compression that its pixels went through, 1 where it is not told, 0 for none; burned_in,
+    loss: the ratio of lossy compression that its pixels went through, 1 where it is not stated, 0 for none; burned_in,
     recognisable: whether the object says that text stands in its pixels and that a person can be recognised in them,
     YES, NO or empty; anonymous: whether the identifiers are made up.
     """
@@ -214,11 +214,11 @@ def _yes_or_no(dataset: Dataset, keyword: str) -> str:
 
 
 def _acquired(dataset: Dataset) -> str:
-    """The day that an image was taken, eight digits, or an empty text where no attribute tells a day."""
+    """The day that an image was taken, eight digits, or an empty text if no attribute has one."""
     for keyword in DAYS:
         with suppress(Exception):  # an image without a day is an image all the same
-            told = DAY.match(str(dataset.get(keyword)).strip())
-            return datetime.date(*map(int, told.groups())).isoformat().replace("-", "")
+            day = DAY.match(str(dataset.get(keyword)).strip())
+            return datetime.date(*map(int, day.groups())).isoformat().replace("-", "")
     return ""
 
 
@@ -229,12 +229,12 @@ def _renamed(uid: str, key: bytes) -> str:
 
 
 def _loss(dataset: Dataset) -> float:
-    """The ratio of lossy compression, 1 if it is not told, 0 for none."""
+    """The ratio of lossy compression, 1 if it is not stated, 0 for none."""
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     if str(dataset.get("LossyImageCompression", "")) != "01" and syntax not in WITH_LOSS:
         return 0.0
-    told = dataset.get("LossyImageCompressionRatio") or 1.0
-    ratio = float(told if isinstance(told, float | int | str) else math.prod(float(one) for one in told))
+    stated = dataset.get("LossyImageCompressionRatio") or 1.0
+    ratio = float(stated if isinstance(stated, float | int | str) else math.prod(float(one) for one in stated))
     return ratio if math.isfinite(ratio) and ratio > 0 else 1.0
 
 
@@ -242,7 +242,7 @@ def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) ->
     """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
     shown = apply_voi_lut(frame, dataset)
     low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
-    if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have bits of their own
+    if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have their own number of bits
         low, bits = 0, tables[0].LUTDescriptor[2]
     grey = _eight_bits(shown, low, low + 2**bits - 1)
     return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)

@@ -101,27 +101,27 @@ def widgets():
 
 
 def test_no_former_answer_is_shown_while_the_next_is_made():
-    told, page = widgets()
+    text, page = widgets()
 
     class Asked:
         def respond(self, data):
-            assert "answer to" not in told.value and not page.value and page.layout.display == "none"
+            assert "answer to" not in text.value and not page.value and page.layout.display == "none"
             return f"answer to image {data}", b"\x89PNG"
 
-    answer_upload(Asked(), 2, told, page)
-    assert told.value == "answer to image 2" and page.value and page.layout.display == "block"
+    answer_upload(Asked(), 2, text, page)
+    assert text.value == "answer to image 2" and page.value and page.layout.display == "block"
 
 
 @pytest.mark.parametrize("error", [StudyError("P-17"), MemoryError(), RuntimeError("P-17")])
 def test_no_former_answer_stands_where_the_next_fails(error):
-    told, page = widgets()
+    text, page = widgets()
 
     class Failing:
         def respond(self, data):
             raise error
 
-    answer_upload(Failing(), b"2", told, page)
-    assert "no answer" in told.value and "answer to" not in told.value and "P-17" not in told.value
+    answer_upload(Failing(), b"2", text, page)
+    assert "no answer" in text.value and "answer to" not in text.value and "P-17" not in text.value
     assert not page.value and page.layout.display == "none"
 
 
@@ -201,17 +201,17 @@ def browser(page):
     """A browser that has the page before it; both end with the test."""
     (driver,) = free_ports()
     with listening(driver, DRIVER, f"--port={driver}"):
-        own = Browser(driver)
-        own.ask("/url", {"url": f"http://{HOST}:{page}/?token=secret"})
-        own.wait("return document.querySelector('button.widget-upload') !== null")
-        yield own
+        opened = Browser(driver)
+        opened.ask("/url", {"url": f"http://{HOST}:{page}/?token=secret"})
+        opened.wait("return document.querySelector('button.widget-upload') !== null")
+        yield opened
 
 
 def wait_for(port: int) -> None:
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
-        with socket.socket() as asked:
-            if asked.connect_ex((HOST, port)) == 0:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.2)
     raise AssertionError("It does not start.")
@@ -232,8 +232,8 @@ def test_only_this_machine_is_answered_and_only_with_the_token(page):
         assert status == 302 and sent_to.startswith("/login")
     for token in ("", "?token=secret"):  # the notebook behind the page is given out to nobody
         assert asked_for(page, f"/voila/files/page.ipynb{token}") == (403, "")
-    with socket.socket() as asked:  # the same machine at another of its addresses
-        assert asked.connect_ex(("127.0.0.2", page)) != 0
+    with socket.socket() as probe:  # the same machine at another of its addresses
+        assert probe.connect_ex(("127.0.0.2", page)) != 0
 
 
 SHOWN = "const page = document.querySelector('img.widget-image'); return page.naturalWidth > 1000 && page.height"

@@ -161,14 +161,14 @@ SHIPPED += ["SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_lossy_gdcm", "SC_rgb_jp
 
 
 def shipped(name: str, side: int) -> np.ndarray:
-    """The first frame of an object that comes with pydicom, at its own size."""
+    """The first frame of an object that comes with pydicom, at full size."""
     data = Path(get_testdata_file(f"{name}.dcm", download=False)).read_bytes()
     return read_object(data, ImageFormat(side))[1][0].square.astype(int)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_bars_of_known_colours_by_other_makers(name):
-    """Ten bars of ten rows each; JPEG with its own spaces of colour among them, which may be off by a little."""
+    """Ten bars of ten rows each; JPEG with its colour spaces among them, which may be off by a little."""
     found = shipped(name, 100)[5::10, 50]
     assert np.abs(found - BARS).max() <= (5 if "eb" in name or "422" in name or "jpeg_" in name else 0)
 
@@ -217,7 +217,7 @@ def test_compression_with_loss_is_remembered():
 
 
 @pytest.mark.parametrize("ratio", ["inf", "nan", "-3", ["1e300", "1e300"]])
-def test_a_ratio_of_compression_that_is_none_is_not_told(ratio):
+def test_a_ratio_of_compression_that_makes_no_sense_counts_as_unknown(ratio):
     image = Dataset()
     image.update(dermoscopic_object(PIXELS, jpeg=True))
     image[0x00282112] = RawDataElement(
@@ -226,12 +226,12 @@ def test_a_ratio_of_compression_that_is_none_is_not_told(ratio):
     assert place_of(image).loss == 1
 
 
-@pytest.mark.parametrize("told", ["YES", "NO", "", "PERHAPS", None])
-def test_what_the_object_says_of_its_pixels_is_kept(told):
-    image = dermoscopic_object(PIXELS, BurnedInAnnotation=told, RecognizableVisualFeatures=told)
+@pytest.mark.parametrize("stated", ["YES", "NO", "", "PERHAPS", None])
+def test_what_the_object_says_of_its_pixels_is_kept(stated):
+    image = dermoscopic_object(PIXELS, BurnedInAnnotation=stated, RecognizableVisualFeatures=stated)
     place, (frame,) = read_object(as_bytes(image), WANTED)
-    assert place.burned_in == place.recognisable == (told if told in ("YES", "NO") else "")
-    assert frame.burned_in_text == (told == "YES")
+    assert place.burned_in == place.recognisable == (stated if stated in ("YES", "NO") else "")
+    assert frame.burned_in_text == (stated == "YES")
 
 
 REFUSED = {
@@ -292,7 +292,7 @@ def test_a_truncated_object_is_refused(length):
 
 
 @pytest.mark.parametrize(
-    ("told", "day"),
+    ("stated", "day"),
     [
         ({}, "20240104"),
         ({"AcquisitionDateTime": None}, "20240103"),
@@ -302,7 +302,7 @@ def test_a_truncated_object_is_refused(length):
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_the_day_of_an_image_is_that_of_the_first_attribute_that_tells_one(told, day):
+def test_the_day_of_an_image_is_that_of_the_first_attribute_that_has_one(stated, day):
     days = {"StudyDate": "20240101", "ContentDate": "20240102", "AcquisitionDate": "20240103"}
     days["AcquisitionDateTime"] = "20240104235959.5+0100"
-    assert place_of(dermoscopic_object(PIXELS, **days | told)).acquired == day
+    assert place_of(dermoscopic_object(PIXELS, **days | stated)).acquired == day
