@@ -173,6 +173,7 @@ def test_erasing_puts_one_rectangle_of_one_colour_on_half_of_the_images():
         assert (box == box[0, 0]).all() and mask.mean() <= ERASED_AREA[1] + 0.05
 
 
+@pytest.mark.slow
 def test_a_model_with_all_of_them_trains():
     set_seed(0)
     images = keras.Input((16, 16, 3), dtype="uint8")

@@ -2,6 +2,7 @@ from functools import partialmethod
 
 import keras
 import numpy as np
+import pytest
 
 from helpers.demo import generate, plan
 from helpers.demo.lesion import STRUCTURES, sample_lesion
@@ -19,6 +20,7 @@ def test_pictures_and_what_they_show():
     assert np.array_equal(generate.draw_structures(14, 32, 5)[0][13], images[13])
 
 
+@pytest.mark.slow
 def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, monkeypatch):
     """One step on noise, one operation after the other: compiling it would take longer."""
 
