@@ -30,7 +30,7 @@ def train(recipe=SHORT, **options) -> np.ndarray:
 def test_a_training_does_not_depend_on_those_before_it(nothing_compiled, monkeypatch):
     """Another seed, rate, length, augmentation and imbalance in between leave nothing behind in the one traced step."""
     traced, train_step = [], Reader.train_step
-    monkeypatch.setattr(Reader, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
+    monkeypatch.setattr(Reader, "train_step", lambda self, *data: traced.append(1) or train_step(self, *data))
     everything = {"augmentation": {"symmetries": 1.0, "noise": 0.0}, "seed": 1}
     first = train(**everything)
     other = replace(RECIPE, epochs=1, learning_rate=1e-3, seed=2, imbalance="balanced_batches")
