@@ -68,8 +68,9 @@ def panel_row(count: int, width: float, height: float) -> tuple[Figure, np.ndarr
 
 
 def error_bars(table: pd.DataFrame) -> np.ndarray:
-    """Lengths of error bars, float [2, rows], from the columns value, low and high."""
-    return np.stack([table["value"] - table["low"], table["high"] - table["value"]]).astype(float)
+    """Lengths of error bars, float [2, rows], 0 or more, from the columns value, low and high."""
+    lengths = np.stack([table["value"] - table["low"], table["high"] - table["value"]]).astype(float)
+    return np.maximum(lengths, 0)  # a bound that equals the value can lie past it by a rounding error
 
 
 def rows_downwards(axes: Axes, names: Sequence[str]) -> np.ndarray:

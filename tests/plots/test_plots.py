@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 from helpers import plots
 from helpers.data.lesions import diagnoses
-from helpers.plots.style import class_colours
+from helpers.plots.style import class_colours, error_bars
 
 CODES = ["bcc", "mel", "nv"]
 NAMES = [f"{'a model with a long name, ' * 2}{place}" for place in range(12)]
@@ -249,6 +249,11 @@ def test_intervals_reach_from_low_to_high():
         bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in drawn("training_size").axes[0].containers
     }
     assert by_size == {"scratch": [0.2, 0.3], "fine-tuned": [0.5, 0.6]}
+
+
+def test_a_bound_that_equals_its_value_but_for_rounding_has_no_error_bar():
+    table = pd.DataFrame({"value": [0.0, 1.0], "low": [1e-17, 0.9], "high": [0.1, np.nextafter(1, 0)]})
+    assert np.allclose(error_bars(table), [[0, 0.1], [0.1, 0]]) and (error_bars(table) >= 0).all()
 
 
 def test_a_gallery_leaves_places_without_an_image_empty():
