@@ -6,6 +6,7 @@ mixing        MixUp and CutMix
 losses        the loss of a recipe, and the weights of the classes
 batches       shuffled batches of training images
 compiled      the network of one architecture, compiled once for all models that have it
+checkpoint    the state of a training after each epoch and at its end
 fit           the training loop, with the best epoch chosen on validation
 predict       probabilities of many images
 features      what goes into the last layers of a network

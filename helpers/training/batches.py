@@ -59,6 +59,11 @@ class Batches(keras.utils.PyDataset):
         pixels, rows = self.samples.pixels, self.samples.rows[chosen]
         return pixels[rows] if device_images(pixels) is None else rows.astype(np.int32)
 
+    def skip_epochs(self, count: int) -> None:
+        """Draw the orders of so many epochs and leave them out: a training that goes on has seen them."""
+        for _ in range(count):
+            self.on_epoch_end()
+
     def fit_arguments(self) -> dict:
         """The arguments of Keras' `fit` that give it these batches, under the present backend."""
         if keras.config.backend() != "tensorflow":

@@ -25,6 +25,7 @@ from helpers.models.recipe import Recipe
 from helpers.records import Run, atomic_path, file_sha256, write_csv, write_json
 from helpers.sentences import say
 from helpers.study import StudyError, build_folder
+from helpers.training.checkpoint import Checkpoint, is_finished, mark_finished
 from helpers.training.device import share_batches
 from helpers.training.fit import ProgressBar, fit_stages, save_model
 from helpers.training.predict import predict, predictions_table
@@ -115,18 +116,19 @@ class Experiment:
         not depend on those before it; weights_sha256: of the pretrained weights that `build` loads; about: more items
         for its `metrics.json` entry.
         A finished variant is read back if its network, initial weights, stages, images, task and TRAINING_VERSION are
-        the same.
+        the same and its files are as it left them; one that was killed goes on after its last finished epoch.
         """
         self.start_anew(stages[0].seed)
         model = build()
         folder = build_folder(self.run.study) / "variants" / self.run.notebook / key
         fingerprint = self._fingerprint(model, stages)
-        if _finished(folder) == fingerprint:
+        if is_finished(folder, fingerprint):
             print(f"{name}: trained before, read back")
         else:
-            (folder / "finished.json").unlink(missing_ok=True)
-            self._train(folder, model, stages, name=name)
-            write_json(folder / "finished.json", {"fingerprint": fingerprint})
+            checkpoint = Checkpoint(folder / "state.npz", fingerprint)
+            self._train(folder, model, stages, name=name, checkpoint=checkpoint)
+            mark_finished(folder, fingerprint)
+            checkpoint.remove()
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
         entry = self._entry(name, predictions, record, weights_sha256=weights_sha256) | about
@@ -195,10 +197,13 @@ class Experiment:
         self.samples = {part: part_samples(split, cache, self.codes, part=part) for part in parts}
         self.predicted = tuple(part for part in parts if part != "train")
 
-    def _train(self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str) -> None:
+    def _train(
+        self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str, checkpoint: Checkpoint
+    ) -> None:
         train, validation = self.samples["train"], self.samples["validation"]
         bar = ProgressBar(name, len(stages))
-        fitted = fit_stages(model, train, validation, stages=stages, callbacks=[bar])
+        options = {"stages": stages, "callbacks": [bar], "checkpoint": checkpoint}
+        fitted = fit_stages(model, train, validation, **options)
         save_model(model, folder / "model.keras")
         started = time.perf_counter()
         probabilities = {part: predict(model, self.samples[part]) for part in self.predicted}
@@ -236,9 +241,3 @@ class Experiment:
             "version": TRAINING_VERSION,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _finished(folder: Path) -> str | None:
-    """The fingerprint that a finished variant was trained with; None if there is none."""
-    path = folder / "finished.json"
-    return json.loads(path.read_text())["fingerprint"] if path.is_file() else None

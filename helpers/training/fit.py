@@ -1,5 +1,6 @@
 """Fitting a network, with the best epoch chosen on validation."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
 from helpers.records import atomic_path
 from helpers.training.batches import Batches
+from helpers.training.checkpoint import Checkpoint, SaveEpochs
 from helpers.training.compiled import shared_network
 from helpers.training.device import device_images
 
@@ -72,6 +74,11 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.bar = tqdm(total=self.params["epochs"], desc=next(self.labels), unit="epoch")
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch > self.bar.n:
+            self.bar.write(f"{self.bar.desc}: resumed at epoch {epoch + 1} of {self.bar.total}", file=sys.stderr)
+            self.bar.initial = self.bar.n = epoch  # the time left is estimated from the epochs of this process
+
     def on_epoch_end(self, epoch, logs=None):
         balanced = logs["val_balanced_accuracy"]
         self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, validation balanced accuracy {balanced:.3f}", refresh=False)
@@ -88,34 +95,43 @@ def fit(
     *,
     recipe: Recipe,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train `model` as the recipe says, and keep the weights of its best epoch, see `Validation`.
 
-    callbacks: of Keras; their logs hold the scores on validation as well. The `training` part has epochs, best_epoch,
+    callbacks: of Keras; their logs hold the scores on validation as well. checkpoint: where the state after each epoch
+    is kept; a training that it holds the state of goes on from there. The `training` part has epochs, best_epoch,
     seconds, images_per_second (of the median epoch), weights (number of parameters) and images: whether they lay on the
     `device` or were fed from the `host`.
     """
-    started = time.perf_counter()
     network = shared_network(model)
     trainer = network.trainer(recipe, train)
     batches = Batches(train, model.output_shape[-1], recipe)
     predict = partial(network.predict, validation.pixels, validation.rows)
     judge = Validation(network.network, predict, validation.labels, patience=recipe.patience)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    history = trainer.fit(
+    saving = SaveEpochs(checkpoint or Checkpoint(), trainer, judge, averages)
+    batches.skip_epochs(saving.resumed)
+    trainer.fit(
         **batches.fit_arguments(),
+        initial_epoch=saving.resumed,
         epochs=recipe.epochs,
-        callbacks=[*averages, judge, *callbacks],
+        callbacks=[saving.capture, *averages, judge, saving, *callbacks],
         verbose=0,
         shuffle=False,
-    ).history
+    )
     network.copy_to(model)
-    table = epochs_table(history)
+    return summarise(saving, model, len(batches) * recipe.batch_size, train)
+
+
+def summarise(saving: SaveEpochs, model: keras.Model, images: int, train: Samples) -> Fitted:
+    """The history and the `training` part of the record of a finished stage; images: per epoch."""
+    table = epochs_table(saving.history)
     training = {
         "epochs": len(table),
-        "best_epoch": judge.best_epoch + 1,
-        "seconds": round(time.perf_counter() - started, 1),
-        "images_per_second": round(len(batches) * recipe.batch_size / table["seconds"].median(), 1),
+        "best_epoch": saving.judge.best_epoch + 1,
+        "seconds": round(saving.seconds, 1),
+        "images_per_second": round(float(images / table["seconds"].median()), 1),
         "weights": model.count_params(),
         "images": "host" if device_images(train.pixels) is None else "device",
     }
@@ -129,12 +145,18 @@ def fit_stages(
     *,
     stages: Sequence[Recipe],
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
 
-    The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
+    The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage. The
+    checkpoint holds the state of all stages.
     """
-    fitted = [fit(model, train, validation, recipe=recipe, callbacks=callbacks) for recipe in stages]
+    checkpoint = checkpoint or Checkpoint()
+    fitted = [Fitted(pd.DataFrame(stage["history"]), stage["training"]) for stage in checkpoint.finished]
+    for recipe in stages[len(fitted) :]:
+        fitted.append(fit(model, train, validation, recipe=recipe, callbacks=callbacks, checkpoint=checkpoint))
+        checkpoint.finished.append({"history": fitted[-1].history.to_dict("list"), "training": fitted[-1].training})
     tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
     history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))
     before = len(history) - len(tables[-1])

@@ -1,0 +1,97 @@
+"""A training that is killed after any of its epochs goes on from there and ends with the same numbers."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from tiny import RECIPE, bright_or_dark, small_cnn
+
+from helpers.backend import set_seed
+from helpers.training.checkpoint import FILES, Checkpoint, is_finished, mark_finished
+from helpers.training.fit import fit_stages
+from helpers.training.predict import predict
+
+STAGES = [
+    replace(RECIPE, epochs=2, trainable="head", batch_norm="frozen"),
+    replace(RECIPE, epochs=4, ema=0.9, imbalance="balanced_batches", mixing="mixup"),
+]
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends a training as its n-th epoch ends, after its state was saved."""
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        self.left = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def train(path, stages, *kills):
+    """History and predictions of a training that is killed after so many epochs, and then so many more, and so on."""
+    for epochs in (*kills, None):
+        set_seed(3)
+        model = small_cnn(dropout=0.5, augmentation=["symmetries", "brightness"])
+        checkpoint = Checkpoint(path, "this training") if path else None
+        parts = bright_or_dark(), bright_or_dark(seed=1)
+        callbacks = [Kill(epochs)] if epochs else []
+        try:
+            fitted = fit_stages(model, *parts, stages=stages, callbacks=callbacks, checkpoint=checkpoint)
+        except KeyboardInterrupt:
+            continue
+        return fitted, predict(model, bright_or_dark(seed=2))
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return train(None, STAGES)
+
+
+@pytest.mark.parametrize("kills", [(1,), (2,), (3,), (5,), (6,), (1, 1, 1, 1)], ids=str)
+def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(kills, tmp_path, undisturbed):
+    fitted, predictions = train(tmp_path / "state.npz", STAGES, *kills)
+    expected, expected_predictions = undisturbed
+    assert np.array_equal(predictions, expected_predictions)
+    numbers = [name for name in expected.history if name != "seconds"]
+    assert np.array_equal(fitted.history[numbers], expected.history[numbers])
+    assert fitted.training["best_epoch"] == expected.training["best_epoch"]
+
+
+def test_a_training_whose_patience_ended_is_not_trained_further(tmp_path):
+    stages = [replace(RECIPE, epochs=9, patience=2, learning_rate=1e-6)]
+    expected, _ = train(None, stages)
+    fitted, _ = train(tmp_path / "state.npz", stages, len(expected.history))
+    assert len(fitted.history) == len(expected.history) < 9
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "of another training"])
+def test_a_damaged_or_foreign_checkpoint_counts_for_nothing(damage, tmp_path, undisturbed):
+    path = tmp_path / "state.npz"
+    assert train(path, STAGES[:1])[0] is not None and path.is_file()
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    if damage == "zeroed":
+        path.write_bytes(content[:2000] + bytes(200) + content[2200:])
+    checkpoint = Checkpoint(path, "another" if damage.startswith("of") else "this training")
+    assert checkpoint.finished == [] and checkpoint._saved is None
+
+
+def test_what_a_finished_training_left_is_noticed_when_it_changes(tmp_path, capsys):
+    assert not is_finished(tmp_path, "this")
+    for name in FILES:
+        (tmp_path / name).write_text(name)
+    mark_finished(tmp_path, "this")
+    assert is_finished(tmp_path, "this") and not is_finished(tmp_path, "another")
+    for name in FILES:
+        (tmp_path / name).write_text("changed")
+        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().out
+        (tmp_path / name).unlink()
+        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().out
+        (tmp_path / name).write_text(name)
+    (tmp_path / "finished.json").write_text("{")
+    assert not is_finished(tmp_path, "this")
