@@ -1,18 +1,17 @@
-"""From a network and a recipe to a trained model and its predictions. Each file imports only from those above it:
+"""Trains a network by a recipe, and predicts with it. Each file imports only from those above it:
 
-device        images on the device, and the sharing of batches among several
-fused         batch normalisation and AdamW, each step by one kernel
+device        images in the device's memory, and batches split among several devices
+fused         batch normalisation and AdamW, each computed by a single kernel
 mixing        MixUp and CutMix
 losses        the loss of a recipe, and the weights of the classes
 batches       shuffled batches of training images
-compiled      the network of one architecture, compiled once for all models that have it
-checkpoint    the state of a training after each epoch and at its end
+compiled      one compiled network per architecture, shared by all its models
+checkpoint    the saved state of a training run, after each epoch and at its end
 fit           the training loop, with the best epoch chosen on validation
 predict       probabilities of many images
 features      what goes into the last layers of a network
-lesions       small networks that see lesions instead of images
-experiment    the model variants of a notebook, trained, judged and recorded
+lesions       small networks whose inputs are lesions instead of images
+experiment    the model variants of a notebook: trained, evaluated and recorded
 
-What the compiled networks do faster than stock Keras, and by how much, is measured by `make bench`: see
-benchmarks/README.md.
+`make bench` measures how much faster this trains than stock Keras: see benchmarks/README.md.
 """

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Batches(keras.utils.PyDataset):
     """Shuffled batches of `samples`, epoch after epoch, as `compiled.Reader` takes them.
 
-    A batch is a dictionary that says which images, one-hot labels float32 [n, classes], and the weights of the images
-    in the loss float32 [n]. Images are given by their row numbers if they lie on the device, else as pixels. An epoch
-    has as many batches as the images fill; with `balanced_batches` its images are drawn with replacement, each class as
-    often as the others. The order depends on `recipe.seed` alone.
+    A batch has three parts: a dictionary of images, one-hot labels float32 [n, classes], and the images' weights in the
+    loss, float32 [n]. Images are given by row number if they are on the device, otherwise as pixels. An epoch has as
+    many batches as the images fill. With `balanced_batches` its images are drawn with replacement, so that all classes
+    are equally frequent. The order depends only on `recipe.seed`.
     """
 
     def __init__(self, samples: Samples, classes: int, recipe: Recipe):
@@ -47,7 +47,7 @@ class Batches(keras.utils.PyDataset):
         return self._mixed(batch, chosen, targets * weights[:, None])
 
     def _mixed(self, batch: int, chosen: np.ndarray, targets: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
-        # The weights are mixed with the labels that they belong to. Keras may ask for a batch twice: same answer.
+        # Weights are mixed together with their labels. Keras may ask for a batch twice, so the seed names the batch.
         random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
         mixture = draw_mixture(self.recipe.mixing, len(chosen), self.samples.pixels.shape[1], random=random)
         targets = mixture.mix_targets(targets)
@@ -60,18 +60,18 @@ class Batches(keras.utils.PyDataset):
         return pixels[rows] if device_images(pixels) is None else rows.astype(np.int32)
 
     def skip_epochs(self, count: int) -> None:
-        """Draw the orders of so many epochs and leave them out: a training that goes on has seen them."""
+        """Skip the shuffled orders of `count` epochs, which a resumed training run has already seen."""
         for _ in range(count):
             self.on_epoch_end()
 
     def fit_arguments(self) -> dict:
-        """The arguments of Keras' `fit` that give it these batches, under the present backend."""
+        """The arguments that pass these batches to Keras' `fit` under the current backend."""
         if keras.config.backend() != "tensorflow":
             return {"x": self}
         return {"x": untuned_dataset(self._epochs, self[0]), "steps_per_epoch": len(self)}
 
     def _epochs(self) -> Iterator[tuple]:
-        """The batches of one epoch after another, without end; as with Keras, the first has a new order too."""
+        """An endless stream of batches, epoch after epoch. As in Keras, the first epoch is shuffled anew too."""
         while True:
             self.on_epoch_end()
             yield from (self[batch] for batch in range(len(self)))
@@ -87,12 +87,12 @@ class Batches(keras.utils.PyDataset):
 
 
 def steps_per_epoch(samples: Samples, recipe: Recipe) -> int:
-    """How many whole batches the images fill; one if they are fewer than a batch."""
+    """The number of whole batches that the images fill; at least one."""
     return max(1, len(samples) // recipe.batch_size)
 
 
 def predict_batches(model: keras.Model, inputs: np.ndarray | dict[str, np.ndarray], batch: int) -> np.ndarray:
-    """What Keras' `predict` gives, read from an `untuned_dataset`; the inputs have to fill whole batches."""
+    """Keras' `predict`, fed by an `untuned_dataset`. The inputs have to fill whole batches."""
     if keras.config.backend() != "tensorflow":
         return model.predict(inputs, batch, verbose=0)
 
@@ -106,10 +106,10 @@ def predict_batches(model: keras.Model, inputs: np.ndarray | dict[str, np.ndarra
 def untuned_dataset(batches: Callable[[], Iterator[tuple]], like: tuple) -> "tensorflow.data.Dataset":
     """A TensorFlow dataset that reads two batches ahead and does not tune itself.
 
-    batches: gives the batches, anew each time it is called; like: one of them; others may have more or fewer images.
+    batches: returns a new iterator over the batches at each call; like: an example batch, others may differ in size.
 
-    Keras would make a dataset that tunes itself, by a thread that sleeps for 10, 20, 40 ms and so on. As of TensorFlow
-    2.21 the end of such a dataset sometimes waits for it to wake up: an epoch then takes up to twice as long.
+    Keras would build a dataset that tunes itself. Its tuning thread sleeps for 10, 20, 40 ms and so on. In TensorFlow
+    2.21 the end of an epoch sometimes waits for this thread to wake up, and the epoch takes up to twice as long.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""How far a training has come: after each epoch, so that one that was killed goes on, and at its end."""
+"""The saved state of a training run, so that a killed run can resume, and the record that a run has finished."""
 
 import json
 import time
@@ -10,17 +10,17 @@ import numpy as np
 
 from helpers.records import atomic_path, file_sha256, write_json
 
-FILES = ("model.keras", "predictions.csv", "history.csv", "training.json")  # that a finished training leaves
+FILES = ("model.keras", "predictions.csv", "history.csv", "training.json")  # left by a finished training run
 
-NOTHING = {"epochs": 0, "seconds": 0.0, "history": {}}  # of a stage that has not begun
+NOTHING = {"epochs": 0, "seconds": 0.0, "history": {}}  # the state of a stage that has not begun
 
 
 class Checkpoint:
-    """The file that holds how far a training of one or more stages has come.
+    """A file with the state of a training run of one or more stages.
 
-    path: of the file, an .npz, or None for a training that is not saved; identity: says which training it is (network,
-    recipes, images, code). A file of another training, or one that is damaged, counts for nothing. finished: for each
-    finished stage its history and the `training` part of its record.
+    path: the .npz file, or None if the run is not saved; identity: identifies the run (network, recipes, images, code).
+    A damaged file, or one from another run, is ignored. finished: for each finished stage its history and the
+    `training` part of its record.
     """
 
     def __init__(self, path: Path | None = None, identity: str = ""):
@@ -29,9 +29,9 @@ class Checkpoint:
         self.finished = list(self._saved["finished"]) if self._saved else []
 
     def restore(self, trainer: keras.Model, judge) -> dict:
-        """Put back the saved state of the present stage; returns its epochs, seconds and history, see NOTHING.
+        """Restore the saved state of the current stage; returns its epochs, seconds and history, or NOTHING.
 
-        trainer: a compiled `Reader` of the same architecture; judge: the training's `fit.Validation`.
+        trainer: a compiled `Reader` of the same architecture; judge: the run's `fit.Validation`.
         """
         saved = self._saved
         if not saved or len(saved["finished"]) != len(self.finished):
@@ -44,7 +44,7 @@ class Checkpoint:
         return {name: saved[name] for name in NOTHING}
 
     def save(self, arrays: dict[str, list[np.ndarray]], **state) -> None:
-        """Write the state of the present stage, atomically: lists of arrays by name, and what JSON can hold."""
+        """Write the state of the current stage, atomically. arrays: lists by name; state: values that JSON can hold."""
         state |= {
             "identity": self.identity,
             "finished": self.finished,
@@ -55,7 +55,7 @@ class Checkpoint:
             np.savez(file, state=np.array(json.dumps(state)), **content)
 
     def remove(self) -> None:
-        """Delete the file: the training has ended."""
+        """Delete the file after training has ended."""
         if self.path:
             self.path.unlink(missing_ok=True)
 
@@ -70,10 +70,10 @@ class Checkpoint:
 
 
 class SaveEpochs(keras.callbacks.Callback):
-    """Saves the state of a training after each epoch, and begins with the state that is saved.
+    """Saves the state of a training run after each epoch, and resumes from a saved state.
 
-    Goes after `judge`, the training's `fit.Validation`. Its `capture` goes before all others: it keeps the values of
-    the epoch before `averages`, callbacks of Keras, put averaged weights in their place.
+    Place it after `judge`, the run's `fit.Validation`. Place its `capture` before all other callbacks: it keeps the
+    weights of the epoch before `averages`, which are Keras callbacks, replace them by averaged weights.
     history: of all epochs of the stage, by name; seconds: since its beginning.
     """
 
@@ -87,7 +87,7 @@ class SaveEpochs(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those of a killed process included."""
+        """Seconds of training so far, including those of a killed process."""
         return self._seconds + time.perf_counter() - self._started
 
     def _keep(self, trainer: keras.Model) -> None:
@@ -96,7 +96,7 @@ class SaveEpochs(keras.callbacks.Callback):
             self._values = {name: [convert(v) for v in variables] for name, variables in _variables(trainer).items()}
 
     def on_train_begin(self, logs=None):
-        # Swapping rounds the weights, so a training that goes on has to swap as often as one that was not killed.
+        # Swapping rounds the weights, so a resumed run has to swap as often as an uninterrupted one.
         for callback in self.averages if self.resumed else []:
             callback.on_epoch_end(self.resumed - 1)
 
@@ -104,7 +104,7 @@ class SaveEpochs(keras.callbacks.Callback):
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.checkpoint.path:
-            # One that ended early has no further epoch.
+            # After early stopping there are no epochs left to train.
             epochs = self.params["epochs"] if self.model.stop_training else epoch + 1
             best = {"best": self.judge.best, "best_epoch": self.judge.best_epoch}
             arrays = self._values | {"best": self.judge.weights}
@@ -112,15 +112,15 @@ class SaveEpochs(keras.callbacks.Callback):
 
 
 def mark_finished(folder: Path, fingerprint: str) -> None:
-    """Record that the training with this fingerprint has ended and left FILES in `folder`, with their checksums."""
+    """Record that the training run with this fingerprint has ended, and the checksums of its FILES in `folder`."""
     checksums = {name: file_sha256(folder / name) for name in FILES}
     write_json(folder / "finished.json", {"fingerprint": fingerprint, "files": checksums})
 
 
 def is_finished(folder: Path, fingerprint: str) -> bool:
-    """Whether the training with this fingerprint has ended, and all that it left in `folder` is unchanged.
+    """Whether the training run with this fingerprint has ended and its files in `folder` are unchanged.
 
-    A file that is missing or was changed is named, and what it belongs to counts as not trained.
+    Prints the name of a file that is missing or was changed.
     """
     try:
         finished = json.loads((folder / "finished.json").read_text())

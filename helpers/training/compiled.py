@@ -1,8 +1,8 @@
-"""Networks compiled once: all models of one architecture share one compiled network, with its images on the device.
+"""Networks compiled once: all models of one architecture share a compiled network, with its images on the device.
 
-Compiling takes as long as some epochs of a small study. Whatever may differ between two trainings of one architecture
-is therefore a variable of the compiled step and not a constant: weights, random seeds, strengths of augmentation, the
-course of the learning rate. A model lends its values for the time of a training and gets them back.
+Compiling takes as long as several epochs of a small study. So whatever may differ between two training runs of an
+architecture is a variable of the compiled step, not a constant: weights, random seeds, augmentation strengths, the
+learning-rate schedule. A model's values are copied in before training and copied back afterwards.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from helpers.training.fused import adamw, fast_layer
 from helpers.training.losses import class_weights, training_loss
 from helpers.training.mixing import mix_images
 
-VARIABLES = ("seed", "strength", "trainable")  # entries of a layer's configuration that are no constants when compiled
+VARIABLES = ("seed", "strength", "trainable")  # configuration entries that are variables of the compiled step
 BATCH_FOR_PREDICTION = 128
 
 _networks: dict[str, "SharedNetwork"] = {}
@@ -49,15 +49,15 @@ class Reader(keras.Model):
             return batch if self.images is None else ops.take(self.images, batch, axis=0)
         import tensorflow as tf
 
-        # Gathered from the variable, and not from what was read of it: for bytes only the former has a kernel on GPUs,
-        # and without one all images would be copied to the host in every step.
+        # Gather from the variable itself, not from its value: only the former has a GPU kernel for bytes. Without it,
+        # every step would copy all images to the host.
         return tf.gather(self.images.value, batch)
 
 
 class SharedNetwork:
     """The compiled network of one architecture, for training by several recipes and for prediction.
 
-    network: the layers of `model`, or faster ones that compute the same, with values of their own.
+    network: a copy of `model` with its own weights, in which some layers are replaced by faster equivalents.
     """
 
     def __init__(self, model: keras.Model):
@@ -65,7 +65,7 @@ class SharedNetwork:
         self._readers, self._trainers = {}, {}
 
     def copy_to(self, model: keras.Model) -> None:
-        """Give the present values, and which layers learn, to a model of this architecture."""
+        """Copy the current values, and which layers are trainable, to a model of this architecture."""
         for layer, source in zip(model.layers, self.network.layers, strict=True):
             layer.trainable = source.trainable
         _copy_values(self.network, model)
@@ -75,17 +75,17 @@ class SharedNetwork:
         images = device_images(pixels)
         if (key := _identity(images)) not in self._readers:
             self._readers[key] = Reader(self.network, images)
-        # Batches of one shape: each further shape would be compiled anew, and devices share a batch evenly.
+        # All batches have one shape, since each new shape is compiled, and a size that divides evenly among devices.
         batch = min(BATCH_FOR_PREDICTION, -(-len(rows) // SMALLEST_BATCH) * SMALLEST_BATCH)
         filled = np.resize(rows, -(-len(rows) // batch) * batch)
         inputs = pixels[filled] if images is None else filled.astype(np.int32)
         return predict_batches(self._readers[key], {"image": inputs}, batch)[: len(rows)]
 
     def trainer(self, recipe: Recipe, train: Samples) -> Reader:
-        """The network compiled for training on `train` as the recipe says, its optimizer as if new.
+        """The network compiled for training on `train` by the recipe, with a reset optimizer.
 
-        The images are put on the device if they fit. It is compiled anew only where no training before had the same
-        images, loss and settings of the optimizer.
+        The images are put on the device if they fit. The network is compiled again only if no earlier training run had
+        the same images, loss and optimizer settings.
         """
         set_trainable(self.network, recipe.trainable, recipe.batch_norm)
         loss = training_loss(recipe, class_weights(train.labels, self.network.output_shape[-1]))
@@ -95,7 +95,7 @@ class SharedNetwork:
         if key not in self._trainers:
             trainer = Reader(self.network, images)
             optimizer = adamw(recipe.weight_decay, recipe.ema)
-            # Optimizer and metric have their variables before the step is traced: TensorFlow traces again for new ones.
+            # Create all variables before the step is traced, since TensorFlow traces again for new ones.
             optimizer.build(self.network.trainable_variables)
             accuracy = keras.metrics.CategoricalAccuracy("accuracy")
             trainer.compile(optimizer, loss, metrics=[accuracy], weighted_metrics=[])
@@ -121,11 +121,11 @@ def _identity(images: keras.Variable | None) -> int | None:
 def _copy_values(source: keras.Model, target: keras.Model) -> None:
     """Copy the values of all variables, random states included, to another model of the same architecture."""
     for variable, twin in zip(source.variables, target.variables, strict=True):
-        twin.assign(ops.copy(variable))  # JAX would share the memory, and a compiled step gives up what it was given
+        twin.assign(ops.copy(variable))  # uncopied, JAX would share the memory, and a compiled step frees its inputs
 
 
 def _architecture(model: keras.Model) -> str:
-    """What models need to have in common to share a compiled network: their configuration without VARIABLES."""
+    """A hash of what models must have in common to share a compiled network: the configuration without VARIABLES."""
     text = json.dumps(_constants(model.get_config()), sort_keys=True, default=str)
     return hashlib.sha256(f"{keras.config.backend()} {text}".encode()).hexdigest()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.study import StudyError
 
-MEMORY_SHARE = 0.25  # of the device's memory that the images may take; the rest is for training
+MEMORY_SHARE = 0.25  # share of the device's memory that images may take; the rest is for training
 SMALLEST_BATCH = 32  # for prediction; a multiple of the number of devices
 _placed: dict[str, tuple[np.ndarray, keras.Variable]] = {}  # at most one entry, "images"
 
@@ -16,8 +16,8 @@ _placed: dict[str, tuple[np.ndarray, keras.Variable]] = {}  # at most one entry,
 def share_batches(devices: int) -> None:
     """Split every batch among several devices, each with a copy of the network and of the images.
 
-    devices: how many; 0 for all there are. The loss and the gradients are those of the whole batch, batch normalisation
-    included. Raises StudyError under a backend other than JAX (Keras 3.15 does this with JAX only), if there are fewer
+    devices: their number, or 0 for all. Loss, gradients and batch normalisation are computed over the whole batch.
+    Raises StudyError under a backend other than JAX (Keras 3.15 splits batches only with JAX), if there are fewer
     devices, or if their number does not divide SMALLEST_BATCH.
     """
     if devices == 1:

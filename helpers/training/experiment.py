@@ -1,4 +1,4 @@
-"""The variants of a notebook: models trained on one split, each once, judged alike, and recorded."""
+"""The model variants of a notebook: each is trained once on one split, evaluated in the same way, and recorded."""
 
 import hashlib
 import json
@@ -30,16 +30,16 @@ from helpers.training.device import share_batches
 from helpers.training.fit import ProgressBar, fit_stages, save_model
 from helpers.training.predict import predict, predictions_table
 
-# Raised with each change of the training code that changes its numbers: models trained before are then out of date.
+# Increase it when the training code changes its numbers: models trained before then count as out of date.
 TRAINING_VERSION = 1
 _OPENED: dict[str, PixelCache] = {}  # one array for all experiments of a notebook, so that the device holds it once
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A judged model: its short name, its `metrics.json` entry, and the predictions behind it.
+    """An evaluated model: its short name, its `metrics.json` entry, and its predictions.
 
-    history: one row per epoch; folder: where its model.keras lies. Both are None for a model not trained in epochs.
+    history: one row per epoch; folder: where its model.keras is. Both are None for a model not trained in epochs.
     """
 
     key: str
@@ -54,13 +54,13 @@ class Variant:
 
 
 class Experiment:
-    """What the variants of one notebook have in common: images, split, classes, and the way they are judged.
+    """What the variants of one notebook have in common: images, split, classes and evaluation.
 
-    run: its parameters say which dataset, task, side, colour_constancy, sensitivity, resamples, precision,
-    devices and seed. task: replaces the run's task.
+    run: its parameters include dataset, task, side, colour_constancy, sensitivity, resamples, precision, devices and
+    seed. task: replaces the run's task.
     classes, codes: of the task; original: the study's split; split: image_id, lesion_id, label (of the task), part,
     fold; samples: `Samples` by part; lesion_of: lesion id by image id; lesions: the table of lesions by image id;
-    missing_images: how many more images the publisher lists; predicted: the parts that a record has predictions of.
+    missing_images: how many of the publisher's images are missing; predicted: the parts that are predicted.
     """
 
     def __init__(self, run: Run, task: str = ""):
@@ -78,11 +78,11 @@ class Experiment:
         self._set_up_keras()
 
     def on(self, split: pd.DataFrame, cache: PixelCache | None = None, unknown: Sequence[str] = ()) -> "Experiment":
-        """The same experiment on another split. Its parts besides train, validation and test are predicted as well.
+        """The same experiment on another split. Parts besides train, validation and test are predicted too.
 
-        cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks do
-        not know; their images may only be in parts other than train, validation and test. Raises StudyError if there is
-        no such class.
+        cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks are
+        not trained on; their images must not be in train, validation or test. Raises StudyError for a class that does
+        not exist.
         """
         if strange := set(unknown) - set(self.codes):
             raise StudyError(f"unknown {sorted(strange)[0]!r}: choose from {', '.join(self.codes)}.")
@@ -96,7 +96,7 @@ class Experiment:
         return self.on(training_subset(self.split, fraction, self.run.parameters["seed"]))
 
     def groups(self) -> np.ndarray:
-        """The lesion of each row of `original`, one for all whose images are duplicates of each other, str [n]."""
+        """The lesion of each row of `original`, str [n]; lesions with duplicate images count as one lesion."""
         found = pd.read_csv(self.run.folder.parent / "02_preprocessing" / "duplicates.csv")
         return duplicate_groups(self.original, found)
 
@@ -110,13 +110,13 @@ class Experiment:
         weights_sha256: str | None = None,
         **about,
     ) -> Variant:
-        """The variant `key`, trained in `stages` and judged, or read back if it was finished before.
+        """Train the variant `key` in `stages` and evaluate it, or read it back if it is already finished.
 
-        name: as in tables; build: gives the untrained network, called after the seed was set, so that a variant does
-        not depend on those before it; weights_sha256: of the pretrained weights that `build` loads; about: more items
-        for its `metrics.json` entry.
+        name: as in tables; build: returns the untrained network; it is called after the seed is set, so that a variant
+        does not depend on those before it; weights_sha256: of the pretrained weights that `build` loads; about: more
+        items for its `metrics.json` entry.
         A finished variant is read back if its network, initial weights, stages, images, task and TRAINING_VERSION are
-        the same and its files are as it left them; one that was killed goes on after its last finished epoch.
+        the same and its files are unchanged. A killed one resumes after its last finished epoch.
         """
         self.start_anew(stages[0].seed)
         model = build()
@@ -143,7 +143,7 @@ class Experiment:
         training: dict | None = None,
         weights_sha256: str | None = None,
     ) -> Variant:
-        """A variant that is not trained here; probabilities: gives those of a part, float [n, classes]."""
+        """Evaluate a variant that is not trained here; probabilities: returns those of a part, float [n, classes]."""
         predictions = self._table({part: probabilities(part) for part in self.predicted})
         return Variant(key, self._entry(name, predictions, training, weights_sha256=weights_sha256), predictions)
 
@@ -154,16 +154,16 @@ class Experiment:
         return Predictions.from_table(rows, self.codes, malignant, lesions=self.lesion_of)
 
     def write(self, main: Variant, variants: Sequence[Variant]) -> None:
-        """Write the notebook's record: of `main` with its history, and of the other `variants` below it.
+        """Write the record of `main` with its history, and below it those of the other `variants`.
 
-        The model file of `main` is published as well if it stands for comparison. A variant with `views` is another
-        reading of that file, and names its checksum too.
+        The model file of `main` is published too if it takes part in the comparison. A variant with `views` uses the
+        same model file, so its record has the same checksum.
         """
         checksum = {}
         if main.history is not None and main.entry.get("compared", True):
             with atomic_path(self.run.folder / "model.keras") as temporary:
                 temporary.write_bytes((main.folder / "model.keras").read_bytes())
-            # Whoever loads the model can check that the record's figures are about it.
+            # With it, a reader can check that the record belongs to this model file.
             checksum = {"model_sha256": file_sha256(self.run.folder / "model.keras")}
         entries = {variant.key: variant.entry | (checksum if "views" in variant.entry else {}) for variant in variants}
         for variant in variants:
@@ -181,7 +181,7 @@ class Experiment:
         set_seed(seed)
 
     def _set_up_keras(self) -> None:
-        """Set precision and devices of the run, which Keras forgets in `clear_session`."""
+        """Set the run's precision and devices, which `clear_session` resets."""
         keras.config.set_dtype_policy(self.run.parameters["precision"])
         share_batches(self.run.parameters["devices"])
 

@@ -1,4 +1,4 @@
-"""The numbers that the last layers of a trained network work with: features and logits of an image."""
+"""Features and logits of images, computed by a trained network."""
 
 import keras
 import numpy as np
@@ -10,19 +10,19 @@ from helpers.training.predict import BLOCK
 
 
 def logits(model: keras.Model, samples: Samples) -> np.ndarray:
-    """What goes into the softmax of a network of `models`, float64 [n, classes]."""
+    """The logits of images, float64 [n, classes]: the input of the softmax of a network of `models`."""
     kernel, bias = logit_weights(model)
     return features(model, samples, before="head_softmax") @ kernel + bias
 
 
 def features(model: keras.Model, samples: Samples, before: str = "head_dropout") -> np.ndarray:
-    """The vector of each image that goes into a layer of a network of `models`, float32 [n, d].
+    """The feature vector of each image, float32 [n, d]: the input of a layer of a network of `models`.
 
-    before: the first layer with a name that begins like this; by default the first dropout of the head.
+    before: how the layer's name begins; the first such layer is taken, by default the first dropout of the head.
     """
     layer = next(layer for layer in model.layers if layer.name.startswith(before))
     backbone = keras.Model(model.inputs, layer.input)
-    # Batches of one shape: TensorFlow traces anew for each further one.
+    # All batches have one shape, since TensorFlow traces again for each new one.
     filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
     starts = range(0, len(filled), BLOCK)
     blocks = (samples.pixels[filled[start : start + BLOCK]] for start in starts)
@@ -31,7 +31,7 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
 
 
 def logit_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel float64 [d, classes] and bias float64 [classes] by which a network of `models` gets its logits.
+    """Kernel float64 [d, classes] and bias float64 [classes] of the layer that computes a network's logits.
 
     Raises ValueError for a network without the layer `head_softmax`.
     """

@@ -24,19 +24,19 @@ from helpers.training.device import device_images
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training: its history, one row per epoch, and the `training` part of the record."""
+    """A finished training run: its history, one row per epoch, and the `training` part of the record."""
 
     history: pd.DataFrame
     training: dict
 
 
 class Validation(keras.callbacks.Callback):
-    """Judges each epoch on validation, and ends the training with the weights of the best epoch.
+    """Evaluates each epoch on validation, and restores the weights of the best epoch at the end.
 
     Adds val_loss, val_accuracy and val_balanced_accuracy to the logs. The best epoch has the highest balanced accuracy;
-    training stops when `patience` epochs bring no better one.
-    network: holds the weights; predict: gives its present probabilities for the validation images, float [n, classes];
-    labels: int [n].
+    training stops after `patience` epochs without a better one.
+    network: holds the weights; predict: returns its current probabilities for the validation images, float [n,
+    classes]; labels: int [n].
     """
 
     def __init__(self, network: keras.Model, predict: Callable[[], np.ndarray], labels: np.ndarray, *, patience: int):
@@ -64,7 +64,7 @@ class Validation(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar that moves with each epoch, for each of several stages of a training; goes after `Validation`."""
+    """A progress bar for each stage of a training run, one step per epoch. Place it after `Validation`."""
 
     def __init__(self, label: str, stages: int = 1):
         super().__init__()
@@ -97,12 +97,12 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
-    """Train `model` as the recipe says, and keep the weights of its best epoch, see `Validation`.
+    """Train `model` by the recipe, and keep the weights of its best epoch, see `Validation`.
 
-    callbacks: of Keras; their logs hold the scores on validation as well. checkpoint: where the state after each epoch
-    is kept; a training that it holds the state of goes on from there. The `training` part has epochs, best_epoch,
-    seconds, images_per_second (of the median epoch), weights (number of parameters) and images: whether they lay on the
-    `device` or were fed from the `host`.
+    callbacks: of Keras; their logs include the validation scores. checkpoint: saves the state after each epoch;
+    training resumes from a state that it already holds. The `training` part has epochs, best_epoch, seconds,
+    images_per_second (of the median epoch), weights (number of parameters) and images: whether they were on the
+    `device` or fed from the `host`.
     """
     network = shared_network(model)
     trainer = network.trainer(recipe, train)
@@ -147,7 +147,7 @@ def fit_stages(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
-    """`fit` by one recipe after another, as one training: each stage starts from the best weights of the one before.
+    """Train by one recipe after another: each stage starts from the best weights of the one before.
 
     The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage. The
     checkpoint holds the state of all stages.

@@ -1,4 +1,4 @@
-"""Batch normalisation and AdamW, each step of which TensorFlow computes by one kernel."""
+"""Batch normalisation and AdamW, each computed by a single TensorFlow kernel."""
 
 import warnings
 
@@ -8,8 +8,8 @@ from keras import ops
 
 from helpers.backend import tensorflow_gpus
 
-WARM_UP_SHARE = 0.1  # of all steps, in which the learning rate climbs from 0
-# What FusedAdamW overrides or reads of Keras' AdamW. None of it is public, so another version of Keras may lack it.
+WARM_UP_SHARE = 0.1  # share of all steps in which the learning rate climbs from 0
+# Private members of Keras' AdamW that FusedAdamW uses. Another version of Keras may lack them.
 PRIVATE = (
     "_apply_weight_decay",
     "_backend_update_step",
@@ -21,7 +21,7 @@ PRIVATE = (
 
 
 def fast_layer(layer: keras.Layer) -> keras.Layer:
-    """A new layer with the configuration of `layer`, of a kind that computes the same faster if there is one."""
+    """A new layer with the configuration of `layer`, of a faster equivalent type if there is one."""
     kind = type(layer)
     if keras.config.backend() == "tensorflow" and kind is keras.layers.BatchNormalization:
         kind = FusedNormalization
@@ -29,10 +29,10 @@ def fast_layer(layer: keras.Layer) -> keras.Layer:
 
 
 class FusedNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation of maps [n, height, width, channels], by TensorFlow's kernel for it.
+    """Keras' batch normalisation of maps [n, height, width, channels], computed by TensorFlow's fused kernel.
 
-    Keras writes it as some forty operations. TensorFlow on processors does not fuse these, and they take up to half of
-    a training step. The kernel gives the same numbers in a third of their time.
+    Keras computes it in about forty operations. On CPUs TensorFlow does not fuse them, and they take up to half of a
+    training step. The kernel gives the same numbers in a third of that time.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -71,20 +71,20 @@ class CosineRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class RestartableAdamW(keras.optimizers.AdamW):
-    """Keras' AdamW under `CosineRate`, which can start again for another training.
+    """Keras' AdamW with the schedule `CosineRate`; it can be reset for another training run.
 
-    ema: share of the average of past weights that each step keeps, or 0 for no average.
+    ema: share of the running average of the weights that each step keeps, or 0 for no average.
     """
 
     def __init__(self, weight_decay: float, ema: float):
         rate = CosineRate()
         average = {"use_ema": True, "ema_momentum": ema} if ema else {}
         super().__init__(rate, weight_decay=weight_decay, **average)
-        # As attributes they are among the optimizer's variables, which a compiled step gets anew each time.
+        # As attributes they belong to the optimizer's variables, which a compiled step reads at each call.
         self.peak, self.warm_up, self.steps = rate.peak, rate.warm_up, rate.steps
 
     def restart(self, peak: float, steps: int) -> None:
-        """Forget all gradients, and plan the learning rate for so many steps with WARM_UP_SHARE of them as warm-up."""
+        """Reset all variables, and schedule the learning rate over `steps`, a WARM_UP_SHARE of them as warm-up."""
         for variable in self.variables:
             variable.assign(np.zeros(variable.shape))
         warm_up = max(1, int(steps * WARM_UP_SHARE))
@@ -94,14 +94,14 @@ class RestartableAdamW(keras.optimizers.AdamW):
 
 
 class FusedAdamW(RestartableAdamW):
-    """The same by TensorFlow's kernel for Adam.
+    """The same, computed by TensorFlow's kernel for Adam.
 
-    Keras writes the update of each variable as some thirty operations, a third of all that TensorFlow has to trace and
-    compile of a MobileNet. The kernel does the same in one, and the rate is computed once for all variables.
+    Keras updates each variable in about thirty operations. For a MobileNet they are a third of all that TensorFlow
+    traces and compiles. The kernel is one operation, and the rate is computed once for all variables.
     """
 
     def _apply_weight_decay(self, trainable_variables):
-        """Nothing: the decay is part of the step below."""
+        """Do nothing: `_backend_update_step` applies the decay."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Training and prediction of the small networks that see lesions instead of images."""
+"""Training and prediction of the small networks whose inputs are lesions instead of images."""
 
 from dataclasses import fields, replace
 
@@ -42,12 +42,12 @@ def fit_lesions(
 
 def predict_lesions(network: keras.Model, lesions: Histories) -> np.ndarray:
     """Probabilities float32 [n, classes]."""
-    # All in one batch, since vectors are small: for so few, most of what `predict` does takes longer than the network.
+    # One batch is enough, since the vectors are small. The overhead of `predict` would take longer than the network.
     return network.predict_on_batch([lesions.images, lesions.patient])
 
 
 def mean_over_photographs(network: keras.Model, lesions: Histories) -> np.ndarray:
-    """The mean over the photographs of each lesion of the probabilities for one photograph, float32 [n, classes]."""
+    """Probabilities for each photograph by itself, averaged over the photographs of a lesion: float32 [n, classes]."""
     answers = []
     for step in range(lesions.images.shape[1]):
         images = np.zeros_like(lesions.images)

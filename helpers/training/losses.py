@@ -1,4 +1,4 @@
-"""The loss that a recipe asks for, and the weights that make up for rare classes."""
+"""The loss that a recipe asks for, and class weights for imbalanced data."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from helpers.models.recipe import Recipe
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Weights float32 [classes], inverse to how often a class occurs in `labels`, with mean 1 over the images."""
+    """Weights float32 [classes], inversely proportional to the class frequencies, with mean 1 over the images."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 

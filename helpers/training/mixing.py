@@ -35,9 +35,9 @@ class Mixture:
 def draw_mixture(mixing: str, count: int, side: int, *, random: np.random.Generator) -> Mixture:
     """Which images of a batch of `count` are mixed, and how.
 
-    mixing: `mixup` adds two images up (Zhang et al., ICLR 2018), `cutmix` puts a rectangle of one into the other, in
-    the same place (Yun et al., ICCV 2019). The proportion, one per batch, is drawn from Beta(alpha, alpha) with the
-    papers' alpha for ImageNet; with `cutmix` it is the share of pixels that an image keeps.
+    mixing: `mixup` averages two images with weights (Zhang et al., ICLR 2018), `cutmix` copies a rectangle of one into
+    the other, at the same place (Yun et al., ICCV 2019). The proportion, one per batch, is drawn from Beta(alpha,
+    alpha) with the papers' alpha for ImageNet; with `cutmix` it is the share of pixels that an image keeps.
     """
     proportion = random.beta(MIXING[mixing], MIXING[mixing])
     partners = random.permutation(count)
@@ -59,7 +59,7 @@ def mix(
 
 
 def mix_images(images, partners, *, coefficient, box):
-    """Images mixed with their partners, uint8 [n, side, side, 3]; inside its box an image shows its partner alone.
+    """Images mixed with their partners, uint8 [n, side, side, 3]; inside its box an image shows only its partner.
 
     coefficient: float32 [n], weight of an image outside of its box; box: int32 [n, 4], first row, row after the last,
     first column, column after the last.

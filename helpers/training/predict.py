@@ -17,7 +17,7 @@ VIEWS = (1, 8)
 
 
 def symmetries(images: np.ndarray) -> Iterator[np.ndarray]:
-    """The eight turns and mirrorings of square images [n, side, side, channels], the images themselves first."""
+    """The eight rotations and reflections of square images [n, side, side, channels], the images themselves first."""
     for mirrored in (images, images[:, :, ::-1]):
         yield from (np.rot90(mirrored, turns, axes=(1, 2)) for turns in range(4))
 
@@ -25,7 +25,7 @@ def symmetries(images: np.ndarray) -> Iterator[np.ndarray]:
 def predict(model: keras.Model, samples: Samples, views: int = 1) -> np.ndarray:
     """Probabilities float32 [n, classes] for the images of `samples`, block by block so that memory stays small.
 
-    views: 1, or 8 for the mean over the turns and mirrorings of each image (test-time augmentation).
+    views: 1, or 8 for the mean over the rotations and reflections of each image (test-time augmentation).
     """
     if views not in VIEWS:
         raise StudyError(f"views is {views}; it has to be 1 or 8.")
