@@ -59,18 +59,18 @@ python: $(ENVIRONMENT)
 	.venv/bin/python -m pip install --progress-bar on -r $(REQUIREMENTS)
 	@touch $@
 
+DRAW = $(PY) -c "from helpers.data.lesions import originals_folder; print('Demo data:', originals_folder('demo'))"
 data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data/ (the demo's is drawn)
-	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.data.download $(DATASET) $(DATA_DIR:%=--folder "%"),\
-	  $(PY) -c "from helpers.data.lesions import originals; print('Demo data:', originals('demo'))")
+	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.data.download $(DATASET) $(DATA_DIR:%=--folder "%"),$(DRAW))
 
-# Data and split come first. Then the demo runs three notebooks at a time, since each keeps about one core busy: those
-# that others wait for and the longest come first.
+# The demo runs three notebooks at a time, since each keeps about one core busy: first those that others wait for, then
+# the longest. Its pictures are drawn before.
 JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 FIRST := 01_eda 02_preprocessing
 EARLY := 03_cnn_baseline 05_mobilenet 04_cnn_lstm 11_explanation 09_tuning 10_lesion_history 06_augmentation 08_leakage
-ORDER := $(FIRST) $(EARLY) $(filter-out $(FIRST) $(EARLY),$(NOTEBOOKS))
+ORDER := 02_preprocessing $(EARLY) 01_eda $(filter-out $(FIRST) $(EARLY),$(NOTEBOOKS))
 all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
-	+@$(MAKE) --no-print-directory $(FIRST:%=$(BUILD)/%.done)
+	$(if $(filter demo,$(DATASET)),@$(DRAW))
 	+@$(MAKE) --no-print-directory -j $(JOBS) $(patsubst %,$(BUILD)/%.done,$(if $(filter 1,$(JOBS)),$(NOTEBOOKS),$(ORDER)))
 	@echo "Study $(STUDY) is complete: figures and metrics are in $(RESULTS)/, the notebooks in $(RESULTS)/notebooks/."
 
@@ -119,6 +119,7 @@ verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say whic
 test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks against their references
 	@rm -rf build/test && mkdir -p build/test
 	@echo "The unit tests, and beside them the notebooks, two or three at a time: this takes some minutes ..."
+	@$(DRAW)
 	+@$(MAKE) -s -k -j 3 units $(ORDER:%=build/test/%.tested)
 	@echo "All tests passed."
 
