@@ -1,7 +1,7 @@
-"""The rooms of the study's code. Each imports only from those above it:
+"""The packages of the study's code. Each imports only from those above it:
 
-study         a study's parameters and folders; the error that a user can correct
-sentences     figures, sentences and code as a notebook shows them
+study         a study's parameters and folders; the error raised for mistakes that a user can correct
+sentences     numbers, sentences and code as a notebook shows them
 backend       seed, devices, versions
 records       files that are written completely or not at all, and the records of runs
 demo          the generator of the embedded data
@@ -10,8 +10,8 @@ models        networks, augmentation and recipes, each defined once; published m
 evaluation    predictions, bootstrap, scores, comparison, calibration, subgroups, abstention, leakage
 training      batches, compiled networks, fit, predict, the experiment of a notebook
 explanation   maps, tests of their faithfulness, artefacts
-plots         one style, one file for each family of pictures
+plots         one style for all figures, one file per kind of figure
 running       runner, jobs, cross-validation, search, report, verification
 
-The files `leakage` and `clinic` only print the new names of two commands.
+The modules `leakage` and `clinic` only print the new names of two commands.
 """

@@ -1,4 +1,4 @@
-"""What the numbers are computed with: seed, devices and versions."""
+"""The random seed, and the devices and versions that results are computed with."""
 
 import os
 import platform
@@ -9,19 +9,19 @@ from helpers.study import ROOT
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and the Keras backend: two runs on one machine give the same numbers."""
+    """Seed Python, NumPy and the Keras backend, so that two runs on one machine give the same numbers."""
     import keras
 
     keras.utils.set_random_seed(seed)
     if tensorflow_gpus():
         import tensorflow
 
-        # On CPUs TensorFlow repeats its numbers without this, and trains twice as fast.
+        # Not set on CPUs: TensorFlow is reproducible there without it, and trains twice as fast.
         tensorflow.config.experimental.enable_op_determinism()
 
 
 def tensorflow_gpus() -> list:
-    """The GPUs that TensorFlow computes on, none under another backend."""
+    """The GPUs that TensorFlow uses. Empty under another backend."""
     import keras
 
     if keras.config.backend() != "tensorflow":
@@ -45,7 +45,7 @@ def environment() -> dict:
 
 
 def device_name() -> str:
-    """Number and name of the accelerators that the backend uses, or the name of the processor if there are none."""
+    """Number and name of the accelerators that the backend uses, or the name of the processor if it uses none."""
     import keras
 
     if keras.config.backend() == "tensorflow":
@@ -70,7 +70,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the code, with `+changes` if files that results depend on were edited since; None outside git."""
+    """Commit of the code. Ends in `+changes` if files that affect results were edited since; None outside git."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

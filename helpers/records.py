@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and the record that a run of a notebook leaves."""
+"""Atomic file writing, and the records of notebook runs."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from helpers.study import ROOT, StudyError, check_parameters, declared_parameter
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` and rename it to `target` when the block succeeds.
 
-    Parent folders are made. If the block raises, `target` is not touched and the temporary file is removed.
+    Parent folders are created. If the block raises, `target` stays as it was and the temporary file is removed.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -30,14 +30,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
+        temporary.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` as indented JSON, atomically. Raises ValueError for NaN, which JSON does not have."""
+    """Write `content` as indented JSON, atomically. Raises ValueError for NaN, which JSON does not allow."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -55,10 +55,10 @@ def file_sha256(path: Path) -> str:
 
 
 class Run:
-    """One execution of one notebook: its parameters and the folder its record goes to.
+    """One run of a notebook: its parameters and the folder for its record.
 
-    notebook: name without suffix, as `03_cnn_baseline`; values: the notebook's `globals()`, which hold its declared
-    parameters, `study` and `seed` among them. Raises StudyError if one of them has a value of the wrong type.
+    notebook: name without suffix, such as `03_cnn_baseline`; values: the notebook's `globals()`, which hold its
+    declared parameters, including `study` and `seed`. Raises StudyError if a parameter has the wrong type.
     """
 
     def __init__(self, notebook: str, values: dict):
@@ -68,19 +68,19 @@ class Run:
         check_parameters(self.parameters, declared, notebook)
         self.study = self.parameters["study"]
         self.folder = results_folder(self.study) / notebook
-        # TensorFlow warns when a function is traced again, as happens in every notebook with several networks.
+        # TensorFlow warns when it traces a function again, which happens in every notebook with several networks.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     def figure(self, figure, name: str) -> None:
-        """Save a matplotlib figure as figures/<name>.png, with 150 dots per inch, on white."""
+        """Save a matplotlib figure as figures/<name>.png, at 150 dpi on a white background."""
         with atomic_path(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
 
     def entry(self, name: str, task: str, split: pd.DataFrame, *, weights_sha256: str | None = None) -> dict:
-        """The first part of a `metrics.json` entry: which model, how it was run, and on which split.
+        """The first part of a `metrics.json` entry: the model, how it was run, and the split.
 
-        name: of the model, as in tables; task: one of `lesions.TASKS`; weights_sha256: of the file of pretrained
-        weights that the model started from. Training and scores are added by the caller.
+        name: the model's name in tables; task: one of `lesions.TASKS`; weights_sha256: SHA-256 of the pretrained
+        weights that the model started from. The caller adds training and scores.
         """
         return {
             "name": name,
@@ -94,7 +94,7 @@ class Run:
         }
 
     def write_record(self, entry: dict, predictions: pd.DataFrame, variant: str = "") -> None:
-        """Write predictions.csv and metrics.json of the notebook, or of a variant, then to variants/<variant>/."""
+        """Write predictions.csv and metrics.json for the notebook, or for a variant, into variants/<variant>/."""
         folder = self.folder / "variants" / variant if variant else self.folder
         write_csv(folder / "predictions.csv", predictions)
         write_json(folder / "metrics.json", entry)
@@ -103,9 +103,9 @@ class Run:
 def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -> list[dict]:
     """The `metrics.json` entries below a study's results, variants as separate entries, each with its `folder`.
 
-    compared: only those of models that take part in the comparison. The others may be of an earlier split, since their
-    notebooks run after some that read the records. notebook: read only the records of this one. Raises StudyError if
-    there is no record, or if the records are of different splits.
+    compared: read only the models that take part in the comparison. The other records may be from an earlier split,
+    because their notebooks run later. notebook: read only the records of this notebook. Raises StudyError if there are
+    no records, or if they are from different splits.
     """
     records = []
     for path in sorted(folder.glob(f"{notebook}/metrics.json")):
@@ -118,22 +118,22 @@ def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -
         raise StudyError(f"{folder}: no run records. Run the model notebooks of this study first.")
     splits = {record["split"]["sha256"] for record in records}
     if len(splits) > 1:
-        raise StudyError(f"{folder}: its records are of {len(splits)} different splits. Run `make all` again.")
+        raise StudyError(f"{folder}: its records are from {len(splits)} different splits. Run `make all` again.")
     return records
 
 
 def network_of(record: dict) -> tuple[Path, int]:
-    """The network behind a record of `read_records`, and the number of views of each image that it was given.
+    """The folder of the network behind a record of `read_records`, and the number of views per image.
 
-    The network is named by the folder of the record that it was trained for. A variant with an entry `views` was not
-    trained: it is the network of its notebook, given that many views.
+    A variant with an entry `views` was not trained itself: it uses its notebook's network, with that many views of each
+    image.
     """
     folder = record["folder"]
     return (folder.parent.parent, record["views"]) if "views" in record else (folder, 1)
 
 
 def describe_split(split: pd.DataFrame) -> dict:
-    """SHA-256 of a split table's csv, and the number of images of each part."""
+    """SHA-256 of a split table written as csv, and the number of images in each part."""
     text = split.to_csv(index=False, lineterminator="\n")
     parts = split["part"].value_counts()
     counts = {part: int(parts.get(part, 0)) for part in ("train", "validation", "test")}

@@ -1,4 +1,4 @@
-"""Figures and sentences that a notebook prints from its own numbers, and code that it shows."""
+"""Numbers and sentences that a notebook prints from its results, and code that it shows."""
 
 import inspect
 import textwrap
@@ -8,9 +8,9 @@ import pandas as pd
 
 
 def with_interval(figure: dict, digits: int = 3) -> str:
-    """A figure of a record with its 95 % interval, `0.652 [0.610, 0.694]`; a dash for what is undefined.
+    """A value from a record with its 95 % interval, `0.652 [0.610, 0.694]`. Undefined values become a dash.
 
-    A minus before a zero stays: it says on which side of zero an end of the interval lies.
+    `-0.000` keeps its minus sign, which shows on which side of zero the end of an interval lies.
     """
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
         return "–" if pd.isna(figure["value"]) else f"{figure['value']:.{digits}f} [–]"
@@ -18,9 +18,9 @@ def with_interval(figure: dict, digits: int = 3) -> str:
 
 
 def clear_sign(figure: Mapping) -> int | None:
-    """The side of zero on which a difference clearly lies: 1 or -1, or 0 if its 95 % interval holds zero.
+    """The sign of a difference, 1 or -1, or 0 if its 95 % interval includes zero.
 
-    figure: value, low and high, as in a record. None if the value or the interval is undefined.
+    figure: value, low and high, as in a record. Returns None if the value or the interval is undefined.
     """
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
         return None
@@ -30,20 +30,20 @@ def clear_sign(figure: Mapping) -> int | None:
 
 
 def wording(figure: Mapping) -> str:
-    """A difference in words: what `clear_sign` says of it."""
+    """The result of `clear_sign` in words."""
     words = {1: "clearly more", -1: "clearly less", 0: "no clear difference", None: "not known"}
     return words[clear_sign(figure)]
 
 
 def say(text: str) -> None:
-    """Show a sentence made from the study's own numbers as prose."""
+    """Show a text as Markdown in the notebook."""
     from IPython.display import Markdown, display
 
     display(Markdown(text))
 
 
 def show_source(*functions: object) -> None:
-    """Show the code of functions or classes, in colour, as it stands in their files."""
+    """Show the source code of functions or classes, with syntax highlighting."""
     from IPython.display import Code, display
 
     for function in functions:

@@ -1,4 +1,4 @@
-"""A study: its parameters and its folders."""
+"""The parameters and folders of a study."""
 
 import ast
 import difflib
@@ -23,21 +23,21 @@ _Loader.add_implicit_resolver(
 
 
 class StudyError(Exception):
-    """A mistake that the user can correct: says what is wrong, where, and what to do."""
+    """A mistake that the user can correct. The message says what is wrong, where, and what to do."""
 
 
 def build_folder(study: str) -> Path:
-    """Folder of a study's unfinished work, ignored by git: below the environment variable BUILD_DIR, or build/."""
+    """Folder for a study's intermediate files, ignored by git: below the environment variable BUILD_DIR, or build/."""
     return Path(os.environ.get("BUILD_DIR", ROOT / "build")) / study
 
 
 def results_folder(study: str) -> Path:
-    """Folder of a study's results: below the environment variable RESULTS_DIR, or results/."""
+    """Folder for a study's results: below the environment variable RESULTS_DIR, or results/."""
     return Path(os.environ.get("RESULTS_DIR", ROOT / "results")) / study
 
 
 def load_study(path: Path) -> dict:
-    """The parameters in a study file. Raises StudyError unless it is a flat mapping and `study` is the file's name."""
+    """Read a study file. Raises StudyError unless it is a flat mapping whose `study` is the file's name."""
     path = Path(path)
     if not path.is_file():
         raise StudyError(f"{path}: no such study file. Known studies: {_list_names('studies', '*.yaml')}.")
@@ -53,7 +53,7 @@ def load_study(path: Path) -> dict:
 
 
 def parse_value(text: str) -> object:
-    """A value in YAML: `5`, `3e-4`, `true`, `[16, 32]`, or text. Raises StudyError if the YAML is not valid."""
+    """Parse YAML, such as `5`, `3e-4`, `true`, `[16, 32]` or text. Raises StudyError if it is not valid."""
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -61,7 +61,7 @@ def parse_value(text: str) -> object:
 
 
 def declared_parameters(notebook: Path) -> dict:
-    """Names and default values in a notebook's cell tagged `parameters`. Raises StudyError unless there is one."""
+    """Names and defaults in the notebook cell tagged `parameters`. Raises StudyError unless there is exactly one."""
     if not Path(notebook).is_file():
         raise StudyError(f"{notebook}: no such notebook. Known notebooks: {_list_names('notebooks', '*.ipynb')}.")
     cells = json.loads(Path(notebook).read_text())["cells"]
@@ -73,18 +73,18 @@ def declared_parameters(notebook: Path) -> dict:
 
 
 def check_parameters(given: dict, declared: dict, where: str) -> None:
-    """Raise StudyError for a parameter that is not declared, or if its type is not that of its default.
+    """Raise StudyError if a parameter is not declared, or if its type differs from that of its default.
 
-    An int passes for a float. The elements of a list are compared with the first element of the default list.
+    An int is accepted for a float. List elements must have the type of the first element of the default list.
     """
     for name, value in given.items():
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(sorted(declared))}."
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known parameters: {', '.join(sorted(declared))}."
             raise StudyError(f"{where}: unknown parameter {name!r}. {hint}")
         if not _same_type(value, declared[name]):
-            wanted = f"{type(declared[name]).__name__}, like {declared[name]!r}"
-            raise StudyError(f"{where}: parameter {name} is {value!r}; it has to be {wanted}.")
+            expected = f"{type(declared[name]).__name__}, like {declared[name]!r}"
+            raise StudyError(f"{where}: parameter {name} is {value!r}; it must be {expected}.")
 
 
 def _list_names(folder: str, pattern: str) -> str:
@@ -100,6 +100,6 @@ def _same_type(value: object, default: object) -> bool:
 
 
 def check_choice(name: str, value: str, known: Collection[str]) -> None:
-    """Raise StudyError unless `value` is one of those known."""
+    """Raise StudyError unless `value` is in `known`."""
     if value not in known:
         raise StudyError(f"{name} {value!r}: choose one of {', '.join(known)}.")

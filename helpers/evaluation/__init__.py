@@ -1,1 +1,1 @@
-"""How good predictions are, with intervals by lesion."""
+"""Evaluation of predictions, with confidence intervals that resample lesions."""

@@ -1,4 +1,4 @@
-"""When a model should abstain: confidence scores, and how the risk falls with the coverage."""
+"""When a model should abstain: confidence scores, and the risk at each coverage."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,16 +10,16 @@ from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, interval
 from helpers.evaluation.scores import weighted_auc
 from helpers.study import StudyError
 
-UNKNOWN = "UNK"  # the ninth class of the ISIC 2019 challenge: none of the others
-ISIC_ORDER = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")  # of its submission file
+UNKNOWN = "UNK"  # the ninth class of the ISIC 2019 challenge, for an image of none of the other eight
+ISIC_ORDER = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")  # column order of the challenge's submission file
 COVERAGES = np.linspace(0.05, 1.0, 39)  # at which the risk is measured
 
 
 def confidence_scores(logits: np.ndarray) -> dict[str, np.ndarray]:
-    """Two confidence scores of each image, float64 [n], from logits [n, classes].
+    """Two confidence scores per image, float64 [n], from logits [n, classes].
 
-    `maximum probability` is that of the predicted class (Hendrycks and Gimpel, ICLR 2017); `energy` is the logarithm of
-    the sum of the logits' exponentials (Liu et al., NeurIPS 2020), which also depends on their overall size.
+    `maximum probability` is the probability of the predicted class (Hendrycks and Gimpel, ICLR 2017). `energy` is the
+    log-sum-exp of the logits (Liu et al., NeurIPS 2020), which also depends on their overall size.
     """
     energy = logsumexp(logits, axis=1)
     return {"maximum probability": np.exp(logits.max(axis=1) - energy), "energy": energy}
@@ -28,10 +28,11 @@ def confidence_scores(logits: np.ndarray) -> dict[str, np.ndarray]:
 def detection_auc(
     scores: Mapping[str, np.ndarray], unknown: np.ndarray, lesions: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """The chance that a known class gets a higher confidence score than an unknown one: value, low, high by score.
+    """AUC of telling known from unknown classes by confidence: value, low and high for each score.
 
-    scores: float [n] by name; unknown: bool [n], whether the image is of an unknown class. For two scores there is also
-    a row `<first> minus <second>`, on the same resamples.
+    The AUC is the chance that an image of a known class gets a higher score than one of an unknown class. scores: float
+    [n] by name; unknown: bool [n], True for images of an unknown class. With two scores there is also a row `<first>
+    minus <second>`, on the same resamples.
     """
     known, weights = ~np.asarray(unknown, bool), bootstrap.weights(lesions).astype(np.float64)
     areas = {name: weighted_auc(weights, known, values) for name, values in scores.items()}
@@ -44,11 +45,11 @@ def detection_auc(
 def risk_coverage(
     confidence: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """The risk, the share of wrong answers, at each coverage, the share of images answered.
+    """The risk (proportion of wrong predictions) at each coverage (proportion of images that are not abstained on).
 
-    Answered are the images with the highest confidence scores, float [n], chosen anew in each resample (Geifman and
-    El-Yaniv, NeurIPS 2017). wrong: bool [n]. One row for each of COVERAGES: coverage, risk, low, high, and threshold,
-    the lowest score that is still answered.
+    The model answers the images with the highest confidence scores, float [n]. They are chosen again in each resample
+    (Geifman and El-Yaniv, NeurIPS 2017). wrong: bool [n]. One row for each of COVERAGES: coverage, risk, low, high, and
+    threshold, the lowest score at which the model still answers.
     """
     risks, thresholds = _risks(confidence, wrong, bootstrap.weights(lesions))
     low, high = np.transpose([interval(drawn) for drawn in risks[1:].T])
@@ -61,7 +62,7 @@ def mean_risk(
 ) -> dict[str, float]:
     """The mean of `risk_coverage` over all coverages, as {"value", "low", "high"}.
 
-    0 if no answer is wrong; the error rate if confidence has nothing to do with errors.
+    It is 0 if no prediction is wrong, and equals the error rate if confidence is unrelated to errors.
     """
     return estimate(_mean_risks(confidence, wrong, bootstrap.weights(lesions)))
 
@@ -69,7 +70,7 @@ def mean_risk(
 def mean_risk_difference(
     first: np.ndarray, second: np.ndarray, wrong: np.ndarray, *, lesions: np.ndarray, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float]:
-    """`mean_risk` of one confidence score minus that of another, float [n] each, on the same resamples."""
+    """`mean_risk` of the first confidence score, float [n], minus that of the second, on the same resamples."""
     weights = bootstrap.weights(lesions)
     return estimate(_mean_risks(first, wrong, weights) - _mean_risks(second, wrong, weights))
 
@@ -91,23 +92,23 @@ def _risks(confidence: np.ndarray, wrong: np.ndarray, weights: np.ndarray) -> tu
 
 
 def abstention_threshold(confidence: np.ndarray, coverage: float = 0.95) -> float:
-    """The confidence score below which the model abstains, so that it answers the share `coverage` of these images.
+    """The confidence score below which the model abstains, for a given coverage on these images.
 
-    Choose it on validation images of known classes. Raises StudyError for a coverage outside (0, 1].
+    Use validation images of known classes. Raises StudyError for a coverage outside (0, 1].
     """
     if not 0 < coverage <= 1:
-        raise StudyError(f"The coverage is {coverage}. Set it to a share of the images, above 0 and at most 1.")
+        raise StudyError(f"The coverage is {coverage}. Set it to a proportion of the images, above 0 and at most 1.")
     return float(np.quantile(confidence, 1 - coverage))
 
 
 def challenge_table(
     image_ids: Sequence[str], probabilities: np.ndarray, codes: Sequence[str], *, doubt: np.ndarray
 ) -> pd.DataFrame:
-    """The table that the ISIC 2019 challenge takes: image, a column per class in its order, and UNK, all in 0 to 1.
+    """A submission to the ISIC 2019 challenge: image, one column per class in ISIC_ORDER, and UNK, all from 0 to 1.
 
-    doubt: float [n], how far the confidence score lies below the abstention threshold, in units such as its standard
-    deviation. Where it is 0, UNK is as large as the largest of the others, and it grows with the doubt. A class that
-    the model does not know has 0. Raises StudyError for a class that the challenge does not have.
+    doubt: float [n], how far the confidence score lies below the abstention threshold, for example in standard
+    deviations. At a doubt of 0, UNK equals the largest of the other columns, and it grows with the doubt. Classes that
+    the model does not know get 0. Raises StudyError for a class that is not in the challenge.
     """
     if strange := [code for code in codes if code not in ISIC_ORDER]:
         raise StudyError(f"The challenge has no class {strange[0]}; its classes are {', '.join(ISIC_ORDER)}.")

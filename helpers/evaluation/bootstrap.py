@@ -1,21 +1,21 @@
-"""The bootstrap behind every interval: lesions are drawn with replacement, and bring all their images."""
+"""The bootstrap behind every interval: lesions are drawn with replacement, each with all its images."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-LEVEL = 0.95  # of every interval
+LEVEL = 0.95  # confidence level of every interval
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The number of resamples behind an interval, and the seed with which they are drawn."""
+    """The number of resamples behind an interval, and the seed for drawing them."""
 
     resamples: int = 2000
     seed: int = 0
 
     def weights(self, lesions: np.ndarray) -> np.ndarray:
-        """How often each of n images counts: once in row 0, then as drawn; uint8 [1 + resamples, n].
+        """How often each of n images counts, uint8 [1 + resamples, n]: once each in row 0, then one row per resample.
 
         lesions: [n], the lesion of each image. All images of a lesion are drawn together (cluster bootstrap, Davison
         and Hinkley 1997, section 3.8). The same lesions and seed give the same resamples, so models can be compared.
@@ -28,7 +28,7 @@ class Bootstrap:
         return weights
 
     def independent(self) -> "Bootstrap":
-        """A bootstrap with other draws, for a second set of lesions."""
+        """A bootstrap with a different seed, for a second set of lesions."""
         return replace(self, seed=self.seed + 1)
 
 
@@ -36,7 +36,7 @@ STANDARD = Bootstrap()
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of resampled figures, float [b], without undefined ones. NaN if none is defined."""
+    """95 % percentile interval of resampled values, float [b], ignoring NaN. (NaN, NaN) if all are NaN."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return np.nan, np.nan
@@ -45,9 +45,9 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def estimate(values: np.ndarray) -> dict[str, float | None]:
-    """A figure and its 95 % interval, as {"value", "low", "high"} ready for JSON; what is undefined is None.
+    """A value and its 95 % interval as {"value", "low", "high"}, ready for JSON: None where undefined.
 
-    values: float [1 + resamples], the figure itself and then its resamples, as `Bootstrap.weights` orders them.
+    values: float [1 + resamples], the value itself and then its resamples, in the order of `Bootstrap.weights`.
     """
     if np.isnan(values[0]):
         return {"value": None, "low": None, "high": None}

@@ -1,4 +1,4 @@
-"""How well stated probabilities agree with what is true, and how to correct them."""
+"""Calibration: making predicted probabilities agree with observed frequencies."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,16 +9,16 @@ from scipy.special import log_softmax, softmax
 
 from helpers.evaluation.predictions import Predictions
 
-SMALLEST = 5e-7  # probability that differs from 0 in predictions.csv, which keeps six digits
+SMALLEST = 5e-7  # the smallest probability above 0 in predictions.csv, which keeps six digits
 TEMPERATURES = (0.05, 20.0)  # bounds of the search
-RIDGE = 1e-3  # penalty on squared biases, so that a class without validation images keeps a finite one
+RIDGE = 1e-3  # penalty on squared biases; it keeps the bias of a class without validation images finite
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """The temperature, within TEMPERATURES, that gives these images the smallest log loss when it divides the logits.
+    """The temperature, within TEMPERATURES, that minimises the log loss of these images when it divides the logits.
 
-    Fit it on validation and apply it with `calibrate` (temperature scaling: Guo et al., ICML 2017). Above 1 the model
-    was overconfident, below 1 underconfident.
+    Fit it on validation and apply it with `calibrate` (temperature scaling: Guo et al., ICML 2017). A temperature above
+    1 means that the model was overconfident, below 1 underconfident.
     """
     logits = _logits(predictions)
     found = minimize_scalar(
@@ -32,17 +32,17 @@ def fit_temperature(predictions: Predictions) -> float:
 def calibrate(predictions: Predictions, temperature: float, biases: Sequence[float] | float = 0.0) -> Predictions:
     """The same predictions with their logits divided by `temperature`, and `biases` added, one per class.
 
-    Without biases each image keeps its predicted class.
+    Without biases, the predicted class of each image stays the same.
     """
     return replace(predictions, probabilities=softmax(_logits(predictions) / temperature + biases, axis=1))
 
 
 def fit_temperature_and_biases(predictions: Predictions) -> tuple[float, np.ndarray]:
-    """The temperature, and the biases float64 [k], that give these images the smallest log loss.
+    """The temperature and the biases, float64 [k], that minimise the log loss of these images.
 
     Fit them on validation and apply them with `calibrate` (bias-corrected temperature scaling: Alexandari, Kundaje and
-    Shrikumar, ICML 2020). A network that was trained on balanced classes states rare ones too often, which a
-    temperature alone cannot undo. The biases sum to zero; RIDGE keeps them small where images are few.
+    Shrikumar, ICML 2020). A network trained on balanced classes predicts rare classes too often, which a temperature
+    alone cannot correct. The biases sum to zero. RIDGE keeps them small for classes with few images.
     """
     logits = _logits(predictions)
 
@@ -56,7 +56,7 @@ def fit_temperature_and_biases(predictions: Predictions) -> tuple[float, np.ndar
 
 
 def _logits(predictions: Predictions) -> np.ndarray:
-    """Logarithms of the probabilities, float64 [n, k]: the logits but for a constant, which softmax removes again."""
+    """Log probabilities, float64 [n, k]: the logits up to a constant per image, which softmax removes."""
     return np.log(np.maximum(predictions.probabilities, SMALLEST))
 
 

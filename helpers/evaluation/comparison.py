@@ -1,4 +1,4 @@
-"""Models compared in pairs, on the same resampled lesions."""
+"""Pairwise comparison of models on the same resampled lesions."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
@@ -16,9 +16,9 @@ from helpers.evaluation.scores import resample
 def resampled_scores(models: Iterable[Predictions], metric: str, bootstrap: Bootstrap = STANDARD) -> np.ndarray:
     """A score of several models, or of one model trained from several seeds: float64 [models, 1 + resamples].
 
-    Column 0 is the score itself, each other one a resample of the lesions: the same for all models on the same images,
-    so that differences of rows are paired. metric: a property of `Scores` that needs no threshold. Raises StudyError
-    unless all are predictions for the same images in the same order.
+    Column 0 is the score itself. Each other column is one resample of the lesions, the same for all models, so that
+    differences between rows are paired. metric: a property of `Scores` that needs no threshold. Raises StudyError
+    unless all predictions are for the same images in the same order.
     """
     models = list(models)
     check_paired(*models)
@@ -29,10 +29,10 @@ def resampled_scores(models: Iterable[Predictions], metric: str, bootstrap: Boot
 def pairwise_differences(
     models: Mapping[str, Predictions], metric: str = "balanced_accuracy", bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """Every pair of models, a row each: the score of `first` minus that of `second`, and McNemar's test.
+    """One row per pair of models: the score of `first` minus that of `second`, and McNemar's test.
 
     Columns: first, second, value with low and high (95 %, on the same resampled lesions), lesions_first,
-    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. Metric and errors as of
+    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. For `metric` and errors see
     `resampled_scores`.
     """
     scores = dict(zip(models, resampled_scores(models.values(), metric, bootstrap), strict=True))
@@ -48,11 +48,11 @@ def pairwise_differences(
 
 
 def significance_marks(pairs: pd.DataFrame) -> pd.Series:
-    """A mark for each row of `pairwise_differences`: str, with the index of `pairs`.
+    """A significance mark for each row of `pairwise_differences`: str, with the index of `pairs`.
 
-    Empty where the interval holds zero, `*` where it leaves zero out, without a correction for the number of pairs.
-    Where McNemar's p after Holm's correction is below 0.05 as well, `**` if it favours the same model as the
-    difference, and `†` if it favours the other one.
+    Empty if the interval includes zero. `*` if it excludes zero, without a correction for the number of pairs. If
+    McNemar's p after Holm's correction is also below 0.05: `**` if the test favours the same model as the difference,
+    `†` if it favours the other model.
     """
     clear = (pairs["low"] > 0) | (pairs["high"] < 0)
     sign = np.where(np.sign(pairs["value"]) == np.sign(pairs["lesions_first"] - pairs["lesions_second"]), "**", "†")
@@ -64,7 +64,7 @@ def paired_difference(
 ) -> dict[str, float | None]:
     """The score of `first` minus that of `second`, as {"value", "low", "high"}, on the same resampled lesions.
 
-    Metric and errors as of `resampled_scores`.
+    For `metric` and errors see `resampled_scores`.
     """
     return estimate(np.subtract(*resampled_scores((first, second), metric, bootstrap)))
 
@@ -72,9 +72,9 @@ def paired_difference(
 def unpaired_difference(
     first: Predictions, second: Predictions, metric: str, *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
-    """The score on one set of lesions minus that on another, as {"value", "low", "high"}.
+    """The score on one set of lesions minus the score on another, as {"value", "low", "high"}.
 
-    The lesions of the two are resampled independently. Metric as of `resampled_scores`.
+    The two sets are resampled independently. For `metric` see `resampled_scores`.
     """
     (one,), (other,) = (
         resampled_scores([first], metric, bootstrap),
@@ -84,10 +84,10 @@ def unpaired_difference(
 
 
 def mean_over_seeds(scores: np.ndarray) -> dict[str, float | None]:
-    """The mean over seeds of what `resampled_scores` gives, or of differences of it, as {"value", "low", "high"}.
+    """Mean over seeds of `resampled_scores`, or of differences between them, as {"value", "low", "high"}.
 
-    For each resample of the lesions the seeds are drawn anew as well, with replacement. With one seed the interval
-    covers sampling error alone; three seeds are so few that it still understates seed-to-seed variation.
+    Each resample of the lesions also draws the seeds again, with replacement. With one seed the interval covers only
+    sampling error. Even with three seeds it understates seed-to-seed variation.
     """
     picked = np.random.default_rng(0).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
     return estimate(np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)])
@@ -96,10 +96,10 @@ def mean_over_seeds(scores: np.ndarray) -> dict[str, float | None]:
 def mcnemar(first: Predictions, second: Predictions) -> dict:
     """McNemar's exact test of whether two models are right equally often, with lesions as units.
 
-    Images of one lesion are no independent trials, so each lesion is won by the model that is right for more of its
-    images. Ties do not count. If the models are equally good, either wins half of the others (McNemar 1947, exact
-    binomial form; with one image per lesion it is his test). Gives lesions_first and lesions_second, the lesions that
-    each model won, and p, two-sided. Raises StudyError for predictions that are not paired.
+    Images of one lesion are not independent trials, so a lesion counts for the model that is right on more of its
+    images. Ties do not count. If the models are equally good, each wins half of the other lesions (McNemar 1947, exact
+    binomial form; with one image per lesion this is the original test). Returns lesions_first and lesions_second, the
+    number of lesions that each model won, and the two-sided p. Raises StudyError for predictions that are not paired.
     """
     check_paired(first, second)
     lead = pd.Series(first.is_right.astype(int) - second.is_right).groupby(first.lesions).sum()
@@ -109,9 +109,9 @@ def mcnemar(first: Predictions, second: Predictions) -> dict:
 
 
 def holm(p_values: Iterable[float]) -> np.ndarray:
-    """p values corrected for their number by Holm's step-down method (Scand. J. Stat. 1979), float64 [m], as given.
+    """p values corrected for multiple testing by Holm's method (Scand. J. Stat. 1979), float64 [m], in the same order.
 
-    Calling those below 0.05 differences, the chance of even one false call among all is below 0.05.
+    Calling all corrected p below 0.05 significant keeps the chance of any false positive below 0.05.
     """
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values)
@@ -122,7 +122,7 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
 
 
 def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Cohen's (1960) kappa of each pair of models, a row and a column per model: 1 if they always agree."""
+    """Cohen's (1960) kappa for each pair of models, one row and one column per model. 1 means full agreement."""
     check_paired(*models.values())
     table = pd.DataFrame(1.0, index=list(models), columns=list(models))
     for first, second in combinations(models, 2):
@@ -133,9 +133,9 @@ def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
 
 
 def common_errors(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
-    """The images that every model gets wrong, bool [n], and the share of images for which chance would do this.
+    """The images that every model gets wrong, bool [n], and the proportion of such images expected by chance.
 
-    By chance means: if the models' errors were independent within each class. Raises StudyError if not paired.
+    Chance means that the models' errors are independent within each class. Raises StudyError if not paired.
     """
     models = list(models)
     check_paired(*models)

@@ -12,16 +12,16 @@ from helpers.evaluation.scores import BINS, confidence_bin, resample
 
 
 def confusion(predictions: Predictions) -> np.ndarray:
-    """Confusion matrix int64 [k, k]: rows the truth, columns the prediction."""
+    """Confusion matrix, int64 [k, k]: rows are true classes, columns are predicted classes."""
     return confusion_matrix(predictions.labels, predictions.predicted, labels=range(len(predictions.classes)))
 
 
 def curves(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict[str, dict]:
-    """One-against-rest ROC and precision-recall curve of each class, and of malignancy under `malignant`.
+    """One-vs-rest ROC and precision-recall curves of each class, and of malignancy under the key `malignant`.
 
-    Each holds the arrays false_positive_rate, true_positive_rate, recall and precision, and the floats auc and
-    average_precision with auc_interval and average_precision_interval, (low, high). A class without images is left
-    out, as is one that all images belong to.
+    Each entry holds the arrays false_positive_rate, true_positive_rate, recall and precision, the floats auc and
+    average_precision, and auc_interval and average_precision_interval as (low, high). Classes to which no image or
+    every image belongs are left out.
     """
     p = predictions
     areas = resample(p, ("auc", "average_precision"), bootstrap.weights(p.lesions))
@@ -34,7 +34,7 @@ def curves(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict[st
 
 
 def malignant_curve(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict:
-    """The entry `malignant` of `curves` alone, for predictions of malignant and benign images."""
+    """Only the entry `malignant` of `curves`. There must be both malignant and benign images."""
     p, names = predictions, ("auc", "average_precision")
     areas = resample(p, [f"malignant_{name}" for name in names], bootstrap.weights(p.lesions))
     return _curve(p.is_malignant, p.malignant_score, dict(zip(names, areas.values(), strict=True)))
@@ -50,11 +50,11 @@ def _curve(positive: np.ndarray, score: np.ndarray, areas: dict[str, np.ndarray]
 
 
 def reliability(predictions: Predictions) -> pd.DataFrame:
-    """Confidence against accuracy in BINS equally wide bins, a row each: what a reliability diagram shows.
+    """The data of a reliability diagram: confidence and accuracy in BINS equally wide bins, one row per bin.
 
-    Columns: above and up_to (the bin's edges), images, lesions, confidence (mean), accuracy, and low and high, its
-    95 % Wilson (1927) interval with the number of lesions as n, since images of a lesion are no independent trials.
-    An empty bin has counts of 0 and NaN for the rest.
+    Columns: above and up_to (the bin's edges), images, lesions, confidence (mean), accuracy, low and high. The last two
+    are the accuracy's 95 % Wilson (1927) interval. Its n is the number of lesions, because images of one lesion are not
+    independent trials. An empty bin has counts of 0 and NaN for the rest.
     """
     p, edges = predictions, np.linspace(0, 1, BINS + 1)
     images = pd.DataFrame({"lesion": p.lesions, "confidence": p.confidence, "right": p.is_right})

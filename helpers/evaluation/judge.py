@@ -1,4 +1,4 @@
-"""The judgement of one model for its record: what is chosen on validation, and every score on test."""
+"""Evaluation of one model for its record: settings chosen on validation, scores on test."""
 
 from collections.abc import Iterable, Mapping
 
@@ -19,7 +19,7 @@ def judge(
     sensitivity: float,
     bootstrap: Bootstrap = STANDARD,
 ) -> dict:
-    """`judge_parts` of a table of predictions for validation and test.
+    """`judge_parts` for a table of predictions on validation and test.
 
     classes: objects with `code` and `malignant`, such as `lesions.Diagnosis`; lesions: lesion id by image id.
     """
@@ -32,10 +32,10 @@ def judge(
 def judge_parts(
     validation: Predictions, test: Predictions, *, sensitivity: float, bootstrap: Bootstrap = STANDARD
 ) -> dict:
-    """The threshold and the temperature of a model, chosen on validation, and its scores on both parts.
+    """A model's threshold and temperature, chosen on validation, and its scores on both parts.
 
-    sensitivity: the share of malignant validation images that the threshold finds. The scores are those of the
-    probabilities as the model gives them, not divided by the temperature.
+    sensitivity: the sensitivity that the threshold reaches on validation. The scores use the model's uncalibrated
+    probabilities, before temperature scaling.
     """
     threshold = threshold_for_sensitivity(validation, sensitivity)
     return {

@@ -1,4 +1,4 @@
-"""The splits and resamplings by which published work lets lesions leak from training into test."""
+"""Ways of splitting and resampling, used in published work, that leak lesions from training into test."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import pandas as pd
 
 from helpers.data.pixels import PixelCache
 
-BLOCK = 128  # images that are changed at a time
+BLOCK = 128  # images changed at a time, to limit memory
 
 
 def split_by_image(split: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same rows, split by image instead of by lesion: parts are permuted within each label.
+    """The same rows split by image instead of by lesion, by permuting the parts within each label.
 
-    Every part keeps its number of images of each label, so that only the lesions are spread differently.
+    Each part keeps its number of images per label, so only the distribution of lesions changes.
     """
     random = np.random.default_rng(seed)
     parts = split.groupby("label")["part"].transform(lambda column: random.permutation(column.to_numpy()))
@@ -22,10 +22,10 @@ def split_by_image(split: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def oversample(split: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A split of about as many rows, with equally many of each label, each label in the same shares of the parts.
+    """A split of about the same size with equally many rows per label, each divided among the parts in the same way.
 
-    Images of a rare label are repeated, in any part; a column `copy` numbers the uses of an image from 0. Images of a
-    frequent label are left out at random instead.
+    Images of rare labels are repeated, possibly in several parts. The column `copy` counts the uses of an image from 0.
+    Images of frequent labels are left out at random.
     """
     random = np.random.default_rng(seed)
     rows = len(split) // split["label"].nunique()
@@ -42,10 +42,10 @@ def oversample(split: pd.DataFrame, seed: int) -> pd.DataFrame:
 def add_altered_copies(
     cache: PixelCache, drawn: pd.DataFrame, change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[pd.DataFrame, PixelCache]:
-    """A split whose repeated uses (`copy` above 0) are separate images, `<image_id>#<copy>`, and its pixels alone.
+    """A split in which repeated uses (`copy` above 0) are new images, `<image_id>#<copy>`, and the cache of its pixels.
 
-    change: a function from uint8 [n, side, side, 3] to the same, applied to the repeated uses, at most BLOCK at a time;
-    None leaves them as they are. The split gets a column `source`, the image that each row was made from.
+    change: a function from uint8 [n, side, side, 3] to the same shape, applied to the repeated uses, at most BLOCK at a
+    time. With None they stay as they are. The new column `source` names the image that each row was made from.
     """
     again = drawn["copy"].to_numpy() > 0
     names = drawn["image_id"].where(~again, drawn["image_id"] + "#" + drawn["copy"].astype(str))

@@ -10,13 +10,13 @@ from helpers.evaluation.scores import resample
 from helpers.study import StudyError
 
 POINTS = (0.90, 0.95)  # specificities and sensitivities at which two models are compared
-NET_BENEFIT_THRESHOLDS = np.arange(0.02, 0.61, 0.02)  # from one biopsy in fifty being worth it to three in five
+NET_BENEFIT_THRESHOLDS = np.arange(0.02, 0.61, 0.02)  # share of malignancies that makes a biopsy worthwhile
 
 
 def threshold_for_sensitivity(predictions: Predictions, sensitivity: float = 0.90) -> float:
-    """The largest threshold for the malignant score that finds at least `sensitivity` of these malignant images.
+    """The largest malignant-score threshold that detects at least `sensitivity` of these malignant images.
 
-    Choose it on validation and apply it to test. Raises StudyError if no image is malignant, or for a sensitivity
+    Choose it on validation and apply it to test. Raises StudyError if no image is malignant, or if the sensitivity is
     outside (0, 1].
     """
     scores = np.sort(predictions.malignant_score[predictions.is_malignant])[::-1]
@@ -24,9 +24,9 @@ def threshold_for_sensitivity(predictions: Predictions, sensitivity: float = 0.9
 
 
 def threshold_for_specificity(predictions: Predictions, specificity: float = 0.90) -> float:
-    """The smallest threshold for the malignant score that clears at least `specificity` of these benign images.
+    """The smallest malignant-score threshold that calls at least `specificity` of these benign images benign.
 
-    Choose it on validation and apply it to test. Raises StudyError if no image is benign, or for a specificity
+    Choose it on validation and apply it to test. Raises StudyError if no image is benign, or if the specificity is
     outside (0, 1].
     """
     scores = np.sort(predictions.malignant_score[~predictions.is_malignant])
@@ -34,10 +34,10 @@ def threshold_for_specificity(predictions: Predictions, specificity: float = 0.9
 
 
 def _quantile(scores: np.ndarray, share: float, kind: str) -> float:
-    """The first score, in the order given, up to which at least `share` of them lie; kind: of image, for errors."""
+    """The first score that, with those before it, makes up at least `share` of all; kind: of image, for messages."""
     if not 0 < share <= 1:
         raise StudyError(
-            f"A threshold cannot be right for {share} of the {kind} images: above 0 and at most 1, please."
+            f"A threshold cannot be right for {share} of the {kind} images. Choose a number above 0 and at most 1."
         )
     if not len(scores):
         raise StudyError(f"No image is {kind}, so no threshold can be chosen on these images.")
@@ -45,7 +45,7 @@ def _quantile(scores: np.ndarray, share: float, kind: str) -> float:
 
 
 def operating_points(validation: Predictions) -> dict[str, float]:
-    """The thresholds that reach the specificities and sensitivities of POINTS on validation, by what they reach."""
+    """Thresholds that reach the specificities and sensitivities of POINTS on validation, by name."""
     points = {f"{100 * share:.0f} % specificity": threshold_for_specificity(validation, share) for share in POINTS}
     return points | {
         f"{100 * share:.0f} % sensitivity": threshold_for_sensitivity(validation, share) for share in POINTS
@@ -55,12 +55,12 @@ def operating_points(validation: Predictions) -> dict[str, float]:
 def compare_malignancy(
     first: tuple[Predictions, Predictions], second: tuple[Predictions, Predictions], bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """How well two models, each given as (validation, test), tell malignant from benign on the same test lesions.
+    """Compare how well two models, each given as (validation, test), separate malignant from benign test images.
 
-    Index: point and figure. The point `ranking` has the AUC and the average precision; each of the `operating_points`,
+    Index: point and figure. The point `ranking` has the AUC and the average precision. Each of the `operating_points`,
     chosen on validation for each model, has the sensitivity and the specificity on test. Columns: first, second and
-    difference (first minus second), each with value, low and high, for fixed thresholds. The models may have different
-    classes. Raises StudyError unless both were tested on the same images.
+    difference (first minus second), each with value, low and high. The intervals treat the thresholds as fixed. The
+    models may have different classes. Raises StudyError unless both were tested on the same images.
     """
     check_paired(first[1], second[1], truth="is_malignant")
     drawn = {name: _malignancy(*parts, bootstrap) for name, parts in (("first", first), ("second", second))}
@@ -73,7 +73,7 @@ def compare_malignancy(
 
 
 def _malignancy(validation: Predictions, test: Predictions, bootstrap: Bootstrap) -> pd.DataFrame:
-    """The figures of `compare_malignancy` for one model: a row for each row of weights, a column for each figure."""
+    """The figures of `compare_malignancy` for one model: one row per row of weights, one column per figure."""
     weights = bootstrap.weights(test.lesions)
     ranking = resample(test, ("malignant_auc", "malignant_average_precision"), weights)
     columns = {("ranking", "AUC"): ranking["malignant_auc"]}
@@ -90,10 +90,10 @@ def decision_curve(
 ) -> pd.DataFrame:
     """Net benefit per image of treating the images whose malignant score reaches a threshold.
 
-    At threshold t a missed malignancy weighs as much as (1 - t) / t needless treatments, so the net benefit is
+    At threshold t one missed malignancy costs as much as (1 - t) / t unnecessary treatments, so the net benefit is
     true positives / n - false positives / n * t / (1 - t) (Vickers and Elkin, Med. Decis. Making 2006). Index:
-    threshold, in (0, 1); columns value, low, high, and `all`, the net benefit of treating every image. Treating none
-    has 0. The scores have to be calibrated to be compared with t.
+    threshold, in (0, 1); columns: value, low, high, and `all`, the net benefit of treating every image. Treating none
+    has a net benefit of 0. The scores must be calibrated.
     """
     p, odds = predictions, thresholds / (1 - thresholds)
     gain = np.where(p.is_malignant[:, None], 1.0, -odds)

@@ -8,14 +8,14 @@ import pandas as pd
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.predictions import Predictions
 
-TAIL = 0.025  # chance that a 95 % interval leaves to each side
-MIN_COMPARABLE = 5  # lesions that a mean accuracy needs before others are compared with it
+TAIL = 0.025  # probability outside a 95 % interval on each side
+MIN_COMPARABLE = 5  # fewest lesions for a mean accuracy that others are compared with
 
 
 def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, bootstrap: Bootstrap = STANDARD) -> pd.DataFrame:
-    """The mean over images of each column, bool or float [n], a row each: value, low and high (95 %, by lesion).
+    """The mean of each column, bool or float [n], over images, one row each: value, low and high (95 %, by lesion).
 
-    NaN is left out of its column. A column of nothing but NaN has NaN for all three.
+    NaN values are ignored. A column with only NaN gives NaN for all three.
     """
     return _table(columns, _weighted_means(columns, bootstrap.weights(lesions)))
 
@@ -23,12 +23,12 @@ def means(columns: Mapping[str, np.ndarray], lesions: np.ndarray, bootstrap: Boo
 def proportions(
     columns: Mapping[str, np.ndarray], lesions: np.ndarray, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """`means` of events, columns of 1 or 0 and NaN for unknown, with an interval also where all are alike.
+    """`means` of columns of 1, 0 and NaN (unknown), with a proper interval even if all values are equal.
 
-    All resamples of nothing but ones are ones, as if no other lesion could ever be different. There the interval is the
-    exact one of Clopper and Pearson (Biometrika 26, 1934) with the number of lesions as trials, since images of a
-    lesion are not independent: TAIL ** (1 / lesions) to 1 where all are 1, 0 to 1 - TAIL ** (1 / lesions) where all
-    are 0.
+    If all values are equal, so are all resamples, and the bootstrap interval has length zero. Such a column gets the
+    exact interval of Clopper and Pearson (Biometrika 26, 1934): TAIL ** (1 / lesions) to 1 if all values are 1, and 0
+    to 1 - TAIL ** (1 / lesions) if all are 0. The lesions are the trials, since images of a lesion are not
+    independent.
     """
     table, lesions = means(columns, lesions, bootstrap), np.asarray(lesions).astype(str)
     for name, column in columns.items():
@@ -43,7 +43,7 @@ def proportions(
 
 
 def proportion(event: np.ndarray, lesions: np.ndarray, bootstrap: Bootstrap = STANDARD) -> dict[str, float | None]:
-    """`proportions` of one event, bool [n], as {"value", "low", "high"}; all are None if there is no image."""
+    """`proportions` of one event, bool [n], as {"value", "low", "high"}. All are None if there are no images."""
     if not len(event):
         return {"value": None, "low": None, "high": None}
     return proportions({"event": event}, lesions, bootstrap).loc["event"].to_dict()
@@ -52,9 +52,9 @@ def proportion(event: np.ndarray, lesions: np.ndarray, bootstrap: Bootstrap = ST
 def mean_differences(
     columns: Mapping[str, np.ndarray], group: np.ndarray, lesions: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """The mean of each column over the images in `group`, bool [n], minus that over the others; a table as of `means`.
+    """Mean of each column over the images in `group`, bool [n], minus the mean over the others. Table as in `means`.
 
-    Both means are of the same resamples, so that a lesion with images in both counts as often in one as in the other.
+    Both means use the same resamples, so a lesion with images in both groups counts equally often in each.
     """
     weights, group = bootstrap.weights(lesions), np.asarray(group, bool)
     inside, outside = (_weighted_means(columns, weights * members) for members in (group, ~group))
@@ -69,11 +69,11 @@ def standardised_differences(
     lesions: np.ndarray,
     bootstrap: Bootstrap = STANDARD,
 ) -> pd.DataFrame:
-    """`mean_differences` as if the others had the mix of `strata` [n], such as labels, that the images in `group` have.
+    """`mean_differences` after giving the other images the same mix of `strata` [n], such as labels, as `group`.
 
-    Direct standardisation (Keiding and Clayton, Stat. Sci. 29, 2014): each stratum of the others counts as often as
-    the group has images in it, in each resample anew. A stratum that has images on one side only is left out of both,
-    in the figure itself as in a resample. NaN if no stratum has images on both sides.
+    Direct standardisation (Keiding and Clayton, Stat. Sci. 29, 2014): each stratum of the others is weighted by the
+    group's number of images in it, separately in each resample. Strata with images on one side only are left out. NaN
+    if no stratum has images on both sides.
     """
     weights, group = bootstrap.weights(lesions).astype(np.float64), np.asarray(group, bool)
     names, stratum = np.unique(np.asarray(strata).astype(str), return_inverse=True)
@@ -87,7 +87,7 @@ def standardised_differences(
 def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     """The standardised difference of one column [n] under each row of weights [b, n]: float64 [b].
 
-    members: bool [n, strata]. The mean difference of the strata, each weighted by the images of `group` in it.
+    members: bool [n, strata]. The strata's mean differences are weighted by the images of `group` in each.
     """
     known = ~np.isnan(column)
     cells = [members & (side & known)[:, None] for side in (group, ~group)]
@@ -106,13 +106,13 @@ def matched_accuracy_differences(
     chosen: np.ndarray,
     bootstrap: Bootstrap = STANDARD,
 ) -> pd.DataFrame:
-    """Accuracy on images of `first` minus that on comparable images of `second`, for the chosen ones and the others.
+    """Accuracy on images of `first` minus accuracy on comparable images of `second`, for chosen images and the others.
 
-    Comparable are images of the same label and the same kind; kinds: of each image of the two, [n] and [m]; chosen:
-    bool [n]. Index: `chosen`, `others` and `difference`, or the one that there is; columns value, low and high (95 %,
-    the lesions of `first` and `second` resampled independently), images, and classes, their codes joined by commas.
-    Each value is a mean over the labels that have MIN_COMPARABLE lesions in each row; images with fewer comparable
-    lesions are left out. NaN if no label is left.
+    Images are comparable if they have the same label and the same kind. kinds: of each image of `first` and `second`,
+    [n] and [m]; chosen: bool [n]. Index: `chosen`, `others` and `difference`; if one of the groups is empty, only the
+    other. Columns: value, low and high (95 %, the lesions of `first` and `second` resampled independently), images, and
+    classes, their codes joined by commas. Each value is a mean over the labels that have at least MIN_COMPARABLE
+    lesions in each group. Images with fewer comparable lesions are left out. NaN if no label is left.
     """
     gaps = _accuracy_gaps(first, second, kinds, bootstrap=bootstrap.independent())
     compared = ~np.isnan(gaps[0])
@@ -135,9 +135,9 @@ def matched_accuracy_differences(
 def _accuracy_gaps(
     first: Predictions, second: Predictions, kinds: tuple[np.ndarray, np.ndarray], *, bootstrap: Bootstrap
 ) -> np.ndarray:
-    """1 or 0 for each answer of `first`, minus the accuracy on its like in `second`: float64 [1 + resamples, n].
+    """1 or 0 for each image of `first`, minus the accuracy on comparable images: float64 [1 + resamples, n].
 
-    The lesions of `second` are resampled. NaN if fewer than MIN_COMPARABLE of them are comparable.
+    The lesions of `second` are resampled. NaN for images with fewer than MIN_COMPARABLE comparable lesions.
     """
     names = np.unique(np.concatenate(kinds))
     cells = [
@@ -152,7 +152,7 @@ def _accuracy_gaps(
 
 
 def _frequent_labels(predictions: Predictions, groups: Iterable[np.ndarray]) -> np.ndarray:
-    """The labels that have MIN_COMPARABLE lesions in each of the groups, bool [n]."""
+    """The labels that have at least MIN_COMPARABLE lesions in each of the groups, bool [n]."""
     labels = np.arange(len(predictions.classes))
     for members in groups:
         lesions = pd.Series(predictions.lesions[members]).groupby(predictions.labels[members]).nunique()
@@ -161,18 +161,18 @@ def _frequent_labels(predictions: Predictions, groups: Iterable[np.ndarray]) -> 
 
 
 def _mean_of_drawn(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean of float64 [b, n] with weights [b, n] over what has a weight: float64 [b]."""
+    """Weighted mean of each row, float64 [b], from values and weights [b, n]. Values of weight 0 may be NaN."""
     weights = weights.astype(np.float64)
     return ratio(np.where(weights > 0, weights * values, 0).sum(axis=1), weights.sum(axis=1))
 
 
 def _weighted_means(columns: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Means of columns [n] under each row of weights [b, n], without NaN: float64 [b, columns]."""
+    """Means of columns [n] under each row of weights [b, n], ignoring NaN: float64 [b, columns]."""
     values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
     known, weights = ~np.isnan(values), weights.astype(np.float64)
     return ratio(weights @ np.where(known, values, 0), weights @ known)
 
 
 def _table(columns: Iterable[str], drawn: np.ndarray) -> pd.DataFrame:
-    """Figures with their intervals from float64 [1 + resamples, columns]."""
+    """Values with their intervals from float64 [1 + resamples, columns]."""
     return pd.DataFrame([estimate(values) for values in drawn.T], list(columns), ["value", "low", "high"], float)

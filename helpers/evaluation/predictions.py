@@ -1,4 +1,4 @@
-"""The predictions of a model for a set of images, with their true labels and lesions."""
+"""A model's predictions for a set of images, with true labels and lesions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from helpers.study import StudyError
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The predictions of a model for n images, with their true labels and lesions.
+    """A model's predictions for n images, with true labels and lesions.
 
     labels: int [n], indices into `classes`; probabilities: float64 [n, k], rows sum to 1; lesions: str [n], the lesion
-    of each image; classes: k class codes; malignant: k bools. Raises StudyError if these do not fit together.
+    of each image; classes: k class codes; malignant: k bools. Raises StudyError if shapes or values are inconsistent.
     """
 
     labels: np.ndarray
@@ -38,36 +38,36 @@ class Predictions:
     def from_table(
         cls, table: pd.DataFrame, classes: Iterable[str], malignant: Iterable[bool], *, lesions: Mapping[str, str]
     ) -> "Predictions":
-        """All rows of a predictions table: image_id, label, a column of probabilities per class. Choose a part first.
+        """From a predictions table: image_id, label and one column of probabilities per class. All rows are used.
 
         lesions: lesion id by image id, as a Series or a dictionary. Raises StudyError for a missing column, an unknown
-        label or image, and an image that occurs twice.
+        label or image, or an image that occurs twice.
         """
         classes, images = list(classes), table.get("image_id")
         missing = ", ".join(name for name in ("image_id", "label", *classes) if name not in table)
         if missing:
-            raise StudyError(f"Predictions have no column {missing}. Run the notebook that writes them again.")
+            raise StudyError(f"The predictions have no column {missing}. Run the notebook that writes them again.")
         lesion = images.map(lesions)
         for at_fault, fault in (
-            (images[images.duplicated()], "there more than once"),
-            (images[~table["label"].isin(classes)], f"labelled with none of the classes {', '.join(classes)}"),
-            (images[lesion.isna()], "of no known lesion"),
+            (images[images.duplicated()], "listed more than once"),
+            (images[~table["label"].isin(classes)], f"labelled with a class that is not one of {', '.join(classes)}"),
+            (images[lesion.isna()], "not assigned to a lesion"),
         ):
             if len(at_fault):
-                raise StudyError(f"Predictions: {len(at_fault)} images are {fault}, {at_fault.iloc[0]} first.")
+                raise StudyError(f"Predictions: {len(at_fault)} images are {fault}; the first is {at_fault.iloc[0]}.")
         labels = pd.Index(classes).get_indexer(table["label"])
         return cls(labels, table[classes].to_numpy(np.float64), lesion.to_numpy(), tuple(classes), tuple(malignant))
 
     def subset(self, mask: np.ndarray) -> "Predictions":
-        """The images that `mask`, bool [n] or row numbers, selects. Raises StudyError if there are none."""
+        """Only the images selected by `mask`, bool [n] or row numbers. Raises StudyError if there are none."""
         mask = np.asarray(mask)
         chosen = self.labels[mask], self.probabilities[mask], self.lesions[mask]
         return Predictions(*chosen, self.classes, self.malignant)
 
     def restrict_to(self, classes: Sequence[str]) -> "Predictions":
-        """The images of these classes, with probabilities for these classes alone.
+        """Only the images of these classes, with probabilities for these classes only.
 
-        Their probabilities are scaled to sum to 1; an image for which all are 0 gets equal ones.
+        The probabilities are rescaled to sum to 1. If all are 0, they become equal.
         """
         columns = [self.classes.index(code) for code in classes]
         chosen = np.isin(self.labels, columns)
@@ -80,7 +80,7 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Index of the most probable class, int [n]; the first of equally probable ones."""
+        """Index of the most probable class, int [n]. The first one wins a tie."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
@@ -112,7 +112,7 @@ def ensemble(members: Iterable[Predictions]) -> Predictions:
 
 
 def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions for several sets of images as one, such as those of five folds.
+    """Predictions for several sets of images, such as five folds, as one.
 
     Raises StudyError if their classes differ.
     """
@@ -123,32 +123,30 @@ def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
 
 
 def check_paired(first: Predictions, *others: Predictions, truth: str = "labels") -> None:
-    """Raise StudyError unless all are for the same images in the same order; truth: the attribute to compare."""
+    """Raise StudyError unless all are for the same images in the same order, with equal lesions and `truth`."""
     if not all(np.array_equal(getattr(first, name), getattr(p, name)) for p in others for name in (truth, "lesions")):
-        raise StudyError("Only predictions for the same images in the same order can be compared in pairs.")
+        raise StudyError("Models can be compared in pairs only if they predict the same images in the same order.")
 
 
 def _check_shapes(p: Predictions) -> None:
     n, k = p.labels.size, len(p.classes)
     if n == 0:
-        raise StudyError("Predictions: there are no images in them.")
+        raise StudyError("Predictions: there are no images.")
     if (p.probabilities.shape, p.labels.shape, p.lesions.shape, len(p.malignant)) != ((n, k), (n,), (n,), k):
         raise StudyError(
             f"Predictions: probabilities {p.probabilities.shape}, labels {p.labels.shape}, lesions {p.lesions.shape}, "
-            f"{k} classes and {len(p.malignant)} malignant flags do not fit; they have to be [n, k], [n], [n], k and k."
+            f"{k} classes and {len(p.malignant)} malignant flags do not fit; they must be [n, k], [n], [n], k and k."
         )
 
 
 def _check_values(p: Predictions) -> None:
     k, sums = len(p.classes), p.probabilities.sum(axis=1)
     if p.labels.dtype.kind not in "iu" or p.labels.min() < 0 or p.labels.max() >= k:
-        raise StudyError(f"Predictions: labels have to be whole numbers from 0 to {k - 1}, indices into the classes.")
+        raise StudyError(f"Predictions: labels must be whole numbers from 0 to {k - 1}, indices into the classes.")
     if not ((p.probabilities >= 0) & (p.probabilities <= 1)).all():
-        raise StudyError("Predictions: probabilities have to be finite and between 0 and 1.")
+        raise StudyError("Predictions: probabilities must be finite and between 0 and 1.")
     if np.abs(sums - 1).max() > 1e-3:
         worst = int(np.abs(sums - 1).argmax())
-        raise StudyError(
-            f"Predictions: probabilities of image {worst} sum to {sums[worst]:.4f}; they have to sum to 1."
-        )
+        raise StudyError(f"Predictions: probabilities of image {worst} sum to {sums[worst]:.4f}; they must sum to 1.")
     if pd.isna(p.lesions).any():
         raise StudyError("Predictions: every image needs a lesion. Use its image id where the lesion is unknown.")

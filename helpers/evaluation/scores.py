@@ -1,4 +1,4 @@
-"""Every score of the report, with its interval. A new score is one more property of `Scores`, named in METRICS."""
+"""Every score of the report, with its interval. To add a score, write a property of `Scores` and list it in METRICS."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.predictions import Predictions
 
 BINS = 15  # of the expected calibration error, as in Guo et al. (ICML 2017)
-BLOCK = 2**22  # weights held as float64 at a time, so that memory stays small for any number of resamples
+BLOCK = 2**22  # weights converted to float64 at a time, to limit memory for any number of resamples
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
 METRICS += ("malignant_auc", "malignant_sensitivity", "malignant_specificity", "ece", "brier")
 CLASS_METRICS = ("precision", "recall", "f1", "auc")
@@ -18,13 +18,13 @@ CLASS_METRICS = ("precision", "recall", "f1", "auc")
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The scores of predictions for n images under b rows of weights: each is float64 [b], or [b, k] for k classes.
+    """Scores of predictions for n images under b rows of weights. Each is float64 [b], or [b, k] for k classes.
 
-    weights: float64 [b, n], how often each image counts; threshold: the malignant score from which on an image is
-    called malignant, for the scores that need it. AUC and average precision of a class are against the rest. A score
-    of a class that a row lacks is NaN. Macro scores are means over the classes that occur in the predictions. They are
-    NaN for a row that lacks one of these, because a mean over fewer classes would be another score, and usually a
-    better one. Overconfidence is mean confidence minus accuracy, -1 to 1.
+    weights: float64 [b, n], how often each image counts; threshold: images with a malignant score of at least this are
+    called malignant. AUC and average precision of a class are one-vs-rest. If a row of weights has no image of a class,
+    the scores of that class are NaN. Macro scores are means over the classes that occur in the predictions. They are
+    NaN if a row lacks one of these classes, because a mean over fewer classes is a different, usually higher score.
+    Overconfidence is mean confidence minus accuracy, -1 to 1.
     """
 
     predictions: Predictions
@@ -48,13 +48,13 @@ class Scores:
     def ece(self) -> np.ndarray:
         """Expected calibration error of the most probable class (Guo et al., ICML 2017)."""
         p = self.predictions
-        # The number of images in a bin times its |accuracy - confidence| is the size of the summed difference.
+        # A bin's |accuracy - confidence| times its number of images is the absolute sum of right - confidence.
         gaps = np.eye(BINS)[confidence_bin(p.confidence)] * (p.is_right - p.confidence)[:, None]
         return np.abs((self.weights @ gaps) / self.weights.sum(axis=1, keepdims=True)).sum(axis=1)
 
     @property
     def brier(self) -> np.ndarray:
-        """Squared error summed over the classes, 0 to 2 (Brier 1950)."""
+        """Brier score: squared error summed over the classes, 0 to 2 (Brier 1950)."""
         p = self.predictions
         return self._mean(((p.probabilities - np.eye(len(p.classes))[p.labels]) ** 2).sum(axis=1))
 
@@ -77,7 +77,7 @@ class Scores:
 
     @cached_property
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weighted images of each class: rightly predicted, true and predicted, each float64 [b, k]."""
+        """Weighted number of images per class: correctly predicted, true and predicted, each float64 [b, k]."""
         k = len(self.predictions.classes)
         cells = np.eye(k * k)[self.predictions.labels * k + self.predictions.predicted]
         confusion = (self.weights @ cells).reshape(-1, k, k)
@@ -106,9 +106,9 @@ class Scores:
 def resample(
     predictions: Predictions, metrics: Sequence[str], weights: np.ndarray, *, threshold: float | None = None
 ) -> dict[str, np.ndarray]:
-    """Properties of `Scores` by name, for rows of weights [b, n]: float64 [b], or [b, k] for scores of a class."""
+    """Properties of `Scores` by name, for rows of weights [b, n]: float64 [b], or [b, k] for class scores."""
     step, blocks = max(1, BLOCK // len(predictions)), []
-    # Row 0, the score itself, is computed alone: its last digit does not depend on the resamples.
+    # Row 0, the score itself, is computed alone, so that its last digit does not depend on the resamples.
     for rows in np.split(weights, range(1, len(weights), step)):
         scores = Scores(predictions, rows.astype(np.float64), threshold)
         blocks.append({metric: getattr(scores, metric) for metric in metrics})
@@ -116,9 +116,9 @@ def resample(
 
 
 def evaluate(predictions: Predictions, threshold: float, bootstrap: Bootstrap = STANDARD) -> dict:
-    """The entries `test` and `per_class` of `metrics.json`: each score as {"value", "low", "high"}, float or None.
+    """The entries `test` and `per_class` of `metrics.json`, each score as {"value", "low", "high"}, float or None.
 
-    threshold: as in `Scores`, chosen on validation. per_class also counts the images and lesions of each class.
+    threshold: as in `Scores`, chosen on validation. per_class also has the images and lesions of each class.
     """
     p = predictions
     values = _resample_centred(p, METRICS + CLASS_METRICS, bootstrap, threshold=threshold)
@@ -133,17 +133,17 @@ def evaluate(predictions: Predictions, threshold: float, bootstrap: Bootstrap = 
 def measure(
     predictions: Predictions, metric: str, *, threshold: float | None = None, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, float | None]:
-    """One property of `Scores` alone, as {"value", "low", "high"}."""
+    """One property of `Scores`, as {"value", "low", "high"}."""
     return estimate(_resample_centred(predictions, [metric], bootstrap, threshold=threshold)[metric])
 
 
 def _resample_centred(
     predictions: Predictions, metrics: Sequence[str], bootstrap: Bootstrap, *, threshold: float | None
 ) -> dict[str, np.ndarray]:
-    """As `resample`, with the resampled ECE moved back by its bias.
+    """Like `resample`, but with the bias of the resampled ECE removed.
 
-    Resampling adds noise to every bin: resampled ECEs lie above the figure, and their percentiles can miss it. Moved
-    back by how far their mean is off, the interval covers the true ECE far more often.
+    Resampling adds noise to every bin, so resampled ECEs are too high and their percentiles can miss the ECE itself.
+    Subtracting the bias of their mean makes the interval cover the true ECE far more often.
     """
     values = resample(predictions, metrics, bootstrap.weights(predictions.lesions), threshold=threshold)
     if "ece" in values:
@@ -156,7 +156,7 @@ def weighted_auc(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -
     """Area under the ROC curve, float64 [b]; NaN for a row of weights without positives or without negatives.
 
     weights: float64 [b, n]; positive: bool [n]; score: float [n]. The area is the chance that a positive scores above
-    a negative, a tie counting half (Hanley and McNeil 1982).
+    a negative, with ties counting half (Hanley and McNeil 1982).
     """
     order = np.argsort(score)
     negatives = order[~positive[order]]
@@ -171,7 +171,7 @@ def weighted_auc(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -
 def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Mean over the positives of the precision at their score, float64 [b]; NaN for a row without positives.
 
-    Arguments as of `weighted_auc`. It equals the sum of precision times gain in recall over all thresholds.
+    Arguments as in `weighted_auc`. It equals the sum of precision times gain in recall over all thresholds.
     """
     order = np.argsort(-score)
     positives = order[positive[order]]
@@ -185,5 +185,5 @@ def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score:
 
 
 def confidence_bin(confidence: np.ndarray) -> np.ndarray:
-    """Which of BINS equally wide bins, open below and closed above, a confidence falls in: int [n]."""
+    """The bin of each confidence, int [n], among BINS equally wide bins that include their upper edge."""
     return np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)

@@ -8,8 +8,8 @@ from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.scores import resample
 from helpers.study import StudyError
 
-MIN_IMAGES = 20  # in a group, for its scores to be given
-MIN_LESIONS = 10  # malignant ones and benign ones in a group, for its scores about malignancy to be given
+MIN_IMAGES = 20  # fewest images for the scores of a group
+MIN_LESIONS = 10  # fewest malignant, and fewest benign, lesions for the malignancy scores of a group
 GROUP_METRICS = ("accuracy", "balanced_accuracy", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # name and first year of each
 
@@ -17,15 +17,15 @@ AGE_GROUPS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # na
 def group_scores(
     predictions: Predictions, groups: np.ndarray, threshold: float, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """GROUP_METRICS with 95 % intervals for each value that occurs in `groups` [n], in the order of its categories.
+    """GROUP_METRICS with 95 % intervals for each group in `groups` [n], in the order of its categories.
 
-    Index: group. Columns: images, lesions, malignant_images, then each metric with its <metric>_low and <metric>_high;
-    NaN in groups of fewer than MIN_IMAGES images, and for malignancy in groups of fewer than MIN_LESIONS malignant or
-    benign lesions. Raises StudyError if an image has no group.
+    Index: group. Columns: images, lesions, malignant_images, then each metric with <metric>_low and <metric>_high.
+    Metrics are NaN in groups with fewer than MIN_IMAGES images, and malignancy metrics also in groups with fewer than
+    MIN_LESIONS malignant or benign lesions. Raises StudyError if an image has no group.
     """
     groups = pd.Categorical(groups)
     if len(groups) != len(predictions) or (groups.codes < 0).any():
-        raise StudyError("Scores by group need one group for each image. Name the group of the others `unknown`.")
+        raise StudyError("Scores by group need a group for every image. Use the group `unknown` where it is missing.")
     counts, figures = {}, {}
     for code in np.unique(groups.codes):
         name, members = groups.categories[code], predictions.subset(groups.codes == code)
@@ -55,9 +55,9 @@ def _group_figures(members: Predictions, threshold: float, bootstrap: Bootstrap)
 def patient_group_scores(
     predictions: Predictions, patients: pd.DataFrame, threshold: float, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
-    """`group_scores` for age groups, sex and site, one below the other; index such as `age 30-44 (n = 203)`, in images.
+    """`group_scores` by age group, sex and site in one table. Its index looks like `age 30-44 (n = 203)`; n is images.
 
-    patients: columns age (years), sex and site, a row for each image of `predictions`, in their order.
+    patients: columns age (years), sex and site, one row per image of `predictions`, in the same order.
     """
     fields = {"age": age_group(patients["age"]), "sex": patients["sex"].to_numpy(), "site": patients["site"].to_numpy()}
     tables = []
@@ -69,7 +69,7 @@ def patient_group_scores(
 
 
 def age_group(age: np.ndarray) -> pd.Categorical:
-    """Age groups of `age`, years float [n], as an ordered categorical; NaN becomes `missing`, the last category."""
+    """Age groups as an ordered categorical [n], from ages in years, float [n]. NaN becomes `missing`, the last one."""
     age = np.asarray(age, np.float64)
     names = [*AGE_GROUPS, "missing"]
     group = np.searchsorted(list(AGE_GROUPS.values())[1:], age, "right")

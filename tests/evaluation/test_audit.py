@@ -48,7 +48,7 @@ def test_clean_means_that_every_lesion_has_one_part(parts):
 
 
 def test_unknown_and_ambiguous_images_are_refused():
-    with pytest.raises(StudyError, match="1 images of the split are not in the table of lesions, x first"):
+    with pytest.raises(StudyError, match="1 images of the split are not in the table of lesions; the first is x"):
         audit_split(LESIONS, split(train="a1 x"))
     twice = pd.concat([LESIONS, pd.DataFrame({"image_id": ["a1"], "lesion_id": ["b"]})])
     with pytest.raises(StudyError, match="two lesions"):
@@ -98,7 +98,7 @@ def test_the_command_line_has_three_exit_codes(tmp_path, capsys):
     assert main([*lesions, paths["clean"]]) == 0
     assert "Clean" in capsys.readouterr().out
     assert main([*lesions, paths["leaking"], "--list", str(tmp_path / "list.csv")]) == 1
-    assert "test: 2 images; 0 are in another part themselves, 1 more" in capsys.readouterr().out
+    assert "test: 2 images; 0 are also in another part, 1 more" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "list.csv")["image_id"].tolist() == ["a1", "a2"]
     assert main([*lesions, str(tmp_path / "nowhere.csv")]) == 2
     assert "nowhere.csv" in capsys.readouterr().err
@@ -115,9 +115,9 @@ def test_a_column_of_parts_by_another_name_is_found(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("image_id,role\na1,x\na2,y\n", "all of it is one"),
-        ("image_id,part\n", "and no images"),
-        ("image_id,part\na1,train\na2,\n", "1 rows of the split name no part, a2 first"),
+        ("image_id,role\na1,x\na2,y\n", "there is only one part"),
+        ("image_id,part\n", "a header but no rows"),
+        ("image_id,part\na1,train\na2,\n", "1 rows of the split have no part, the first is a2"),
     ],
 )
 def test_a_misread_split_is_not_called_clean_or_leaking(tmp_path, capsys, text, fault):
@@ -133,10 +133,10 @@ def test_altered_copies_are_found_by_the_id_in_their_names(tmp_path, capsys):
     (tmp_path / "train.csv").write_text("file\naug_0_a1.jpg\nb1.jpg\n")
     (tmp_path / "test.csv").write_text("file\na1.jpg\n")
     words = ["--lesions", *(str(tmp_path / f"{name}.csv") for name in ("metadata", "train", "test"))]
-    assert main(words) == 2 and "aug_0_a1 first" in capsys.readouterr().err
+    assert main(words) == 2 and "the first is aug_0_a1" in capsys.readouterr().err
     assert main([*words, "--id-pattern", "[a-d][0-9]"]) == 1
-    assert "test: 1 images; 1 are in another part themselves" in capsys.readouterr().out
-    assert main([*words, "--id-pattern", "a[0-9]"]) == 2 and "not found in 1 image names, b1" in capsys.readouterr().err
+    assert "test: 1 images; 1 are also in another part" in capsys.readouterr().out
+    assert main([*words, "--id-pattern", "a[0-9]"]) == 2 and "names do not match, such as b1" in capsys.readouterr().err
     assert main([*words, "--id-pattern", "["]) == 2 and "not a regular expression" in capsys.readouterr().err
 
 

@@ -53,9 +53,13 @@ def test_predictions_are_read_from_a_table():
     [
         (TABLE.drop(columns="mel"), LESIONS, "no column mel"),
         (TABLE.drop(columns=["image_id", "label"]), LESIONS, "no column image_id, label"),
-        (TABLE.assign(label=["nv", "df"]), LESIONS, "1 images are labelled with none of the classes mel, nv, i2 first"),
-        (TABLE.assign(image_id="i1"), LESIONS, "1 images are there more than once, i1 first"),
-        (TABLE, {"i1": "l1"}, "1 images are of no known lesion, i2 first"),
+        (
+            TABLE.assign(label=["nv", "df"]),
+            LESIONS,
+            "1 images are labelled with a class that is not one of mel, nv",
+        ),
+        (TABLE.assign(image_id="i1"), LESIONS, "1 images are listed more than once; the first is i1"),
+        (TABLE, {"i1": "l1"}, "1 images are not assigned to a lesion; the first is i2"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(table, lesions, message):

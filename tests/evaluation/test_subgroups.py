@@ -48,7 +48,7 @@ def test_patient_groups_are_age_sex_and_site():
 
 @pytest.mark.parametrize("groups", [["a"] * 49, ["a"] * 49 + [None]])
 def test_every_image_needs_a_group(groups):
-    with pytest.raises(StudyError, match="one group for each image"):
+    with pytest.raises(StudyError, match="a group for every image"):
         group_scores(random_predictions(50, 0), groups, 0.5)
 
 

@@ -74,7 +74,7 @@ def test_a_process_that_dies_and_a_missing_notebook_are_reported(tiny, capsys):
     ("arguments", "message"),
     [
         (["-p", "seeds", "4"], "command line: unknown parameter 'seeds'. Did you mean 'seed'"),
-        (["-p", "seed", "four"], "parameter seed is 'four'; it has to be int"),
+        (["-p", "seed", "four"], "parameter seed is 'four'; it must be int"),
         (["-p", "seed", "[1"], "not valid YAML"),
         (["-p", "study", "other"], "choose the study with --study"),
         (["--study", "absent"], "absent.yaml: no such study file"),
