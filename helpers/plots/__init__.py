@@ -1,4 +1,4 @@
-"""Every picture of the report, one function each: they take plain tables and return a matplotlib figure."""
+"""Every figure of the report. Each function takes plain tables and returns a matplotlib figure."""
 
 from helpers.plots.comparison import (
     agreement,

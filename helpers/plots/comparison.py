@@ -1,4 +1,4 @@
-"""Pictures that compare models: forests, matrices, differences."""
+"""Figures that compare models: forest plots, matrices and differences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, rows_downwar
 
 
 def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> Figure:
-    """Confusion matrix int [k, k], rows the truth: as counts, and in percent of each row."""
+    """Confusion matrix int [k, k] (rows are true classes), as counts and in percent of each row."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.45 * len(codes) + 1.4))
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [f"{code} (n = {n})" for code, n in zip(codes, counts.sum(axis=1), strict=True)]
@@ -31,7 +31,7 @@ def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> 
 def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[float, str] | None = None) -> Figure:
     """Values with their 95 % intervals, one line per row of `table` (index: name; columns value, low, high).
 
-    reference: a value to compare them with, drawn as a dotted line, and its name. Longer names make a wider figure.
+    reference: a value to compare with, drawn as a dotted line, and its name. Long row names make the figure wider.
     """
     width = max(7, 3.6 + 0.1 * max(len(str(name)) for name in table.index))
     figure, axes = plt.subplots(figsize=(width, 0.38 * len(table) + 1.2))
@@ -49,7 +49,7 @@ def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[floa
 
 
 def _reference_line(axes: Axes, value: float, name: str) -> None:
-    """A dotted vertical line, with its name on the side that has more room."""
+    """Draw a dotted vertical line, with its name on the side that has more room."""
     axes.axvline(value, color=NEUTRAL, linewidth=1, linestyle=":")
     at_the_left = value > np.mean(axes.get_xlim())
     shift, side = (-3, "right") if at_the_left else (3, "left")
@@ -60,7 +60,7 @@ def _reference_line(axes: Axes, value: float, name: str) -> None:
 def grouped_forest(tables: Mapping[str, pd.DataFrame], label: str, title: str) -> Figure:
     """Two values per row with their 95 % intervals, one above the other.
 
-    tables: by name in the legend, two with the same index; columns value, low, high.
+    tables: two tables by legend entry, with the same index and the columns value, low, high.
     """
     names = next(iter(tables.values())).index
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(names) + 1.7))
@@ -70,12 +70,12 @@ def grouped_forest(tables: Mapping[str, pd.DataFrame], label: str, title: str) -
         options = {"fmt": marker, "color": colour, "capsize": 3, "label": name}
         axes.errorbar(table["value"], places + shift, xerr=error_bars(table), **options)
     axes.set(xlabel=label, title=title)
-    figure.legend(loc="outside lower center", ncols=2)  # beside the axes it would leave them no room
+    figure.legend(loc="outside lower center", ncols=2)  # beside the axes it would take up too much width
     return figure
 
 
 def recall_heatmap(recalls: pd.DataFrame) -> Figure:
-    """Recall of each class (column) by each model (row), in percent."""
+    """Recall in percent: one row per model, one column per class."""
     figure, axes = plt.subplots(figsize=(2.5 + 0.9 * recalls.shape[1], 1.4 + 0.4 * len(recalls)))
     colours = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar_kws": {"label": "recall (%)"}}
     sns.heatmap(100 * recalls, annot=True, fmt=".0f", ax=axes, **colours)
@@ -85,16 +85,16 @@ def recall_heatmap(recalls: pd.DataFrame) -> Figure:
 
 
 def agreement(kappa: pd.DataFrame, images: int) -> Figure:
-    """Cohen's kappa of each pair of models on so many images, a square table, below the diagonal."""
-    title = f"Agreement of the answers on {images:,} test images"
+    """Cohen's kappa of each pair of models, below the diagonal of a square table. images: number of test images."""
+    title = f"Agreement of predictions on {images:,} test images"
     return _lower_triangle(kappa, "Cohen's kappa", title, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1)
 
 
 def differences(table: pd.DataFrame, label: str, title: str) -> Figure:
-    """Paired differences in percentage points: the model of the column minus that of the row.
+    """Paired differences in percentage points: the column's model minus the row's model.
 
-    table: one row per pair, with columns first, second, value and mark, the text behind the number. The colours reach
-    from the smallest to the largest difference, and zero is pale.
+    table: one row per pair, with columns first, second, value and mark (text added after the number). The colour scale
+    runs from the smallest to the largest difference, with zero in a pale colour.
     """
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     points, texts = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
@@ -113,7 +113,7 @@ def _lower_triangle(table: pd.DataFrame, label: str, title: str, **options) -> F
     options |= {"mask": np.triu(np.ones((size, size), bool)), "linewidths": 1, "annot_kws": {"fontsize": 8}}
     sns.heatmap(table, ax=axes, cbar_kws={"label": label}, **options)
     axes.set(xlim=(0, size - 1), ylim=(size, 1))
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)  # wide enough not to run into the colour bar
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)  # a title of the axes would run into the colour bar
     axes.tick_params(axis="y", rotation=0)
     plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     return figure

@@ -1,4 +1,4 @@
-"""What models cost: accuracy against cost, and images per second."""
+"""Figures of cost: a score against cost, and images per second."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ from helpers.plots.style import error_bars, model_styles, panel_row
 def cost(
     table: pd.DataFrame, costs: Mapping[str, str], label: str, *, title: str, styles: Mapping[str, dict] | None = None
 ) -> Figure:
-    """A score with its 95 % interval against what the model costs, one panel per kind of cost, on logarithmic axes.
+    """A score with its 95 % interval against the cost of the model, one panel per kind of cost, on logarithmic axes.
 
     table: one row per model, with columns value, low, high and one for each of `costs`; costs: axis label by column;
-    styles: as for `malignancy_curves`. The names stand at the right, where they cannot collide.
+    styles: as in `malignancy_curves`. The model names are at the right, where they cannot overlap.
     """
     figure, row = panel_row(len(costs), 3.4 + 2.6 / len(costs), 4)
     styles = styles or model_styles(list(table.index))
@@ -37,7 +37,7 @@ def cost(
 
 
 def _write_names(axes: Axes, across: pd.Series, up: pd.Series, *, styles: Mapping[str, dict]) -> None:
-    """Write the names of points to the right of the axes, in order of height, at least a line apart."""
+    """Write the names of points to the right of the axes, in order of height, at least one line apart."""
     up = up.sort_values()
     low, high = axes.get_ylim()
     gap = 0.065 * (high - low) * np.arange(len(up))
@@ -48,10 +48,10 @@ def _write_names(axes: Axes, across: pd.Series, up: pd.Series, *, styles: Mappin
 
 
 def throughput(table: pd.DataFrame) -> Figure:
-    """Images per second of each network by way, training and prediction side by side, on a logarithmic axis.
+    """Images per second of each network and way of running it, one panel each for training and prediction.
 
-    table: one row per network, way and `what`, with median, low and high, and columns about the run; see
-    benchmarks/throughput.py.
+    The axes are logarithmic. table: one row per network, way and `what`, with median, low, high, and columns about the
+    run; see benchmarks/throughput.py.
     """
     whats, names, ways = (list(table[column].unique()) for column in ("what", "network", "way"))
     figure, row = panel_row(len(whats), 5, 3.6)

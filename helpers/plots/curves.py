@@ -1,4 +1,4 @@
-"""Curves: ROC, calibration, decisions, abstention, and those that put maps to the test."""
+"""Curves: ROC, calibration, net benefit, abstention, robustness, and tests of explanation maps."""
 
 from collections.abc import Mapping
 
@@ -10,33 +10,33 @@ from matplotlib.ticker import MaxNLocator
 from helpers.plots.style import COLOURS, NEUTRAL, draw_band, error_bars, model_styles, panel_row
 from helpers.sentences import with_interval
 
-Panels = Mapping[str, Mapping[str, pd.DataFrame]]  # tables by panel title and name of the line
+Panels = Mapping[str, Mapping[str, pd.DataFrame]]  # tables by panel title and line name
 
 
 def risk_coverage(panels: Panels) -> Figure:
-    """The share of wrong answers among the most confident images, with 95 % intervals.
+    """Risk by coverage: the proportion of wrong predictions among the most confident images, with 95 % intervals.
 
-    panels: by set of images and by confidence score; columns coverage, risk, low, high.
+    panels: by set of images and confidence score; columns coverage, risk, low, high.
     """
-    labels = "coverage (share of images answered)", "risk (share of answers that are wrong)"
+    labels = "coverage (proportion of images classified)", "risk (proportion misclassified)"
     return _bands(panels, ("coverage", "risk"), labels)
 
 
 def deletion_insertion(panels: Panels) -> Figure:
-    """How a probability falls or rises while pixels are deleted or inserted, with 95 % intervals.
+    """How the predicted probability changes as pixels are deleted or inserted, with 95 % intervals.
 
-    panels: by test and by map; columns share (of the pixels), value, low, high.
+    panels: by test and map; columns share (of the pixels), value, low, high.
     """
-    labels = "share of the pixels, the map's highest first", "probability of the answer"
+    labels = "proportion of pixels, highest values first", "probability of the predicted class"
     return _bands(panels, ("share", "value"), labels)
 
 
 def randomisation(panels: Panels) -> Figure:
-    """How much maps still resemble the trained network's when ever more layers have new weights, with 95 % intervals.
+    """Similarity of maps to the trained network's map as more layers get random weights, with 95 % intervals.
 
-    panels: by title and by network; columns share (of the layers, from the last), value, low, high.
+    panels: by title and network; columns share (of the layers, from the last), value, low, high.
     """
-    labels = "share of the layers with new weights", "rank correlation with the map as trained"
+    labels = "proportion of layers with random weights", "rank correlation with the trained map"
     figure = _bands(panels, ("share", "value"), labels)
     for axes in figure.axes:
         axes.axhline(0, color=NEUTRAL, linewidth=1, linestyle=":")
@@ -45,7 +45,7 @@ def randomisation(panels: Panels) -> Figure:
 
 
 def _bands(panels: Panels, columns: tuple[str, str], labels: tuple[str, str]) -> Figure:
-    """Lines with bands from the column low to high; columns and axis labels: of x and of y."""
+    """Lines with bands from low to high. columns, labels: names of the x and y columns, and of the axes."""
     figure, row = panel_row(len(panels), 4.6, 3.6)
     for axes, (title, curves) in zip(row, panels.items(), strict=True):
         styles = model_styles(list(curves))
@@ -60,7 +60,7 @@ def _bands(panels: Panels, columns: tuple[str, str], labels: tuple[str, str]) ->
 
 
 def roc_and_precision_recall(curves: Mapping[str, dict], images: int) -> Figure:
-    """One-against-rest ROC and precision-recall curves of each class and of malignancy, with areas in the legend."""
+    """One-vs-rest ROC and precision-recall curves of each class and of malignancy, with areas in the legend."""
     malignant = {"color": "black", "linestyle": "--"}
     styles = {name: malignant if name == "malignant" else {"color": COLOURS[name.upper()]} for name in curves}
     return _roc_panels(curves, styles, f"ROC on {images:,} test images")
@@ -69,10 +69,10 @@ def roc_and_precision_recall(curves: Mapping[str, dict], images: int) -> Figure:
 def malignancy_curves(
     curves: Mapping[str, dict], images: int, malignant: int, *, styles: Mapping[str, dict] | None = None
 ) -> Figure:
-    """ROC and precision-recall curves of several models for malignant against benign, with areas in the legend.
+    """ROC and precision-recall curves of several models for malignant versus benign, with areas in the legend.
 
-    malignant: how many of the images are so; styles: by model, from `model_styles`, where other figures show the same
-    models.
+    malignant: number of malignant images; styles: by model, from `model_styles`, so that models look the same in
+    several figures.
     """
     styles = styles or model_styles(list(curves))
     lines = {name: {key: styles[name][key] for key in ("color", "linestyle")} for name in curves}
@@ -86,7 +86,7 @@ def _roc_panels(curves: Mapping[str, dict], styles: Mapping[str, dict], title: s
     for name, curve in curves.items():
         areas = f"{name}: {_area(curve, 'auc')}; {_area(curve, 'average_precision')}"
         left.plot(curve["false_positive_rate"], curve["true_positive_rate"], **styles[name])
-        # Between two thresholds there is no precision in between: the curve is a staircase (Davis and Goadrich 2006).
+        # Precision must not be interpolated linearly between thresholds, hence the steps (Davis and Goadrich 2006).
         right.plot(curve["recall"], curve["precision"], label=areas, drawstyle="steps-post", **styles[name])
     left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title=title)
@@ -102,9 +102,9 @@ def _area(curve: dict, key: str) -> str:
 
 
 def decision_curves(panels: Panels, images: int, styles: Mapping[str, dict] | None = None) -> Figure:
-    """Net benefit against threshold with 95 % intervals, next to those of a biopsy for every image and for none.
+    """Net benefit by threshold with 95 % intervals, compared with a biopsy of every lesion and of none.
 
-    panels: by title and by model; index: threshold, columns value, low, high and all; styles: as for
+    panels: by title and model; index: threshold; columns value, low, high and all; styles: as in
     `malignancy_curves`.
     """
     figure, row = panel_row(len(panels), 5.2, 3.8)
@@ -123,9 +123,9 @@ def decision_curves(panels: Panels, images: int, styles: Mapping[str, dict] | No
 
 
 def reliability(panels: Mapping[str, tuple[pd.DataFrame, dict]]) -> Figure:
-    """Accuracy against predicted probability with 95 % intervals, bin by bin, and below it the images in each bin.
+    """Reliability diagram: accuracy by predicted probability with 95 % intervals, and the images in each bin below.
 
-    panels: by title; columns confidence, accuracy, low, high, images, and the calibration error with its interval.
+    panels: by title, a table (columns confidence, accuracy, low, high, images) and the ECE with its interval.
     """
     size, heights = (4.6 * len(panels), 5), {"height_ratios": [3, 1]}
     figure, rows = plt.subplots(2, len(panels), figsize=size, sharex=True, gridspec_kw=heights, squeeze=False)
@@ -134,19 +134,19 @@ def reliability(panels: Mapping[str, tuple[pd.DataFrame, dict]]) -> Figure:
         options = {"fmt": "o", "color": "#0072B2", "capsize": 3, "label": "model"}
         top.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="perfect")
         top.errorbar(filled["confidence"], filled["value"], yerr=error_bars(filled), **options)
-        top.set(ylabel="share of right answers", ylim=(0, 1.02), title=f"{title}\nECE {with_interval(ece)}")
+        top.set(ylabel="accuracy", ylim=(0, 1.02), title=f"{title}\nECE {with_interval(ece)}")
         top.legend()
         bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)
-        bottom.set(xlabel="probability of the answer given", ylabel="images", xlim=(0, 1))
+        bottom.set(xlabel="probability of the predicted class", ylabel="images", xlim=(0, 1))
         bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     return figure
 
 
 def robustness(table: pd.DataFrame, label: str, *, reference: tuple[float, str]) -> Figure:
-    """A figure of several models on ever more corrupted images, one panel per corruption, with bands for intervals.
+    """A score of several models by strength of corruption, one panel per corruption, with bands for intervals.
 
-    table: columns corruption (with its unit), strength, model, value, low, high; label: of the figure; reference: a
-    value to compare it with, and its name.
+    table: columns corruption (with its unit), strength, model, value, low, high; label: of the score; reference: a
+    value to compare with, and its name.
     """
     corruptions = list(table.groupby("corruption", sort=False))
     styles = model_styles(list(table["model"].unique()))

@@ -1,4 +1,4 @@
-"""Pictures of the data: counts, ages, colours, and images side by side."""
+"""Figures of the data: counts, ages, colours, and image galleries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from helpers.plots.style import NEUTRAL, class_colours, rows_downwards
 
 
 def class_counts(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
-    """Images and lesions of each class as horizontal bars on a logarithmic axis, with their numbers."""
+    """Number of images and lesions per class, as horizontal bars on a logarithmic axis."""
     counts = lesions.groupby("label")["lesion_id"].agg(["size", "nunique"]).reindex(codes)
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(codes) + 1))
     places = rows_downwards(axes, codes)
@@ -26,7 +26,7 @@ def class_counts(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
 
 
 def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
-    """Age by class: a box from the first to the third quartile, whiskers to the 5th and 95th percentile."""
+    """Box plot of age by class: boxes show the quartiles, whiskers the 5th and 95th percentiles."""
     figure, axes = plt.subplots(figsize=(7, 3))
     groups = [lesions.loc[lesions["label"] == code, "age"].dropna() for code in codes]
     boxes = axes.boxplot(groups, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": "white"})
@@ -39,7 +39,7 @@ def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
 
 
 def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
-    """A table of counts, one row per class, shown as shares of its row in percent."""
+    """A table of counts, one row per class, shown in percent of each row."""
     shares = 100 * table.div(table.sum(axis=1), axis=0)
     figure, axes = plt.subplots(figsize=(min(11, 2.5 + 0.65 * table.shape[1]), 1.3 + 0.36 * len(table)))
     colours = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar_kws": {"label": "% of the class"}}
@@ -53,13 +53,15 @@ def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
 def gallery(
     rows: Mapping[str, Sequence[np.ndarray]], title: str, credit: str, *, captions: Sequence[str] = ()
 ) -> Figure:
-    """Images uint8 [columns, side, side, 3] in named rows, and below them where they come from.
+    """Images uint8 [columns, side, side, 3] in named rows, with their source below.
 
-    captions: words above each image of the first row.
+    captions: text above each image of the first row.
     """
     columns = max(map(len, rows.values()))
     figure, axes = plt.subplots(figsize=(1.05 * columns + 0.8, 1.08 * len(rows) + 0.6))
-    for down, pictures in enumerate(rows.values()):  # in one panel: one for each image takes seconds to draw
+    for down, pictures in enumerate(
+        rows.values()
+    ):  # all in one panel, because one panel per image takes seconds to draw
         for across, picture in enumerate(pictures):
             high, wide = 0.47 * np.array(picture.shape[:2]) / max(picture.shape[:2])
             axes.imshow(picture, extent=(across - wide, across + wide, down + high, down - high))
@@ -74,9 +76,9 @@ def gallery(
 
 
 def overlay(images: np.ndarray, maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Maps laid over their images, uint8 [n, side, side, 3]: from dark blue, nothing, to yellow, each map's highest.
+    """Maps laid over their images, uint8 [n, side, side, 3]: dark blue is zero, yellow the maximum of each map.
 
-    maps: float [n, side, side], where values below 0 count as 0; masks: see `outline`.
+    maps: float [n, side, side], negative values count as 0; masks: see `outline`.
     """
     heights = np.maximum(maps, 0)
     heights = heights / np.maximum(heights.max(axis=(1, 2), keepdims=True), 1e-12)
@@ -91,7 +93,7 @@ def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[str]) -> Figure:
-    """Distribution of the mean red, green and blue of images, float [n, 3] in 0 to 255, one line per class."""
+    """Distributions of mean red, green and blue per image, float [n, 3] from 0 to 255, one line per class."""
     figure, panels = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, sharex=True)
     for channel, (axes, name) in enumerate(zip(panels, ("red", "green", "blue"), strict=True)):
         for code, colour in zip(codes, class_colours(codes), strict=True):

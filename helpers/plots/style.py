@@ -1,4 +1,4 @@
-"""Colours, markers and fonts of every figure, and what several of them draw: intervals, bands, a reference line."""
+"""Colours, markers and fonts of every figure, and the elements that several figures share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette for the colour-blind; one colour per diagnosis, whatever the dataset calls it.
+# Okabe and Ito's colour-blind-safe palette. A diagnosis has the same colour in every dataset.
 COLOURS = {
     "AKIEC": "#E69F00",
     "AK": "#E69F00",
     "BCC": "#56B4E9",
     "BKL": "#009E73",
-    "DF": "#B8AC00",  # their yellow, darkened until it shows on white
+    "DF": "#B8AC00",  # their yellow, darkened to be visible on white
     "MEL": "#D55E00",
     "NV": "#0072B2",
     "SCC": "#000000",
@@ -22,10 +22,10 @@ COLOURS = {
     "BENIGN": "#0072B2",
     "MALIGNANT": "#D55E00",
 }
-# One style per model: seven colours of the same palette, then the same colours with other markers and lines.
+# One style per model: seven colours of the palette, then the same colours with other markers and lines.
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", ":")
-NEUTRAL = "#555555"  # of everything that is not data
+NEUTRAL = "#555555"  # for everything that is not data
 PART_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
 
 plt.rcParams.update(
@@ -44,12 +44,12 @@ plt.rcParams.update(
 
 
 def class_colours(codes: Sequence[str]) -> list[str]:
-    """Colour of each class code. Raises KeyError for a code that is in none of the datasets."""
+    """Colour of each class code. Raises KeyError for an unknown code."""
     return [COLOURS[code.upper()] for code in codes]
 
 
 def model_styles(names: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and linestyle of each model, by name; no two of 21 models share both colour and line."""
+    """Colour, marker and linestyle by model name. Up to 21 models differ in colour or linestyle."""
     turns = [divmod(place, len(MODEL_COLOURS)) for place in range(len(names))]
     return {
         name: {
@@ -62,28 +62,28 @@ def model_styles(names: Sequence[str]) -> dict[str, dict]:
 
 
 def panel_row(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` panels beside each other that share their vertical axis; sizes in inches, per panel."""
+    """A row of `count` panels with a shared vertical axis. width, height: of one panel, in inches."""
     figure, axes = plt.subplots(1, count, figsize=(width * count, height), sharey=True, squeeze=False)
     return figure, axes[0]
 
 
 def error_bars(table: pd.DataFrame) -> np.ndarray:
-    """Lengths of error bars, float [2, rows], 0 or more, from the columns value, low and high."""
+    """Lengths of error bars, float [2, rows], at least 0, from the columns value, low and high."""
     lengths = np.stack([table["value"] - table["low"], table["high"] - table["value"]]).astype(float)
-    return np.maximum(lengths, 0)  # a bound that equals the value can lie past it by a rounding error
+    return np.maximum(lengths, 0)  # a bound equal to the value can differ from it by a rounding error
 
 
 def rows_downwards(axes: Axes, names: Sequence[str]) -> np.ndarray:
-    """Name the rows of a horizontal plot, the first on top. Returns their heights, int [rows]."""
+    """Label the rows of a horizontal plot, the first on top. Returns their vertical positions, int [rows]."""
     places = np.arange(len(names))
     axes.set(yticks=places, yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     return places
 
 
 def draw_band(axes: Axes, across: pd.Series, table: pd.DataFrame, *, style: Mapping, **options) -> None:
-    """Draw the column `value` as a line over `across`, and a band from the column `low` to `high`.
+    """Draw the column `value` as a line over `across`, with a band from `low` to `high`.
 
-    style: its colour and linestyle are used; options: further ones of the line, such as its label.
+    style: provides color and linestyle; options: further options of the line, such as its label.
     """
     axes.plot(across, table["value"], color=style["color"], linestyle=style["linestyle"], **options)
     axes.fill_between(across, table["low"], table["high"], color=style["color"], alpha=0.15, linewidth=0)

@@ -1,4 +1,4 @@
-"""Pictures of training: learning curves, gaps, and what more images bring."""
+"""Figures of training: learning curves, train-validation gaps, and the effect of more images."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ from helpers.plots.style import NEUTRAL, PART_COLOURS, error_bars, model_styles,
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Loss and accuracies by epoch, for training and validation; lines mark the epoch kept and where a stage begins.
+    """Loss and accuracy by epoch for training and validation. Lines mark the epoch kept and the start of each stage.
 
     history: columns epoch, stage, loss, val_loss, accuracy, val_accuracy and val_balanced_accuracy. The training loss
-    is the one that was optimised, so it can be on another scale than that of validation, the cross-entropy in nats.
+    is the one being optimised, so its scale can differ from the validation loss, the cross-entropy in nats.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
     curves = (
@@ -32,7 +32,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
     for axes in (left, right):
         _mark_epochs(axes, history, best_epoch)
         axes.legend()
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # there is no half epoch
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # epochs are whole numbers
     return figure
 
 
@@ -43,7 +43,7 @@ def _mark_epochs(axes: Axes, history: pd.DataFrame, best_epoch: int) -> None:
 
 
 def training_gaps(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy by epoch, one panel per model, with the gap between training and validation shaded.
+    """Accuracy by epoch, one panel per model. The gap between training and validation is shaded.
 
     histories: by model; columns epoch, accuracy and val_accuracy.
     """
@@ -54,20 +54,20 @@ def training_gaps(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axes.fill_between(history["epoch"], history["accuracy"], history["val_accuracy"], color=NEUTRAL, alpha=0.15)
         axes.set(title=name, xlabel="epoch", ylim=(0, 1))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    row[0].set_ylabel("accuracy (share of images)")
+    row[0].set_ylabel("accuracy")
     row[0].legend()
     return figure
 
 
 def training_size(points: pd.DataFrame, chance: float, title: str) -> Figure:
-    """Balanced accuracy by number of training images on a logarithmic axis, one line with 95 % intervals per way.
+    """Balanced accuracy by number of training images (logarithmic), one line with 95 % intervals per way of training.
 
-    points: columns images, way, value, low, high; chance: the balanced accuracy of answers without looking.
+    points: columns images, way, value, low, high; chance: the balanced accuracy of guessing.
     """
     figure, axes = plt.subplots(figsize=(6, 3.8))
     styles = model_styles(list(points["way"].unique()))
     for number, (way, table) in enumerate(points.sort_values("images", kind="stable").groupby("way", sort=False)):
-        nudged = table["images"] * 1.03 ** (number - 1)  # so that intervals do not lie upon each other
+        nudged = table["images"] * 1.03 ** (number - 1)  # so that intervals do not overlap
         axes.errorbar(nudged, table["value"], error_bars(table), capsize=3, label=way, **styles[way])
     axes.axhline(chance, color=NEUTRAL, linestyle=":", linewidth=1, label="chance")
     axes.set(xscale="log", xlabel="training images", title=title)

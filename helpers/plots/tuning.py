@@ -1,4 +1,4 @@
-"""Pictures of cross-validation and of the search for hyperparameters."""
+"""Figures of cross-validation and of the hyperparameter search."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +10,9 @@ from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, rows_downwar
 
 
 def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, *, title: str) -> Figure:
-    """A score of each fold as small points, and over all folds with its 95 % interval; one row per model.
+    """A score of each fold, and of all folds together with its 95 % interval, one row per model.
 
-    points: columns kind and value, one row per fold; whole: index: the kinds; columns value, low, high.
+    points: columns kind and value, one row per fold; whole: indexed by kind, columns value, low, high.
     """
     figure, axes = plt.subplots(figsize=(7, 0.6 * len(whole) + 1.4))
     places = rows_downwards(axes, whole.index)
@@ -26,22 +26,22 @@ def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, *, title: str) 
 
 
 def search_history(trials: pd.DataFrame) -> Figure:
-    """The score of each trial of a search, and the best so far. trials: columns trial, score, state, in order."""
+    """The score of each search trial, and the best score so far. trials: columns trial, score, state, in order."""
     figure, axes = plt.subplots(figsize=(6.5, 3.6))
     states = (("complete", "o", MODEL_COLOURS[0], "trained to the end"), ("pruned", "x", NEUTRAL, "stopped early"))
     for state, marker, colour, name in states:
         rows = trials[trials["state"] == state]
         axes.scatter(rows["trial"], rows["score"], marker=marker, color=colour, s=28, label=f"{name} ({len(rows)})")
     axes.step(trials["trial"], trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
-    axes.set(xlabel="trial (0 is the study file)", ylabel="balanced accuracy on validation")
-    axes.set_title(f"A search of {len(trials)} trials")
+    axes.set(xlabel="trial (0 uses the study file's settings)", ylabel="balanced accuracy on validation")
+    axes.set_title(f"Search with {len(trials)} trials")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
 
 def bars(values: pd.Series, label: str, title: str) -> Figure:
-    """One horizontal bar per value, the first on top, with its number."""
+    """One horizontal bar per value, labelled with its value, the first on top."""
     figure, axes = plt.subplots(figsize=(6, 0.34 * len(values) + 1.1))
     drawn = axes.barh(np.arange(len(values)), values, color=MODEL_COLOURS[0])
     axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=9)
