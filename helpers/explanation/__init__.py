@@ -1,1 +1,1 @@
-"""What a network looks at, and how far its maps can be believed."""
+"""Maps of what a network looks at, and measures of how trustworthy they are."""

@@ -1,7 +1,7 @@
-"""Hairs, rulers and dark corners on images: pasted on, found, and painted over.
+"""Hairs, rulers and dark corners on images: paste them, find them, and paint over them.
 
-Images are uint8 [n, side, side, 3]. Each image gets its own random artefact. What is found is given as masks of the
-pixels it covers, bool [n, side, side], all False for an image without it.
+Images are uint8 [n, side, side, 3]. Each image gets its own random artefact. Artefacts that are found are returned as
+masks of their pixels, bool [n, side, side], all False for an image without the artefact.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,17 +20,18 @@ SHIFT = 2  # pixels by which an image is moved
 # Distances from the centre, in half sides, where a corner and the shade around it begin; the tip is at 1.41.
 CORNER, RIM = 1.2, 0.85
 DARK, SHADED = 0.7, 0.85  # a dark corner, or skin in its shade, is darker than this share of the skin's brightness
-HAIR_RADIUS, HAIR_LENGTH = 1 / 64, 1 / 8  # of a disc wider than any hair, and of a straight piece: shares of the side
-STRAIGHT, ANGLES = 0.8, 12  # a hair covers this share of a straight line; so many directions are tried
-# How much darker than the skin beside it a hair is, of 255, times the root of the side: small pixels mix less skin into
-# a hair. Faint pixels count only in images with clear ones.
+# As shares of the side: radius of a disc that is wider than any hair, and length of a straight piece of hair.
+HAIR_RADIUS, HAIR_LENGTH = 1 / 64, 1 / 8
+STRAIGHT, ANGLES = 0.8, 12  # share of a straight line that a hair must cover; number of directions tried
+# How much darker a hair is than the skin beside it, in grey levels divided by the root of the side: on larger images a
+# pixel mixes less skin into a hair. Faint pixels count only in images that also have clear ones.
 CLEAR, FAINT = 1.5, 0.75
-GREY = 0.85  # a hair darkens the red at least this much compared with the green; blood and pigment darken it less
-STRIP, BAND = 1 / 5, 1 / 32  # width of the strip along an edge that may hold a ruler, and of its bands: of the side
+GREY = 0.85  # a hair darkens red by at least this share of what it darkens green; blood and pigment darken red less
+STRIP, BAND = 1 / 5, 1 / 32  # widths of the strip along an edge that may hold a ruler, and of its bands: of the side
 TICKS = 15, 52  # fewest and most ticks of a ruler along the whole side
-EVEN = 40  # ticks at even distances have so many times the power of the frequencies around theirs
-FREQUENCIES = 21  # number of frequencies that are the background of the one in their middle
-SMOOTH = 1 / 64  # standard deviation of the blur of what is painted, as a share of the side
+EVEN = 40  # evenly spaced ticks have at least this many times the power of the neighbouring frequencies
+FREQUENCIES = 21  # width of the window of frequencies that serves as background
+SMOOTH = 1 / 64  # standard deviation of the blur of painted pixels, as a share of the side
 
 
 def paste_hairs(images: np.ndarray, seed: int) -> np.ndarray:
@@ -56,25 +57,25 @@ PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 def mirror(images: np.ndarray) -> np.ndarray:
-    """The images as in a mirror; networks that learn from symmetries have seen those in training."""
+    """The mirrored images. A network trained with reflections has seen such images."""
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
 def shift(images: np.ndarray) -> np.ndarray:
-    """The images moved by SHIFT pixels to the right and down, their edges repeated; no training shows such images."""
+    """The images moved by SHIFT pixels to the right and down, edges repeated. Training has no such images."""
     return np.pad(images, ((0, 0), (SHIFT, 0), (SHIFT, 0), (0, 0)), mode="edge")[:, :-SHIFT, :-SHIFT]
 
 
-# Changes without meaning, to compare pasted artefacts with.
+# Changes that should not matter, for comparison with pasted artefacts.
 HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mirror image": mirror, "shift": shift}
 
 
 def find_hairs(images: np.ndarray) -> np.ndarray:
-    """Where dark hairs lie on the images: masks.
+    """Masks of dark hairs.
 
-    A hair is thin and darker than both its sides, so that a closing fills it (as in DullRazor: Lee et al., Comput.
-    Biol. Med. 27, 1997). It follows a straight line, is dark in all colours, and lies partly on skin, since the lines
-    of a lesion lie in the lesion. Hairs wider than the disc or lighter than the skin are not found.
+    A hair is thin and darker than the skin on both sides, so a morphological closing fills it (as in DullRazor: Lee et
+    al., Comput. Biol. Med. 27, 1997). It follows a straight line, is dark in all colours, and lies partly on skin,
+    unlike the lines of a lesion. Hairs wider than the disc or lighter than the skin are not found.
     """
     side = images.shape[1]
     disc = _disc(max(1.5, HAIR_RADIUS * side))[None]
@@ -90,10 +91,10 @@ def find_hairs(images: np.ndarray) -> np.ndarray:
 
 
 def find_rulers(images: np.ndarray) -> np.ndarray:
-    """Where the ticks of a ruler lie along an edge of the images: masks of bands as long as the edge.
+    """Masks of rulers: bands along a whole edge of the image that have ticks.
 
-    A ruler's ticks lie at even distances, so that one frequency along the edge stands out. Ticks less than two pixels
-    apart are not found.
+    The ticks of a ruler are evenly spaced, so one frequency along the edge stands out. Ticks less than two pixels apart
+    are not found.
     """
     masks = np.zeros(images.shape[:3], bool)
     dark, strip = images.min(axis=3).astype(np.float32), round(STRIP * images.shape[1])
@@ -104,10 +105,10 @@ def find_rulers(images: np.ndarray) -> np.ndarray:
 
 
 def find_dark_corners(images: np.ndarray) -> np.ndarray:
-    """Where images have dark corners, from a dermatoscope's round opening or its light: masks.
+    """Masks of dark corners, which come from a dermatoscope's round opening or its light.
 
-    An image has them if its corners are, in the median, clearly darker than the skin around the lesion. The mask holds
-    every pixel towards the edges that is darker than the skin, including dark hair, ink and the margin of a lesion.
+    An image has dark corners if their median is clearly darker than the skin around the lesion. The mask holds every
+    pixel near the edges that is darker than the skin, including dark hair, ink and the margin of a lesion.
     """
     distance = _distance(images.shape[1])
     skin = skin_colour(images).mean(axis=1)
@@ -124,9 +125,9 @@ FIND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The images with the masked pixels painted in the colours of the nearest other pixels, blurred a little.
+    """The images with masked pixels painted in the colours of the nearest unmasked ones, slightly blurred.
 
-    An image with a mask all over stays as it is.
+    An image that is masked all over stays as it is.
     """
     painted = images.copy()
     for place in np.flatnonzero(masks.any(axis=(1, 2)) & ~masks.all(axis=(1, 2))):
@@ -135,23 +136,23 @@ def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def counterparts(having: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """For each row that is True in `having`, bool [n], a random one that is False, with the same label: row numbers.
+    """For each True row of `having`, bool [n], the number of a random False row with the same label.
 
-    If no such row has the label, one of any label is drawn. Raises StudyError if `having` is True all over.
+    If there is none with that label, one of any label is drawn. Raises StudyError if all of `having` is True.
     """
     random = np.random.default_rng(seed)
     others = np.flatnonzero(~having)
     if not len(others):
-        raise StudyError("All images have it, so there is none to compare them with.")
+        raise StudyError("All images have the artefact, so there is no image without it to compare with.")
     alike = {label: others[labels[others] == label] for label in set(labels[having])}
     return np.array([random.choice(alike[label] if len(alike[label]) else others) for label in labels[having]], int)
 
 
 def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:
-    """How answers change with their images, from probabilities [n, classes] before and after: three float [n].
+    """How a change of the images changes the answers, from probabilities [n, classes] before and after: float [n] each.
 
-    `changed`: 1 where another class becomes the most probable; `lost`: the fall in the probability of the answer given
-    before; `malignancy`: the rise in the summed probability of the malignant classes.
+    `changed`: 1 where another class becomes the most probable; `lost`: the fall in the probability of the first answer;
+    `malignancy`: the rise in the summed probability of the malignant classes.
     """
     answer = before.argmax(axis=1)
     rows = np.arange(len(before))
@@ -172,7 +173,7 @@ def _lay_over(
 
 
 def _hairs(side: int, random: np.random.Generator) -> np.ndarray:
-    """Hairs as on the demo's pictures, more of them until they cover LEAST_HAIR of the picture."""
+    """Hairs like those of the demo images, added until they cover LEAST_HAIR of the image."""
     drawn = camera.draw_hairs(side, random)
     while drawn.mean() < LEAST_HAIR:
         drawn = np.maximum(drawn, camera.draw_hairs(side, random))
@@ -222,7 +223,7 @@ def _ticked_columns(strip: np.ndarray) -> np.ndarray:
     power = np.log1p(np.abs(np.fft.rfft(slopes, axis=1)) ** 2)
     over = power - uniform_filter1d(power, FREQUENCIES, axis=1, mode="mirror")
     height = np.exp(over[:, TICKS[0] : TICKS[1] + 1].max(axis=1))
-    # A band beside the one with the ticks has some of them, too.
+    # Bands next to the one with the ticks overlap it, so half the power is enough for them.
     ticked = (height >= EVEN / 2) & (height.max(axis=1, keepdims=True) >= EVEN)
     reached = np.pad(ticked, ((0, 0), (band - 1, band - 1)))
     return sliding_window_view(reached, band, axis=1).any(axis=2)

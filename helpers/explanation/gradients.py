@@ -1,4 +1,4 @@
-"""Gradients of a class with respect to a layer, under any backend."""
+"""Gradients of a class's logit with respect to a layer, under any backend."""
 
 from collections.abc import Callable, Iterable
 
@@ -22,13 +22,13 @@ class Cut:
     def __init__(self, network: keras.Model, layer: layers.Layer):
         self.softmax = network.layers[-1]
         if getattr(self.softmax, "activation", None) is not keras.activations.softmax:
-            raise StudyError(f"{network.name}: its last layer is no dense layer with softmax, so it has no logits.")
+            raise StudyError(f"{network.name}: its last layer is not a dense layer with softmax, so it has no logits.")
         self.before = keras.Model(network.inputs[0], layer.output)
         self.after = keras.Model(layer.output, self.softmax.input)
         self._forward, self._gradient = BACKENDS[keras.config.backend()](self)
 
     def logits(self, values, picked):
-        """The logits [n] of the classes that are picked, one-hot [n, classes], as a tensor of the backend."""
+        """The logits [n] of the picked classes, one-hot [n, classes], as a tensor of the backend."""
         return _logits(self.after(values, training=False), self.softmax.kernel, self.softmax.bias, picked)
 
     def values(self, images: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ class Cut:
         return _in_blocks(lambda rows: [self._forward(images[rows])], len(images))[0]
 
     def gradients(self, values: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The logit of each row's class, float32 [n], and its gradient by the layer's values, float32 [n, …].
+        """Each row's logit for its class, float32 [n], and its gradient by the layer's values, float32 [n, …].
 
         classes: int [n].
         """
@@ -47,14 +47,14 @@ class Cut:
 def _in_blocks(compute: Callable[[np.ndarray], Iterable], count: int) -> list[np.ndarray]:
     """The results of `compute` for the rows 0 to `count`, block by block: arrays float32 [count, …]."""
     number = -(-count // BLOCK)
-    # Blocks of one size, the last one filled up, since JAX compiles each size anew.
+    # All blocks have one size, with the last one filled up, since JAX compiles again for each new size.
     blocks = np.resize(np.arange(count), (number, -(-count // number)))
     found = [[np.float32(ops.convert_to_numpy(part)) for part in compute(rows)] for rows in blocks]
     return [np.concatenate(parts)[:count] for parts in zip(*found, strict=True)]
 
 
 def _logits(hidden, kernel, bias, picked):
-    """The logits [n] of the classes that are picked, one-hot [n, classes]."""
+    """The logits [n] of the picked classes, one-hot [n, classes]."""
     scores = ops.matmul(ops.cast(hidden, "float32"), kernel) + bias
     return ops.sum(scores * ops.convert_to_tensor(picked), axis=1)
 
@@ -76,7 +76,7 @@ def _tensorflow(cut: Cut) -> tuple[Callable, Callable]:
 def _jax(cut: Cut) -> tuple[Callable, Callable]:
     import jax
 
-    # The weights are arguments: as constants they would be compiled in, and changed ones not be seen.
+    # The weights are arguments: as constants they would be compiled in, and later changes would be ignored.
     def weights(model):
         return [
             [variable.value for variable in kind] for kind in (model.trainable_variables, model.non_trainable_variables)
@@ -114,8 +114,8 @@ def _torch(cut: Cut) -> tuple[Callable, Callable]:
     return forward, gradient
 
 
-# Each gives two functions: from images to the layer's values [n, …], and from values and one-hot classes [n, k] to
-# logits [n] and their gradients [n, …].
+# Each returns two functions: one from images to the layer's values [n, …], and one from values and one-hot classes
+# [n, k] to logits [n] and their gradients [n, …].
 BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 

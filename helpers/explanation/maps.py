@@ -1,7 +1,7 @@
-"""Which parts of an image speak for a network's answer: by gradients, by covering parts, in closed form.
+"""Which parts of an image a network's answer rests on: by gradients, by occlusion, or in closed form.
 
-A map has one number per cell; higher cells speak more for the class in question. The same code runs under every
-backend of Keras; only the gradient is the backend's own.
+A map has one number per cell. A higher number means more evidence for the class in question. The same code runs under
+every Keras backend; only the gradient is computed by the backend itself.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from helpers.study import StudyError
 from helpers.training.compiled import BATCH_FOR_PREDICTION, shared_network
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to probabilities float [n, classes]
-IMAGES_PER_QUESTION = 1024  # put together before a network is asked, since each call costs time
+IMAGES_PER_QUESTION = 1024  # predicted in one call, since each call costs time
 
 
 def last_feature_map(network: keras.Model, cells: int = 1) -> layers.Layer:
@@ -43,11 +43,11 @@ def rescaling(network: keras.Model) -> layers.Layer:
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, cells: int = 1) -> np.ndarray:
-    """Which cells of a feature map speak for a class: float32 [n, height, width], 0 or more.
+    """Grad-CAM: the evidence for a class in each cell of a feature map, float32 [n, height, width], 0 or more.
 
-    images: uint8 [n, side, side, 3]; classes: one for each image, int [n]; cells: per side at least, the last such map
-    of the network is taken. The channels of the map are added up, each times the mean of the logit's gradient by it,
-    and negative sums are cut off (Selvaraju et al., ICCV 2017). Raises StudyError if the network has no such map.
+    images: uint8 [n, side, side, 3]; classes: one for each image, int [n]; cells: at least so many per side, the last
+    such map of the network is used. Each channel is weighted by its mean gradient of the logit, the channels are
+    summed, and negative sums become 0 (Selvaraju et al., ICCV 2017). Raises StudyError if there is no such map.
     """
     cut = cut_at(model, partial(last_feature_map, cells=cells))
     values = cut.values(images)
@@ -56,11 +56,11 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, cel
 
 
 def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """What `grad_cam` gives for the last map, without a gradient and signed: float32 [n, height, width].
+    """Each cell's share of a logit in the last map, computed without gradients: float32 [n, height, width], signed.
 
-    If only dense layers follow the average of the map, each cell's share of a logit follows from the weights (Zhou et
-    al., CVPR 2016); of hidden layers with ReLU, the units that are on for the image count. With one dense layer the
-    map sums to the logit less its bias. Raises StudyError for any other head.
+    This works if only dense layers follow the average over the map (Zhou et al., CVPR 2016). Of hidden layers with
+    ReLU, only the units active for the image count. With one dense layer the map sums to the logit without its bias.
+    Raises StudyError for any other head.
     """
     cut = cut_at(model, last_feature_map)
     dense = _pooled_head(model.name, cut)
@@ -77,7 +77,7 @@ def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray
 
 
 def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-    """Kernel, bias and whether there is a ReLU, for each dense layer after an average pooling."""
+    """For each dense layer after the average pooling: its kernel, its bias and whether it has a ReLU."""
     kept = [layer for layer in cut.after.layers if not isinstance(layer, layers.InputLayer | layers.Dropout)]
     pool, dense = kept[0] if kept else None, [*kept[1:], cut.softmax]
     relu, linear = keras.activations.relu, keras.activations.linear
@@ -92,12 +92,12 @@ def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool
 def integrated_gradients(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a logit each pixel accounts for, float32 [n, side, side], and what these sum to, float32 [n].
+    """How much of a logit each pixel accounts for, float32 [n, side, side], and the expected sum, float32 [n].
 
-    On the way from a plain image in the colour of the skin to the image itself, the gradient by each pixel is averaged
-    and multiplied by the change of the pixel, summed over its colours (Sundararajan, Taly and Yan, ICML 2017). The
-    second array is the logit of the image minus that of the plain one: the maps sum to it but for the error of taking
-    so many `steps`. Raises StudyError for a network without a layer Rescaling.
+    The gradient is averaged over `steps` images between a plain one in the colour of the skin and the image itself. It
+    is multiplied by the change of each pixel and summed over colours (Sundararajan, Taly and Yan, ICML 2017). The
+    second array is the logit of the image minus that of the plain one. The maps sum to it, except for the error from a
+    finite number of `steps`. Raises StudyError for a network without a layer Rescaling.
     """
     cut = cut_at(model, rescaling)
     start, end = (cut.values(pictures) for pictures in (plain_skin(images), images))
@@ -109,7 +109,7 @@ def integrated_gradients(
 
 
 def plain_skin(images: np.ndarray) -> np.ndarray:
-    """Empty images, each in the colour of its own skin: like `images`, uint8 [n, side, side, 3]."""
+    """Plain images in the skin colour of each of `images`, uint8 [n, side, side, 3]."""
     return np.broadcast_to(skin_colour(images)[:, None, None], images.shape).copy()
 
 
@@ -126,7 +126,7 @@ def answers(model: keras.Model) -> Answer:
 def class_probabilities(answer: Answer, variants: Iterable[np.ndarray], classes: np.ndarray) -> np.ndarray:
     """The probability of each image's class in each variant of the images, float [variants, n].
 
-    variants: each uint8 [n, side, side, 3]; several are put together into one question.
+    variants: each uint8 [n, side, side, 3]; several are predicted in one call.
     """
     variants, rows = iter(variants), np.arange(len(classes))
     together = max(1, IMAGES_PER_QUESTION // len(classes))
@@ -138,7 +138,7 @@ def class_probabilities(answer: Answer, variants: Iterable[np.ndarray], classes:
 
 
 def occlusion(answer: Answer, images: np.ndarray, classes: np.ndarray, *, patch: int, stride: int) -> np.ndarray:
-    """How much the probability of a class falls where the image is covered: float64 [n, side, side], signed.
+    """How much the probability of a class falls when each part of the image is covered: float64 [n, side, side].
 
     A square of `patch` pixels in the colour of the skin moves over the image in steps of `stride` (Zeiler and Fergus,
     ECCV 2014); each pixel gets the mean over the squares that cover it. Raises StudyError if the squares do not fit
@@ -177,8 +177,8 @@ def resize(maps: np.ndarray, side: int) -> np.ndarray:
 def randomise_layers(model: keras.Model, shares: Iterable[float], seed: int) -> Iterator[keras.Model]:
     """A network with new random weights in its last layers, for each share of its layers with weights.
 
-    Going from the last layer to the first is the cascading randomisation of Adebayo et al. (NeurIPS 2018). Every
-    network given is the same object with other weights: use it before you ask for the next.
+    This is the cascading randomisation of Adebayo et al. (NeurIPS 2018). All yielded networks are the same object with
+    other weights, so use each before you ask for the next.
     """
     set_seed(seed)
     copy = keras.models.clone_model(model)

@@ -1,1 +1,1 @@
-"""Running notebooks, jobs and searches, and reporting what they left."""
+"""Runs notebooks, jobs and searches, and reports their results."""

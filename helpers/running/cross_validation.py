@@ -1,4 +1,4 @@
-"""Folds and repeated trainings as jobs that can run side by side."""
+"""Folds and repeated training runs, as jobs that can run in parallel."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +16,7 @@ from helpers.training.experiment import Experiment, Variant
 def build_variant(kind: str, parameters: Mapping, classes: int) -> keras.Model:
     """A network of KINDS with layers for all augmentations that the search varies.
 
-    Networks that differ only in the strengths of these layers are compiled once.
+    Networks that differ only in the strengths of these layers share one compiled network.
     """
     return build_network(kind, parameters | {"augmentation": with_varied(parameters["augmentation"])}, classes)
 
@@ -28,7 +28,7 @@ def fold_experiment(experiment: Experiment, fold: int) -> Experiment:
 
 
 def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:
-    """Train a network on four of the five folds and judge it on the fifth."""
+    """Train a network on four of the five folds and evaluate it on the fifth."""
     p, folded = experiment.run.parameters, fold_experiment(experiment, fold)
     return folded.train(
         f"{kind}-fold{fold}",
@@ -43,7 +43,7 @@ def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Var
 
 
 def train_version(experiment: Experiment, kind: str, name: str, changes: Mapping, epochs: int) -> Variant:
-    """Train a network with some of the run's parameters changed, the seed among them."""
+    """Train a network with some of the run's parameters changed, for example the seed."""
     p = experiment.run.parameters | dict(changes)
     return experiment.train(
         f"{name}-seed{p['seed']}",
@@ -61,10 +61,10 @@ TRAINERS = {train.__name__: train for train in (train_fold, train_version)}
 
 
 def train_all(experiment: Experiment, train: Callable[..., Variant], jobs: Sequence[dict]) -> list[Variant]:
-    """The variants train(experiment, **job) of all jobs, in their order; train: one of TRAINERS.
+    """The variants train(experiment, **job) of all jobs, in the order of the jobs; train: one of TRAINERS.
 
-    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`. Variants that were trained
-    elsewhere are read back from the folder that all workers share.
+    The run's `parallel` and `workers` say where they are trained, see `jobs.run_jobs`. Variants trained in other
+    processes are read back from the folder that all workers share.
     """
     run, p = experiment.run, experiment.run.parameters
     if p["parallel"] != "none":
@@ -74,5 +74,5 @@ def train_all(experiment: Experiment, train: Callable[..., Variant], jobs: Seque
 
 
 def train_job(notebook: str, parameters: Mapping, train: str, job: Mapping) -> None:
-    """Train and judge one variant, and leave it where the notebook finds it."""
+    """Train and evaluate one variant in a worker, and save it where the notebook finds it."""
     TRAINERS[train](Experiment(Run(notebook, dict(parameters))), **job)

@@ -1,4 +1,4 @@
-"""Independent jobs, such as folds and trials: one after another, side by side on this machine, or on a Ray cluster."""
+"""Independent jobs, such as folds and trials: one after another, in parallel on this machine, or on a Ray cluster."""
 
 import fcntl
 import os
@@ -14,8 +14,8 @@ import joblib
 from helpers.study import StudyError
 
 PARALLEL = ("none", "processes", "ray")
-PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR")  # environment that jobs need
-# A notebook and its workers may share a GPU: each takes only the memory that it needs.
+PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR")  # environment variables
+# A notebook and its workers may share a GPU, so each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _claimed = []  # the lock on this process's GPU, held until it ends
 
@@ -24,16 +24,16 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
     """The results of function(**job) for all jobs, in their order. Workers import the function from its module.
 
     parallel: `none`, one after another in this process; `processes`, `workers` at a time on this machine, each with its
-    share of the cores and a GPU of its own where there are some; `ray`, `workers` at a time on the cluster at
-    RAY_ADDRESS, or on one that is started here. The machines of a cluster share the folders of the study.
-    Raises StudyError for another word, for fewer than two workers or more than there are GPUs, and without Ray.
+    share of the cores and, if there are GPUs, with a GPU of its own; `ray`, `workers` at a time on the cluster at
+    RAY_ADDRESS, or on one that is started here. The machines of a cluster must share the folders of the study.
+    Raises StudyError for any other value, for fewer than two workers, for more workers than GPUs, and without Ray.
     """
     if parallel not in PARALLEL:
         raise StudyError(f"parallel {parallel!r}: choose one of {', '.join(PARALLEL)}.")
     if parallel == "none":
         return [function(**job) for job in jobs]
-    if workers < 2:  # joblib would run the jobs in this process, whatever it was asked for
-        raise StudyError(f"workers is {workers}: {parallel} takes 2 or more. One job at a time is `parallel: none`.")
+    if workers < 2:  # joblib would run the jobs in this process
+        raise StudyError(f"workers is {workers}: {parallel} takes 2 or more. For one at a time set `parallel: none`.")
     os.environ.update(SHARING)
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     named = function.__module__, function.__qualname__
@@ -62,7 +62,7 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
     for name in gpus:
         try:
             lock = (Path(folder) / f"skin-lesion-study-gpu-{name}.lock").open("a")
-        except PermissionError:  # another user's
+        except PermissionError:  # the lock file belongs to another user
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,7 +71,7 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
             continue
         _claimed.append(lock)
         return name
-    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. Try fewer workers.")
+    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. Use fewer workers.")
 
 
 def _on_this_machine(workers: int) -> tuple[dict, int, list[str]]:
@@ -93,7 +93,7 @@ def _on_ray(workers: int) -> tuple[dict, int, list[str]]:
     register_ray()
     resources = ray.cluster_resources()
     _check_gpus(int(resources.get("GPU", 0)), workers)
-    # One processor is reserved for each job, so that none waits for a machine that the cluster does not have.
+    # Reserve only one core per job: a job that asks for more than any machine has would wait forever.
     reserved = {"num_cpus": 1, "num_gpus": int("GPU" in resources)}
     settings = {"backend": "ray", "n_jobs": workers, "ray_remote_args": reserved}
     return settings, max(1, int(resources["CPU"] // workers)), []
@@ -105,7 +105,7 @@ def _check_gpus(count: int, workers: int) -> None:
 
 
 def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, gpus: Sequence[str]):
-    """One job in a process of its own. The environment has to be complete before Keras is imported."""
+    """Run one job in its own process. The environment has to be complete before Keras is imported."""
     os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
     if gpus and not _claimed:
         os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))

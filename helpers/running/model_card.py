@@ -1,4 +1,4 @@
-"""The card of a study's published models: what they are for, how good they are, and where they fail."""
+"""The model card of a study: what its published models are for, how good they are, and where they fail."""
 
 from pathlib import Path
 
@@ -51,15 +51,15 @@ def _heading(study: str, record: dict) -> str:
     listed = f" **{missing:,} images that the publisher lists were missing.**" if missing else ""
     return f"""# Models of the study `{study}`
 
-Networks that tell diagnoses of skin lesions apart in dermatoscopic images. Made to study such networks;
-**not a medical device**, not for diagnosis or treatment of anybody.
+Networks that classify skin lesions in dermatoscopic images. They were made to study such networks and are
+**not a medical device**: do not use them to diagnose or treat anybody.
 
 **Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
-images.{listed} No lesion, and no duplicate that was found, is in two parts; split SHA-256 `{split["sha256"]}`,
-in `split.csv`. Everything was chosen on validation. Classes: {names}.
+images.{listed} No lesion is in two parts, and no duplicate that was found. The split is in `split.csv`, SHA-256
+`{split["sha256"]}`. All choices were made on validation. Classes: {names}.
 
-**Input and output.** uint8 RGB images of {side} × {side} px, cut to their centre square; softmax probabilities in the
-order of the classes above. Scaling is inside the model."""
+**Input and output.** Input: uint8 RGB images of {side} × {side} px, cropped to their centre square. Output: softmax
+probabilities in the order of the classes above. The model scales the pixels itself."""
 
 
 def _models(study: str, known: dict[str, dict]) -> str:
@@ -75,13 +75,13 @@ def _models(study: str, known: dict[str, dict]) -> str:
         for name, record in known.items()
     ]
     header = ["model", "weights", "file", "temperature", "threshold, malignant", "SHA-256"]
-    note = "Each record names the commit, the environment and, as `weights_sha256`, the file of pretrained weights."
+    note = "Each record has the commit, the environment and, as `weights_sha256`, the file of pretrained weights."
     return f"## Models\n\n{markdown_table(header, rows)}\n\n{note}"
 
 
 def _figures(known: dict[str, dict]) -> str:
     rows = [[label, *[with_interval(record["test"][key]) for record in known.values()]] for key, label in SHOWN.items()]
-    note = "In brackets 95 % bootstrap intervals, resampled by lesion."
+    note = "In brackets: 95 % bootstrap intervals, resampled by lesion."
     return f"## Figures on test\n\n{note}\n\n{markdown_table(['', *known], rows)}"
 
 
@@ -97,7 +97,7 @@ def _by_class(known: dict[str, dict]) -> str:
 def _groups(study: str) -> str:
     file = results_folder(study) / "07_model_comparison" / "groups.csv"
     if not file.is_file():
-        return "## Subgroups\n\nNot computed: 07_model_comparison was not run."
+        return "## Subgroups\n\nNot computed, because 07_model_comparison was not run."
     rows = []
     for group in pd.read_csv(file).itertuples():
         auc = {"value": group.malignant_auc, "low": group.malignant_auc_low, "high": group.malignant_auc_high}
@@ -105,19 +105,19 @@ def _groups(study: str) -> str:
         rows.append([group.group, f"{group.lesions:,}", group.malignant_images, text])
     table = markdown_table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
     link = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
-    return f"## Subgroups\n\nOf the model that {link} finds best on validation.\n\n{table}"
+    return f"## Subgroups\n\nFor the model that was best on validation in {link}.\n\n{table}"
 
 
 def _limits() -> str:
     return """## Limits
 
-- On images of other clinics, cameras and skin types the figures will differ, and be worse. Dark skin is hardly in the
-  data, and skin type is not recorded.
-- Every training image shows a lesion that somebody found worth photographing. An image of anything else gets an answer
-  all the same.
-- The intervals speak of other lesions of the same collection, not of another training run.
-- Actinic keratosis counts as malignant. Probabilities reflect training with more weight on rare classes: calibrate them
-  with the temperature, and do not take them for a risk in a population."""
+- Expect worse figures on images from other clinics, cameras and skin types. The data contain hardly any dark skin, and
+  skin type is not recorded.
+- Every training image shows a lesion that somebody found worth photographing. The models also answer images of anything
+  else.
+- The intervals describe sampling error within the same collection, not the variation between training runs.
+- Actinic keratosis counts as malignant. Training gave more weight to rare classes, which shifts the probabilities:
+  calibrate them with the temperature, and do not read them as the risk in a population."""
 
 
 def _use(study: str, record: dict) -> str:

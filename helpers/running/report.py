@@ -1,6 +1,6 @@
-"""What is made from finished runs: web pages, the tables of README.md, model cards, the references of the tests.
+"""Reports on finished runs: web pages, the tables of README.md, model cards, and references for the tests.
 
-`python -m helpers.running.report readme` writes the tables of README.md from the run records; with `--check` it only
+`python -m helpers.running.report readme` writes the tables of README.md from the run records. With `--check` it only
 says whether they are up to date. `python -m helpers.running.report verify` compares a fresh run of a study with its
 published records.
 """
@@ -21,7 +21,7 @@ from helpers.study import ROOT, StudyError, build_folder, results_folder
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 BEGIN, END = "<!-- results: written by `make report`, do not edit -->", "<!-- end of results -->"
-# For each dataset README shows the first of these studies whose models have been compared.
+# For each dataset, README shows the first of these studies whose models have been compared.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
 COLUMNS = {
@@ -33,7 +33,7 @@ COLUMNS = {
 
 
 def write_pages(study: str) -> Path:
-    """The executed notebooks of a study as HTML in build/<study>/report/, with an index; returns the index.
+    """Write the executed notebooks of a study as HTML in build/<study>/report/; returns the path of the index.
 
     Raises StudyError if the study has no executed notebook.
     """
@@ -46,7 +46,7 @@ def write_pages(study: str) -> Path:
         notebook = nbformat.read(path, as_version=4)
         page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
         with atomic_path(folder / f"{path.stem}.html") as temporary:
-            # Notebooks link to each other; so do their pages.
+            # Links between notebooks become links between pages.
             temporary.write_text(page.replace('.ipynb"', '.html"'), encoding="utf-8")
         title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
         items.append(f'<li><a href="{path.stem}.html">{title}</a></li>')
@@ -57,7 +57,7 @@ def write_pages(study: str) -> Path:
 
 
 def results_tables() -> str:
-    """One Markdown table per dataset, with the models of diagnosis of its published study."""
+    """One Markdown table per dataset, with the diagnosis models of its published study."""
     tables = []
     for dataset, studies in PUBLISHED.items():
         if study := next((name for name in studies if (ROOT / "results" / name / LAST_TABLE).is_file()), None):
@@ -76,18 +76,18 @@ def _results_table(dataset: str, study: str) -> str:
         for record in records
     ]
     first = records[0]
-    caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images, of lesions that no "
-    caption += "model was trained or chosen on; in brackets 95 % bootstrap intervals, by lesion."
+    caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images of lesions that "
+    caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
     if missing := first.get("missing_images", 0):
         caption += f" {missing:,} images that the publisher lists were missing."
     return f"{markdown_table([dataset, *COLUMNS], rows)}\n\n{caption}"
 
 
 def write_readme(check: bool = False) -> bool:
-    """Bring README's tables up to date; returns whether they were already. With `check`, nothing is written."""
+    """Update the tables of README.md; returns whether they were already up to date. With `check`, write nothing."""
     text = README.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
-        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the tables are gone. Put them back.")
+        raise StudyError(f"{README}: the lines {BEGIN!r} and {END!r} around the tables are missing. Put them back.")
     head, _, rest = text.partition(BEGIN)
     fresh = f"{head}{BEGIN}\n\n{results_tables()}\n\n{END}{rest.partition(END)[2]}"
     if fresh != text and not check:
@@ -97,7 +97,7 @@ def write_readme(check: bool = False) -> bool:
 
 
 def write_references(executed: Path) -> None:
-    """Copy executed demo notebooks to the references of the tests, without pictures, which are not compared."""
+    """Copy executed demo notebooks to the test references, without images, which are not compared."""
     for path in sorted(Path(executed).glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
@@ -122,7 +122,7 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Do what the command line asks for; returns False if the figures or tables are not as they should be."""
+    """Do what the command line asks for; returns False if a fresh run does not reproduce the published figures."""
     if options.command == "pages":
         print(f"The report: {write_pages(options.study)}")
     elif options.command == "card":
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> bool:
     elif options.command == "verify":
         return print_verification(options.study, options.fresh)
     elif not write_readme(options.check) and options.check:
-        raise StudyError("README.md: its tables are stale. Run `make report`.")
+        raise StudyError("The tables of README.md are stale. Run `make report`.")
     return True
 
 

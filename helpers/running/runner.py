@@ -36,7 +36,7 @@ NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # 
 class Progress(logging.Handler):
     """Shows the progress bars of a running notebook on `terminal`, one line every few seconds.
 
-    Papermill passes on what a cell writes to standard error as log records.
+    Papermill passes on a cell's standard error as log records.
     """
 
     def __init__(self, notebook: str, terminal: TextIO):
@@ -52,7 +52,7 @@ class Progress(logging.Handler):
 
 
 def study_parameters(study: str, notebook: str, given: dict) -> dict:
-    """The parameters of a notebook: the values of the study that it declares, then those `given` on the command line.
+    """The parameters of a notebook: the study's values for those it declares, replaced by those `given`.
 
     Raises StudyError for a name in the study that no notebook declares, a name on the command line that this notebook
     does not declare, and a value of the wrong type.
@@ -77,7 +77,7 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
     parameters = study_parameters(study, notebook, given)
     partial = build_folder(study) / f"{notebook}.partial.ipynb"
     partial.parent.mkdir(parents=True, exist_ok=True)
-    # The kernel starts elsewhere than this process did, and TensorFlow's start-up notices would fill the report.
+    # The kernel starts in another folder than this process, and TensorFlow's start-up notices would fill the report.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     log = partial.with_suffix(".log")
@@ -138,7 +138,7 @@ def _kernel_log(log: Path) -> Iterator[TextIO]:
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A finished notebook without progress bars, notices, and times and paths of this machine."""
+    """A finished notebook without progress bars, notices, and the times and paths of this machine."""
     kept = {key: value for key, value in notebook.metadata.items() if key in ("kernelspec", "language_info")}
     notebook.metadata = nbformat.NotebookNode(kept)
     for cell in notebook.cells:

@@ -1,4 +1,4 @@
-"""The search for hyperparameters: trials that can run side by side, and go on after a stop."""
+"""The hyperparameter search: its trials can run in parallel, and it resumes after an interruption."""
 
 import fcntl
 import hashlib
@@ -25,19 +25,19 @@ from helpers.training.fit import ProgressBar, fit_stages
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-SEARCH_VERSION = 1  # counts changes of what a trial is: trials before belong to another search
-STARTUP = 5  # trials drawn at random, before the sampler proposes values near the good ones
-WARM_UP = 3  # a trial trains one part in so many of its epochs before it is compared with the others
-FIRST = "first"  # mark of the trial that a search begins with
+SEARCH_VERSION = 1  # increase it when the meaning of a trial changes: earlier trials then belong to another search
+STARTUP = 5  # trials drawn at random before the sampler proposes values near the good ones
+WARM_UP = 3  # a trial trains 1/WARM_UP of its epochs before it is compared with the others
+FIRST = "first"  # marks the first trial of a search
 # Parameters on which a trial does not depend.
 APART = ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "seeds", "resamples")
 
 
 def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:
-    """The finished search for the hyperparameters of a network. Its first trial is the study file itself.
+    """The finished search for the hyperparameters of a network. Its first trial has the values of the study file.
 
     The run's `parallel` and `workers` say where the trials are trained, see `jobs.run_jobs`. A second run of the same
-    search helps the first.
+    search shares its trials with the first.
     """
     run, p = experiment.run, experiment.run.parameters
     path = search_storage(experiment, kind)
@@ -78,7 +78,7 @@ def open_search(path: Path) -> optuna.Study:
 
 
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that ended: with a score, or stopped early for a poor one."""
+    """The trials that ended: completed, or stopped early for a poor score."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
@@ -86,8 +86,8 @@ def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def join_search(path: Path, first: Mapping) -> Iterator[None]:
     """Take part in the search at `path` while the block runs, alone or together with other runs.
 
-    A run that joins when no other is there calls `begin_search`: no trial can be running then. The trials of other
-    runs are left alone.
+    A run that finds no other run calls `begin_search`, since no trial can be running then. Otherwise the trials of the
+    other runs are left alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".owners").open("a") as lock:
@@ -101,7 +101,7 @@ def join_search(path: Path, first: Mapping) -> Iterator[None]:
 
 
 def begin_search(path: Path, first: Mapping) -> None:
-    """Give up the trials whose workers were killed, and queue the trial `first` unless it is done or queued already."""
+    """Mark trials whose workers were killed as failed, and queue the trial `first` unless it is done or queued."""
     study = open_search(path)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -117,11 +117,11 @@ def add_trials(
     seeds: Sequence[int],
     warm_up: int = 1,
 ) -> None:
-    """Add trials to the search at `path` until it has so many. Several workers may add a few more.
+    """Add trials to the search at `path` until it has `trials` of them. Several workers may add a few more.
 
     seeds: of the search and of this worker; warm_up: epochs before a trial is compared with the others. Each trial has
-    a random stream of its own, so a single worker proposes the same after a stop. Several workers see what the others
-    have finished, which differs from run to run.
+    its own random stream, so a single worker proposes the same trials after an interruption. With several workers the
+    proposals depend on which trials have finished, which differs from run to run.
     """
     study = open_search(path)
     while (done := len(finished_trials(study))) < trials:
@@ -154,7 +154,7 @@ class TrialReport(keras.callbacks.Callback):
             return
         self.best = max(self.best, logs["val_balanced_accuracy"])
         self.trial.report(self.best, epoch)
-        # After the last epoch nothing would be saved, and a trial that was trained to its end counts as complete.
+        # After the last epoch stopping saves nothing, and a fully trained trial counts as complete.
         if epoch + 1 < self.epochs and self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -162,8 +162,8 @@ class TrialReport(keras.callbacks.Callback):
 def score_trial(experiment: Experiment, kind: str, trial: optuna.Trial) -> float:
     """Train a network with the trial's hyperparameters; returns its best balanced accuracy on validation.
 
-    The best epoch of the last stage counts. The test part is not used. Raises optuna.TrialPruned as soon as the trial
-    does worse than the median of those before it at the same epoch.
+    The score is that of the best epoch of the last stage. The test part is not used. Raises optuna.TrialPruned as soon
+    as the trial is worse than the median of the earlier trials at the same epoch.
     """
     p = experiment.run.parameters
     p = trial_parameters(suggest_values(trial, p, kind), p, kind)
@@ -177,7 +177,7 @@ def score_trial(experiment: Experiment, kind: str, trial: optuna.Trial) -> float
 
 
 def best_changes(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
-    """The parameters of the study that the best trial changes, with their new values."""
+    """The study's parameters that the best trial changes, with their new values."""
     found = trial_parameters(study.best_trial.params, parameters, kind)
     return {name: value for name, value in found.items() if value != parameters[name]}
 
@@ -185,7 +185,7 @@ def best_changes(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
 def trials_table(study: optuna.Study) -> pd.DataFrame:
     """One row per finished trial: trial, score, state (complete or pruned), epochs, and its hyperparameters.
 
-    epochs: of the last stage, which is the one that is scored.
+    epochs: of the last stage, which is the one scored.
     """
     rows = [
         {"trial": number, "score": max(trial.intermediate_values.values(), default=np.nan)}
@@ -196,10 +196,10 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def importance(study: optuna.Study, seed: int) -> pd.Series:
-    """The share of the score that each hyperparameter explains by itself, float [hyperparameters], largest first.
+    """The relative importance of each hyperparameter for the score, float [hyperparameters], largest first.
 
-    Main effects of functional ANOVA (Hutter et al., ICML 2014), summing to 1, from the complete trials. Empty if all
-    their scores are the same.
+    These are the main effects of a functional ANOVA (Hutter et al., ICML 2014) on the complete trials, scaled to sum
+    to 1. Empty if all scores are the same.
     """
     if len({trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}) < 2:
         return pd.Series(dtype=float)

@@ -1,4 +1,4 @@
-"""What the search varies, and the parameters that follow from a trial."""
+"""The hyperparameters that the search varies, and the study parameters of a trial."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,15 +6,15 @@ import optuna
 
 from helpers.study import StudyError
 
-# Widths, units, rates and batch sizes are searched as multiples of what the study file says.
+# Widths, units, rates and batch sizes are searched as multiples of the values in the study file.
 MULTIPLES = (0.5, 1.0, 2.0)
 RATE = (0.25, 4.0)
-DROPOUT = 0.6  # at most, or what the study has
+DROPOUT = 0.6  # the upper limit, unless the study's own value is higher
 VARIED = ("brightness", "zoom")  # augmentations whose strength is searched
 UNCHANGED = "unchanged"  # the study's own augmentations at their own strengths
 STRENGTHS = (UNCHANGED, 0.0, 0.5, 1.0, 1.5)
 HYPERPARAMETERS = ("width", "units", "rate", "batch", "dropout", "strength")
-ABSENT = {"cnn": ("units",), "cnn_lstm": (), "mobilenet": ("width", "units")}  # what a network does not have
+ABSENT = {"cnn": ("units",), "cnn_lstm": (), "mobilenet": ("width", "units")}  # hyperparameters that a network lacks
 
 
 def searched_names(parameters: Mapping, kind: str) -> list[str]:
@@ -29,7 +29,7 @@ def searched_names(parameters: Mapping, kind: str) -> list[str]:
 
 
 def study_values(parameters: Mapping, kind: str) -> dict:
-    """The hyperparameters with which a trial has the study's own parameters."""
+    """The hyperparameters that reproduce the study's own parameters."""
     values = dict.fromkeys(HYPERPARAMETERS, 1.0) | {"dropout": parameters["dropout"], "strength": UNCHANGED}
     return {name: values[name] for name in searched_names(parameters, kind)}
 
@@ -56,7 +56,7 @@ def trial_parameters(values: Mapping, parameters: Mapping, kind: str) -> dict:
         "batch_size": scale(p["batch_size"], v["batch"], 8),
         "dropout": round(v["dropout"], 3),
     }
-    # The rate of a pretrained backbone moves along with the head's.
+    # The rate of a pretrained backbone is scaled together with that of the head.
     for name in ("learning_rate", "fine_tuning_rate")[: 2 if kind == "mobilenet" else 1]:
         changed[name] = p[name] if v["rate"] == 1 else float(f"{p[name] * v['rate']:.3g}")
     if v["strength"] != UNCHANGED:
@@ -66,7 +66,7 @@ def trial_parameters(values: Mapping, parameters: Mapping, kind: str) -> dict:
 
 
 def with_varied(augmentation: Sequence[str]) -> list[str]:
-    """Augmentations `name` or `name:strength`, with those of VARIED added at strength 0 if they are not among them."""
+    """Augmentations `name` or `name:strength`, plus those of VARIED that are missing, at strength 0."""
     names = [entry.partition(":")[0] for entry in augmentation]
     return [*augmentation, *(f"{name}:0" for name in VARIED if name not in names)]
 

@@ -10,18 +10,18 @@ from helpers.study import StudyError, results_folder
 
 
 def compare_runs(published: Path, fresh: Path) -> pd.DataFrame:
-    """Each published test figure beside that of a fresh run, and whether it lies inside the published interval.
+    """Each published test figure beside that of a fresh run, and whether the fresh one is in the published interval.
 
     published, fresh: results folders of a study. One row per figure: model, place, figure, value, low, high (as
-    published), fresh, reproduced (bool). A figure without an interval has to be the same; one that the fresh run lacks
-    is not reproduced. Raises StudyError if the two runs have different splits.
+    published), fresh, reproduced (bool). A figure without an interval has to be equal. A figure that the fresh run
+    lacks is not reproduced. Raises StudyError if the two runs have different splits.
     """
     old, new = (
         {str(record["folder"].relative_to(folder)): record for record in read_records(folder)}
         for folder in (published, fresh)
     )
     if len({next(iter(records.values()))["split"]["sha256"] for records in (old, new)}) > 1:
-        raise StudyError(f"{fresh} has another split than {published}: their test lesions are not the same.")
+        raise StudyError(f"{fresh} has another split than {published}, so their test lesions differ.")
     rows = [
         {"model": record["name"], "place": place, "figure": figure, **published_figure}
         | {"fresh": new.get(place, {}).get("test", {}).get(figure, {}).get("value")}
@@ -35,8 +35,8 @@ def compare_runs(published: Path, fresh: Path) -> pd.DataFrame:
 
 
 def is_reproduced(value: float, low: float, high: float, fresh: float) -> bool:
-    """Whether a figure lies inside the published interval; NaN: undefined."""
-    if pd.isna(value):  # it has to be undefined again
+    """Whether a figure lies inside the published interval. NaN means undefined."""
+    if pd.isna(value):  # the fresh figure has to be undefined too
         return bool(pd.isna(fresh))
     if pd.isna(low):
         return bool(fresh == value)
@@ -44,7 +44,7 @@ def is_reproduced(value: float, low: float, high: float, fresh: float) -> bool:
 
 
 def print_verification(study: str, fresh: Path) -> bool:
-    """Print which published figures of a study a fresh run reproduced; returns whether it was all of them.
+    """Print which published figures of a study a fresh run reproduced; returns whether it reproduced all of them.
 
     fresh: the results folder of that run.
     """

@@ -182,7 +182,7 @@ def test_a_counterpart_has_the_same_label_and_does_not_have_it():
     assert not having[found].any() and list(labels[found[:2]]) == ["a", "a"] and len(found) == 3
     many = counterparts(np.repeat([True, False], [50, 3]), np.repeat("a", 53), 0)
     assert set(many) == {50, 51, 52}
-    with pytest.raises(StudyError, match="All images have it"):
+    with pytest.raises(StudyError, match="All images have the artefact"):
         counterparts(np.ones(2, bool), np.array(["a", "b"]), 0)
 
 

@@ -150,7 +150,7 @@ def test_networks_that_cannot_be_explained():
     bare = keras.Model(images, layers.Dense(4)(mean), name="bare")
     with pytest.raises(StudyError, match="unscaled: .* layer Rescaling, and it has none"):
         integrated_gradients(unscaled, IMAGES, CLASSES, steps=2)
-    with pytest.raises(StudyError, match="bare: its last layer is no dense layer with softmax"):
+    with pytest.raises(StudyError, match="bare: its last layer is not a dense layer with softmax"):
         grad_cam(bare, IMAGES, CLASSES)
     with pytest.raises(StudyError, match="no layer gives a map .* of 99 cells"):
         last_feature_map(network("cnn"), 99)
