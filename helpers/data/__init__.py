@@ -1,1 +1,1 @@
-"""Datasets, from the publisher's files to the images of one part."""
+"""Datasets, from the published files to the images of one part of the split."""

@@ -1,8 +1,8 @@
-"""Fetches HAM10000 and ISIC 2019 from their publishers: `python -m helpers.data.download ham10000`.
+"""Download HAM10000 or ISIC 2019 from the publisher: `python -m helpers.data.download ham10000`.
 
-Files arrive and are unpacked in `download/` inside the dataset's folder. Only what is whole and has the right checksum
-moves to its place, by renaming. An interrupted run continues where it stopped. Zips that somebody put into the folder
-by hand are checked and unpacked in the same way, and left where they are.
+Files are downloaded to and unpacked in `download/` inside the dataset's folder. Complete files with the right checksum
+are then moved to their final place. An interrupted run continues where it stopped. Zips that were put into the folder
+by hand are also checked and unpacked, and stay where they are.
 """
 
 import argparse
@@ -22,18 +22,18 @@ from helpers.data.lesions import IMAGE_SUFFIXES
 from helpers.study import ROOT, StudyError
 
 SCRATCH = "download"
-# Harvard's firewall answers 403 to the default name of Python's HTTP libraries (IQSS/dataverse.harvard.edu#479). A
-# compressed answer would make byte ranges and sizes meaningless.
+# Harvard's firewall answers 403 to the default user agent of Python's HTTP libraries (IQSS/dataverse.harvard.edu#479).
+# Compressed responses would make byte ranges and sizes meaningless.
 HEADERS = {"User-Agent": "skin-lesion-study/0.1", "Accept-Encoding": "identity"}
-TIMEOUT = 30  # seconds without a byte before a connection counts as broken
-RETRIES = 5  # further attempts for one file, after a wait of 1, 2, 3 … seconds
+TIMEOUT = 30  # seconds without data before a connection counts as broken
+RETRIES = 5  # further attempts per file, after 1, 2, 3 … seconds
 BLOCK = 1 << 16  # bytes read at once
 
 
-# Where a person can download the files. originals.csv lists them:
-# - Sizes and MD5 of HAM10000 are those of version 4.0 on Dataverse. It converts tables unless asked for the original.
-# - ISIC publishes no checksums. These SHA-256 are what two independent studies report for this address: they show that
-#   a file is the one that others used, not that ISIC vouches for it.
+# Pages for a download by hand. The files are listed in originals.csv:
+# - Sizes and MD5 of HAM10000 are those of version 4.0 on Dataverse. The URLs ask for the original tables.
+# - ISIC publishes no checksums. Two independent studies report these SHA-256 for this address. They show that a file is
+#   the one that others used; ISIC does not confirm them.
 PAGES = {
     "ham10000": "https://dataverse.harvard.edu/dataset.xhtml?persistentId=doi:10.7910/DVN/DBW86T",
     "isic2019": "https://challenge.isic-archive.com/data/#2019",
@@ -42,9 +42,9 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Original:
-    """One file as its publisher serves it.
+    """One file as published.
 
-    size: bytes. checksum: `algorithm:hexadecimal digits`. count: images in a zip, rows in a table.
+    size: bytes. checksum: `algorithm:hexadecimal digits`. count: images in a zip, or rows in a table.
     """
 
     dataset: str
@@ -56,25 +56,25 @@ class Original:
 
     @property
     def places(self) -> list[str]:
-        """Names in the dataset's folder: of the folder that a zip is unpacked to, or those that a table may have."""
+        """Possible names in the dataset's folder: the folder that a zip is unpacked to, or the names of a table."""
         stem = Path(self.name).stem
         return [stem] if self.name.endswith(".zip") else [self.name, stem, f"{stem}.tab"]
 
 
 def read_originals() -> list[Original]:
-    """The files of all datasets."""
+    """The published files of all datasets."""
     return [Original(*row) for row in pd.read_csv(Path(__file__).with_name("originals.csv")).itertuples(index=False)]
 
 
 class Refused(Exception):
-    """The server answered with something else than the file. Asking again would not help."""
+    """The server did not send the file, and trying again would not help."""
 
 
 def fetch(dataset: str, folder: Path) -> Path:
-    """Complete `folder` with a dataset's originals in their publisher's layout; returns its absolute path.
+    """Download the files of a dataset that are missing in `folder`. Returns the absolute path of `folder`.
 
-    What is there already is not fetched again. Raises StudyError, with the page and the folder for a download by hand,
-    if a file cannot be fetched; also for an unknown dataset, too little disk space, or a file with a wrong checksum.
+    The folder has the publisher's layout. Raises StudyError if a file cannot be downloaded, and says how to
+    do it by hand. Also raises it for an unknown dataset, too little disk space, or a wrong checksum.
     """
     if dataset not in PAGES:
         fault = "the demo is drawn, not downloaded" if dataset == "demo" else f"unknown dataset {dataset!r}"
@@ -97,7 +97,7 @@ def _list_missing(dataset: str, folder: Path) -> list[Original]:
 
 
 def _is_there(original: Original, folder: Path) -> bool:
-    """Whether an original is in its place. Raises StudyError if only a part of it is there."""
+    """Whether an original is in place. Raises StudyError if it is incomplete."""
     path = next((folder / name for name in original.places if (folder / name).exists()), None)
     if path is None:
         return False
@@ -107,27 +107,27 @@ def _is_there(original: Original, folder: Path) -> bool:
         count = sum(1 for line in path.read_bytes().splitlines() if line.strip()) - 1
     if count != original.count:
         fault = f"{path} has {count:,} {'images' if path.is_dir() else 'rows'} instead of {original.count:,}"
-        raise StudyError(f"{fault}. Complete it, or move it away so that it is fetched again.")
+        raise StudyError(f"{fault}. Complete it, or move it away so that it is downloaded again.")
     return True
 
 
 def _check_room(missing: list[Original], folder: Path) -> None:
-    """Raise StudyError unless all pictures fit on the disk, and the largest zip to download beside them."""
+    """Raise StudyError unless the disk has room for all images and the largest zip still to download."""
     remote = [original.size for original in missing if not (folder / original.name).exists()]
     arrived = sum(file.stat().st_size for file in (folder / SCRATCH).rglob("*") if file.is_file())
     needed = sum(original.size for original in missing) + max(remote, default=0) - arrived
     free = shutil.disk_usage(folder).free
     if free < needed:
-        fault = f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+        fault = f"{folder}: {needed / 1e9:.1f} GB are needed, but only {free / 1e9:.1f} GB are free"
         raise StudyError(f"{fault}. Free some space, or choose a folder on another disk.")
 
 
 def _place(original: Original, folder: Path) -> None:
-    """Put one original into its place, from a zip put into the folder by hand or from its publisher."""
+    """Put one original in place, from a zip that is already in the folder or from the publisher."""
     zipped = folder / original.name
     if zipped.exists():
         if not pooch.hashes.hash_matches(str(zipped), original.checksum):
-            fault = f"{zipped}: not the file of {PAGES[original.dataset]}, its checksum is not {original.checksum}"
+            fault = f"{zipped}: not the file from {PAGES[original.dataset]}: its checksum is not {original.checksum}"
             raise StudyError(f"{fault}. Remove it, and run the same command again.")
         _unpack(zipped, original, folder)
         return
@@ -140,7 +140,7 @@ def _place(original: Original, folder: Path) -> None:
 
 
 def _download(original: Original, folder: Path) -> Path:
-    """Fetch one original into the scratch folder and check it. Raises StudyError if that fails."""
+    """Download one original into the scratch folder and check it. Raises StudyError if this fails."""
     store = pooch.create(
         path=folder / SCRATCH,
         base_url="",
@@ -152,9 +152,9 @@ def _download(original: Original, folder: Path) -> Path:
         return Path(store.fetch(original.name, downloader=partial(_receive, original)))
     except (Refused, requests.HTTPError, ValueError) as error:
         fault = str(error).rstrip(".")
-    except requests.RequestException as error:  # its text is a nest of class names
-        fault = f"no connection, or it broke off or stalled ({type(error).__name__})"
-    raise StudyError(f"{original.url} could not be fetched: {fault}.\n{_how_to_go_on(original.dataset, folder)}")
+    except requests.RequestException as error:  # its text is hard to read
+        fault = f"no connection, or the connection broke off or stalled ({type(error).__name__})"
+    raise StudyError(f"{original.url} could not be downloaded: {fault}.\n{_how_to_go_on(original.dataset, folder)}")
 
 
 def _how_to_go_on(dataset: str, folder: Path) -> str:
@@ -162,12 +162,12 @@ def _how_to_go_on(dataset: str, folder: Path) -> str:
     return (
         "Run the same command again to continue the download. If that does not help, open\n"
         f"  {PAGES[dataset]}\nin a browser, sign in or accept the terms if asked, download\n  {names}\n"
-        f"into\n  {folder}\nand run the same command: it unpacks the zips."
+        f"into\n  {folder}\nand run the same command, which unpacks the zips."
     )
 
 
 def _receive(original: Original, url: str, output_file: str, _: pooch.Pooch) -> None:
-    """Downloader for pooch that keeps what has arrived in `<name>.part` and asks the server for the rest only."""
+    """Downloader for pooch that keeps partial data in `<name>.part` and asks the server only for the rest."""
     part = Path(output_file).with_name(f"{original.name}.part")
     arrived = part.stat().st_size if part.exists() else 0
     if arrived != original.size:
@@ -184,20 +184,20 @@ def _receive(original: Original, url: str, output_file: str, _: pooch.Pooch) -> 
 
 
 def _check_answer(response: requests.Response) -> None:
-    """Raise HTTPError if asking again may help, Refused if the answer is something else than a file."""
+    """Raise HTTPError if trying again may help, Refused if the response is not a file."""
     status = response.status_code
     if status in (408, 429) or status >= 500:
         response.raise_for_status()
     if status not in (200, 206):
-        raise Refused(f"the server refused it ({status} {response.reason})")
+        raise Refused(f"the server refused the request ({status} {response.reason})")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise Refused("the server showed a page instead, to sign in or to accept terms")
+        raise Refused("the server sent a web page instead, for example to sign in or to accept terms")
 
 
 def _unpack(archive: Path, original: Original, folder: Path) -> None:
-    """Unpack a zip, whose checksum is known to be right, without the folders in it and the files that macOS adds."""
+    """Unpack a verified zip, without its folder structure and the extra files that macOS adds."""
     unpacked = folder / SCRATCH / original.places[0]
-    shutil.rmtree(unpacked, ignore_errors=True)  # of an interrupted run
+    shutil.rmtree(unpacked, ignore_errors=True)  # left by an interrupted run
     unpacked.mkdir()
     with zipfile.ZipFile(archive) as zipped:
         for name in tqdm(zipped.namelist(), f"unpacking {original.name}", unit="file"):
@@ -210,10 +210,10 @@ def _unpack(archive: Path, original: Original, folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.data.download", description="Fetch a dataset's original files."
+        prog="python -m helpers.data.download", description="Download a dataset's original files."
     )
     parser.add_argument("dataset", help=" or ".join(PAGES))
-    parser.add_argument("--folder", type=Path, help="where to put them (default: data/DATASET)")
+    parser.add_argument("--folder", type=Path, help="folder for the files (default: data/DATASET)")
     options = parser.parse_args(arguments)
     try:
         folder = fetch(options.dataset, options.folder or ROOT / "data" / options.dataset)

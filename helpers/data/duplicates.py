@@ -1,4 +1,4 @@
-"""Images that show the same photograph twice, found by perceptual hash and correlation."""
+"""Find duplicate photographs by perceptual hash and correlation."""
 
 import imagehash
 import numpy as np
@@ -11,22 +11,23 @@ from tqdm import tqdm
 from helpers.data.pixels import map_threads, read_grey
 from helpers.records import file_sha256
 
-GREY_SIDE = 64  # pixels of the thumbnails that the duplicate audit compares
-# Chosen on HAM10000 by looking at pairs on both sides of each limit. Small moles on plain skin have the same perceptual
-# hash, so the hash only proposes pairs; the thumbnails must also agree as a whole and in detail. When in doubt, merge:
-# two lesions treated as one cost nothing, one lesion treated as two leaks into the test part.
+GREY_SIDE = 64  # side of the compared thumbnails, pixels
+# Chosen on HAM10000 by looking at pairs on both sides of each limit. Small moles on plain skin can have the same hash,
+# so the hash only proposes pairs. The thumbnails must also agree, as a whole and in fine detail. When in doubt, pairs
+# are merged: treating two lesions as one does no harm, but treating one lesion as two leaks it into the test part.
 MOST_BITS, LEAST_CORRELATION, LEAST_DETAIL = 72, 0.93, 0.75
-SHIFT = 8  # a thumbnail may be moved by fewer pixels than this to make the detail of two agree
-HASHES_AT_ONCE, PAIRS_AT_ONCE = 512, 2048  # compared at a time, to limit memory
+SHIFT = 8  # thumbnails may be shifted by fewer pixels than this to align their detail
+HASHES_AT_ONCE, PAIRS_AT_ONCE = 512, 2048  # processed at a time, to limit memory
 
 
 def find_duplicates(lesions: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of images of a `lesions` table that show the same thing.
+    """Pairs of images in a `lesions` table that are duplicates of each other.
 
     Candidates are pairs whose 256-bit perceptual hashes (imagehash.phash, Zauner 2010) differ in at most MOST_BITS
-    bits; a pair is kept when its grey thumbnails correlate by LEAST_CORRELATION and their detail by LEAST_DETAIL.
+    bits. A pair is kept if its grey thumbnails correlate by at least LEAST_CORRELATION and their fine detail by at
+    least LEAST_DETAIL. Mirrored and rotated copies are not found.
     Columns: image_a, image_b, lesion_a, lesion_b, label_a, label_b, kind (`exact`: the same bytes; `near`),
-    bits, correlation, detail. Mirrored and turned copies are not looked for.
+    bits, correlation, detail.
     """
     with tqdm(total=len(lesions), desc="perceptual hash", unit="image", mininterval=1) as bar:
         thumbnails = map_threads(_hash_and_thumbnail, lesions["path"], bar)
@@ -41,7 +42,7 @@ def find_duplicates(lesions: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicate_groups(lesions: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray:
-    """The group of each image, str [n]: images of a lesion and duplicates of each other are in one group.
+    """The group of each image, str [n]. A group holds all images of its lesions and all their duplicates.
 
     A group is named after the first of its lesions in alphabetical order.
     """
@@ -61,7 +62,7 @@ def _hash_and_thumbnail(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _close_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs a < b of rows of uint64 [n, 4] that differ in at most MOST_BITS bits, and the number of these bits."""
+    """Pairs a < b of rows of uint64 [n, 4] that differ in at most MOST_BITS bits, and the number of differing bits."""
     pairs = []
     for start in range(0, len(hashes), HASHES_AT_ONCE):
         rows = hashes[start : start + HASHES_AT_ONCE]

@@ -1,4 +1,4 @@
-"""Lesions instead of images: the photographs of each as a sequence, and what is known about its patient."""
+"""Data by lesion instead of by image: a sequence of photographs, and the patient's data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-AGE_STEP = 20.0  # years: the unit in which the networks see an age
+AGE_STEP = 20.0  # years; ages are given to the networks in this unit
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Histories:
-    """n lesions, each with up to `steps` photographs and what is known about its patient.
+    """n lesions, each with up to `steps` photographs and the patient's data.
 
-    lesions: their ids, str [n]; first: image ids of their first photographs, str [n]; images: float32 [n, steps, d],
-    features of each photograph, zeros after the last; count: photographs, int64 [n]; patient: float32 [n, m];
-    labels: class indices, int64 [n].
+    lesions: lesion ids, str [n]; first: image id of each first photograph, str [n]; images: float32 [n, steps, d],
+    features of each photograph, zeros after the last; count: number of photographs, int64 [n]; patient: float32
+    [n, m]; labels: class indices, int64 [n].
     """
 
     lesions: np.ndarray
@@ -30,7 +30,7 @@ class Histories:
         return len(self.lesions)
 
     def table(self, codes: Sequence[str]) -> pd.DataFrame:
-        """One row per lesion: image_id (of its first photograph), lesion_id and label."""
+        """One row per lesion: image_id of its first photograph, lesion_id and label."""
         return pd.DataFrame({"image_id": self.first, "lesion_id": self.lesions, "label": np.array(codes)[self.labels]})
 
     def shuffle(self, seed: int) -> "Histories":
@@ -40,15 +40,16 @@ class Histories:
         return replace(self, images=np.take_along_axis(self.images, rank.argsort(axis=1)[..., None], axis=1))
 
     def without_patient(self, encoder: "PatientEncoder") -> "Histories":
-        """The same lesions with nothing known about any patient."""
+        """The same lesions with all patient data set to unknown."""
         return replace(self, patient=np.tile(encoder.blank(), (len(self), 1)))
 
 
 class PatientEncoder:
-    """Age, sex and site as numbers, with a place for `unknown` in each: float32 [n, m].
+    """Age, sex and site as numbers, with an encoding for `unknown`: float32 [n, m].
 
-    Age: its distance from the mean of the training images in steps of AGE_STEP, 0 if unknown, and whether it is known.
-    Sex and site: one-hot over the words of the training images; any other word counts as unknown.
+    Age has two columns: the difference from the mean of the training images in units of AGE_STEP (0 if unknown), and
+    whether it is known. Sex and site are one-hot over the values of the training images; other values count as
+    unknown.
     """
 
     def __init__(self, table: pd.DataFrame):
@@ -67,18 +68,18 @@ class PatientEncoder:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def blank(self) -> np.ndarray:
-        """The encoding of a patient about whom nothing is known, float32 [m]."""
+        """The encoding of a patient without any data, float32 [m]."""
         return self(pd.DataFrame({"age": [np.nan], "sex": [UNKNOWN], "site": [UNKNOWN]}))[0]
 
 
 def make_histories(
     table: pd.DataFrame, features: np.ndarray, patient: np.ndarray, *, codes: Sequence[str], steps: int
 ) -> Histories:
-    """Images grouped into lesions; of a lesion with more than `steps` photographs the first `steps` are kept.
+    """Group images into lesions, keeping at most the first `steps` photographs of each.
 
-    table: one row per image: image_id, lesion_id, label and, where known, date (text that sorts by time); features:
-    float32 [images, d]; patient: float32 [images, m]. The photographs of a lesion are ordered by date and then by image
-    id; label and patient are those of the first.
+    table: one row per image with image_id, lesion_id, label and, if known, date (text that sorts by time); features:
+    float32 [images, d]; patient: float32 [images, m]. Photographs are ordered by date, then by image id. Label and
+    patient are those of the first photograph.
     """
     keys = [name for name in ("lesion_id", "date", "image_id") if name in table]
     order = table.reset_index(drop=True).sort_values(keys).index.to_numpy()

@@ -1,4 +1,4 @@
-"""Every dataset as one tidy table of lesions, with the same columns whatever its publisher calls them."""
+"""Every dataset as one tidy table of lesions, with the same columns for all publishers."""
 
 import json
 import os
@@ -14,21 +14,21 @@ from helpers.study import ROOT, StudyError
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
-OPTIONAL = ["date", "source"]  # columns that are there only if the publisher gives them
+OPTIONAL = ["date", "source"]  # columns that only some publishers provide
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder that holds the files; see data/README.md."
+HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder with the files; see data/README.md."
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One class: the publisher's short code, its name in words, and whether it counts as malignant."""
+    """One class: the publisher's code, the full name, and whether it counts as malignant."""
 
     code: str
     name: str
     malignant: bool
 
 
-# akiec and AK are pre-malignant or in situ; like most work on these data, the study counts them as malignant.
+# akiec and AK are pre-malignant or in situ. Like most work on these data, the study counts them as malignant.
 HAM10000 = (
     Diagnosis("akiec", "actinic keratosis or Bowen's disease", True),
     Diagnosis("bcc", "basal cell carcinoma", True),
@@ -59,14 +59,14 @@ DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}
 
 
 def diagnoses(dataset: str) -> tuple[Diagnosis, ...]:
-    """The classes of a dataset, in the order of every table and figure. Raises StudyError for an unknown name."""
+    """The classes of a dataset, in the order of all tables and figures. Raises StudyError for an unknown name."""
     if dataset not in DIAGNOSES:
         raise StudyError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DIAGNOSES)}.")
     return DIAGNOSES[dataset]
 
 
 def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
-    """The classes of a task: all diagnoses for `diagnosis`, benign and malignant for `malignancy`.
+    """The classes of a task: all diagnoses for `diagnosis`, or benign and malignant for `malignancy`.
 
     Raises StudyError for an unknown dataset or task.
     """
@@ -76,14 +76,14 @@ def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
 
 
 def dataset_folder(dataset: str) -> Path:
-    """Folder of a dataset's files and its pixel cache: data/<dataset>/."""
+    """Folder with a dataset's files and pixel cache: data/<dataset>/."""
     return ROOT / "data" / dataset
 
 
 def originals_folder(dataset: str) -> Path:
-    """Folder of the original files: the environment variable DATA_DIR if it is set, else data/<dataset>/.
+    """Folder with the original files: the environment variable DATA_DIR if set, otherwise data/<dataset>/.
 
-    The demo's are drawn into data/demo/ if they are not there yet. Raises StudyError for an unknown dataset.
+    The demo data are drawn into data/demo/ if they do not exist yet. Raises StudyError for an unknown dataset.
     """
     diagnoses(dataset)
     if dataset == "demo":
@@ -94,11 +94,11 @@ def originals_folder(dataset: str) -> Path:
 def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False) -> pd.DataFrame:
     """The `lesions` table of a dataset: one row per image, sorted by image_id.
 
-    Columns: image_id, lesion_id (an image without one is a lesion by itself), label (class code), malignant (bool),
-    age (years, NaN if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made),
-    path, mask_path (None if there is none) and, where known, date (of the picture, as 2017-05-31) and source (the
-    collection or clinic). `attrs["missing_images"]` counts the rows left out because their image is missing, which is
-    an error unless `allow_missing_images`. Raises StudyError that names file and row if the files are wrong.
+    Columns: image_id, lesion_id (the image_id if missing), label (class code), malignant (bool), age (years, NaN if
+    unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made), path, mask_path (None
+    if there is none) and, if known, date (of the photograph, such as 2017-05-31) and source (collection or clinic).
+    Missing images are an error unless `allow_missing_images`, which leaves out their rows; `attrs["missing_images"]` is
+    their number. Raises StudyError with file and row if the files are wrong.
     """
     folder = Path(folder)
     classes = diagnoses(name)
@@ -114,16 +114,16 @@ def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False)
 
 
 def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
-    """Write a `lesions` table as csv, and the number of missing images as json of the same name."""
+    """Write a `lesions` table as csv, and its number of missing images as json with the same name."""
     write_csv(path, lesions)
     write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
 
 
 def read_lesions(path: Path) -> pd.DataFrame:
-    """Read a `lesions` table that `save_lesions` wrote, with its `attrs`. Raises StudyError if it is not there."""
+    """Read a `lesions` table written by `save_lesions`, with its `attrs`. Raises StudyError if it is missing."""
     counts = Path(path).with_suffix(".json")
     if not (Path(path).is_file() and counts.is_file()):
-        raise StudyError(f"{path}: not there yet. Run the notebook 02_preprocessing of this study first.")
+        raise StudyError(f"{path}: no such table yet. Run the notebook 02_preprocessing of this study first.")
     lesions = pd.read_csv(path, dtype=dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"})
     lesions["mask_path"] = lesions["mask_path"].where(lesions["mask_path"].notna(), None)
     lesions.attrs.update(json.loads(counts.read_text()))
@@ -131,30 +131,30 @@ def read_lesions(path: Path) -> pd.DataFrame:
 
 
 def completeness(lesions: pd.DataFrame) -> str:
-    """A sentence that says whether all images of the publisher's table are here."""
+    """A sentence that says whether all images in the publisher's table are available."""
     if count := lesions.attrs["missing_images"]:
         missing = f"**{count:,} images that the publisher's table lists are missing here**"
-        return f"{missing}; every figure is of the {len(lesions):,} others."
+        return f"{missing}; all results are for the other {len(lesions):,}."
     return f"All **{len(lesions):,} images** that the publisher's table lists are here."
 
 
 def _read_ham10000(folder: Path) -> tuple[Path, pd.DataFrame]:
-    """HAM10000's metadata under the names of the `lesions` table."""
+    """HAM10000's metadata with the column names of the `lesions` table."""
     names = [f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt")]
     source = next((folder / name for name in names if (folder / name).is_file()), None)
     if source is None:
-        raise StudyError(f"{folder}: no HAM10000_metadata.csv (or HAM10000_metadata) in it. {HOW_TO_GET}")
+        raise StudyError(f"{folder}: contains no HAM10000_metadata.csv (or HAM10000_metadata). {HOW_TO_GET}")
     table = _read_table(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
     names = {"dx": "label", "dx_type": "reference", "localization": "site", "dataset": "source"}
     return source, table.rename(columns=names)
 
 
 def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
-    """ISIC 2019's one-hot ground truth joined with its metadata, under the names of the `lesions` table."""
+    """ISIC 2019's one-hot ground truth and metadata, with the column names of the `lesions` table."""
     source, described = folder / "ISIC_2019_Training_GroundTruth.csv", folder / "ISIC_2019_Training_Metadata.csv"
     for path in (source, described):
         if not path.is_file():
-            raise StudyError(f"{folder}: no {path.name} in it. {HOW_TO_GET}")
+            raise StudyError(f"{folder}: contains no {path.name}. {HOW_TO_GET}")
     codes = [diagnosis.code for diagnosis in ISIC2019]
     truth = _read_table(source, ["image", *codes]).rename(columns={"image": "image_id"})
     metadata = _read_table(described, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
@@ -162,33 +162,33 @@ def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
     _check_ids(described, metadata)
     hot = truth[codes].apply(pd.to_numeric, errors="coerce").to_numpy()
     several = (hot == 1).sum(axis=1) != 1
-    _refuse(source, truth, several, fault=f"not exactly one 1 in {' '.join(codes)}", remedy="Correct the row.")
+    _refuse(source, truth, several, fault=f"there is not exactly one 1 in {' '.join(codes)}", remedy="Correct the row.")
     absent, fault = ~truth["image_id"].isin(metadata["image_id"]), f"no row for this image in {described.name}"
-    _refuse(source, truth, absent, fault=fault, remedy="Fetch both files again.")
+    _refuse(source, truth, absent, fault=fault, remedy="Download both files again.")
     table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
-    # Lesion numbers begin with their collection. All that is not of the two large ones is of MSK, numbered or not.
+    # Lesion ids begin with their collection. All images outside the two large collections are from MSK.
     collection = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False)
     collection = collection.map({"HAM": "HAM10000", "BCN": "BCN_20000"}).fillna("MSK")
     return source, table.assign(label=np.array(codes)[hot.argmax(axis=1)], reference="unknown", source=collection)
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A comma- or tab-separated file as text columns, plus `row`: the line number in the file, the header being 1."""
+    """A comma- or tab-separated file as text columns, plus `row`, the line number (the header is line 1)."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             separator = "\t" if "\t" in file.readline() else ","
         table = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise StudyError(f"{path}: not a readable table ({error}). Fetch it again from its publisher.") from error
+        raise StudyError(f"{path}: not a readable table ({error}). Download it again.") from error
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise StudyError(f"{path}: column {', '.join(missing)} is missing. Fetch it again from its publisher.")
+        raise StudyError(f"{path}: column {', '.join(missing)} is missing. Download it again.")
     table["row"] = np.arange(len(table)) + 2
     return table.dropna(how="all", subset=columns)
 
 
 def _refuse(source: Path, table: pd.DataFrame, wrong: pd.Series, *, fault: str, remedy: str) -> None:
-    """Raise StudyError for the first row that is `wrong`, bool [rows]. `fault` may name its values, as {age}."""
+    """Raise StudyError for the first row that is `wrong`, bool [rows]. `fault` may contain column names, as {age}."""
     for row in table[np.asarray(wrong, bool)].head(1).to_dict("records"):
         place = f"{source}, row {row['row']} (image {row['image_id']})"
         raise StudyError(f"{place}: {fault.format(**row)}. {remedy}")
@@ -197,38 +197,38 @@ def _refuse(source: Path, table: pd.DataFrame, wrong: pd.Series, *, fault: str, 
 def _check_ids(source: Path, table: pd.DataFrame) -> None:
     """Raise StudyError unless every row has a different image id."""
     if table.empty:
-        raise StudyError(f"{source}: it has no rows. Fetch it again from its publisher.")
+        raise StudyError(f"{source}: it has no rows. Download it again.")
     ids = table["image_id"]
     _refuse(source, table, ids.isna(), fault="the image id is missing", remedy="Correct or remove the row.")
-    _refuse(source, table, ids.duplicated(), fault="this image id is in an earlier row", remedy="Keep one of the rows.")
+    _refuse(source, table, ids.duplicated(), fault="this image id is in an earlier row", remedy="Keep only one row.")
 
 
 def _check_labels(source: Path, table: pd.DataFrame, codes: list[str]) -> None:
-    """Raise StudyError for an unknown diagnosis, or two diagnoses of one lesion."""
-    unknown, known = ~table["label"].isin(codes), f"Known are {', '.join(codes)}."
+    """Raise StudyError for an unknown diagnosis, or for a lesion with two diagnoses."""
+    unknown, known = ~table["label"].isin(codes), f"Known diagnoses: {', '.join(codes)}."
     _refuse(source, table, unknown, fault="unknown diagnosis {label!r}", remedy=known)
     table = table.assign(first=table.groupby("lesion_id")["label"].transform("first"))
-    fault = "lesion {lesion_id} has two diagnoses, {first} before and {label} here"
+    fault = "lesion {lesion_id} has two diagnoses, {first} in an earlier row and {label} here"
     _refuse(source, table, table["first"] != table["label"], fault=fault, remedy="Correct one of them.")
 
 
 def _attach_images(source: Path, table: pd.DataFrame, folder: Path, *, allow_missing: bool) -> pd.DataFrame:
-    """Add path and mask_path; leave out rows without an image where the study allows that."""
+    """Add path and mask_path, and leave out rows without an image if the study allows that."""
     images, masks = _find_images(folder)
     path = table["image_id"].map(images).fillna((table["image_id"] + "_downsampled").map(images))
     count = int(path.isna().sum())
     if not allow_missing:
         remedy = f"Below {folder}, {count} of {len(table)} are missing: add them, or set allow_missing_images: true."
-        _refuse(source, table, path.isna(), fault="no image file of this name", remedy=remedy)
+        _refuse(source, table, path.isna(), fault="there is no image file with this name", remedy=remedy)
     if count == len(table):
-        raise StudyError(f"{folder}: none of the {count} images listed in {source.name} is there. {HOW_TO_GET}")
+        raise StudyError(f"{folder}: none of the {count} images listed in {source.name} was found. {HOW_TO_GET}")
     table = table.assign(path=path, mask_path=table["image_id"].map(masks)).loc[path.notna()].copy()
     table.attrs["missing_images"] = count
     return table
 
 
 def _find_images(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Paths of images and masks by image id, from the folder itself and the folders in it but `cache`."""
+    """Paths of images and masks by image id, from the folder itself and its subfolders except `cache`."""
     images, masks = {}, {}
     places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir() and place.name != "cache")]
     for path in (path for place in places for path in sorted(place.iterdir())):
@@ -239,13 +239,13 @@ def _find_images(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Types and order of the `lesions` table. Raises StudyError for an age that is no number of years, or no date."""
+    """Set the types and order of the `lesions` table. Raises StudyError for an invalid age or date."""
     age = pd.to_numeric(table["age"], errors="coerce")
     wrong = (age.isna() & table["age"].notna() & (table["age"] != "unknown")) | (age < 0) | (age > 120)
-    _refuse(source, table, wrong, fault="age {age!r} is no age in years", remedy="Correct it or leave it empty.")
+    _refuse(source, table, wrong, fault="age {age!r} is not an age in years", remedy="Correct it or leave it empty.")
     if "date" in table:
         day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
-        wrong, fault = day.isna() & table["date"].notna(), "date {date!r} is no date like 2017-05-31"
+        wrong, fault = day.isna() & table["date"].notna(), "date {date!r} is not a date such as 2017-05-31"
         _refuse(source, table, wrong, fault=fault, remedy="Correct it or leave it empty.")
         table["date"] = day.dt.strftime("%Y-%m-%d")
     table["age"], table["reference"] = age.astype(float), table["reference"].fillna("unknown")

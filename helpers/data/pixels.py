@@ -1,4 +1,4 @@
-"""From original image files to the pixel cache that every model reads."""
+"""Reading original image files, and the pixel cache that every model reads."""
 
 import hashlib
 import json
@@ -18,16 +18,16 @@ from helpers.records import atomic_path, file_sha256, write_json
 from helpers.study import StudyError
 
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
-MOST_PIXELS = 80_000_000  # a whole-body camera has fewer; a file that claims more is broken or an attack
-BLOCK = 512  # images per block of the cache: while it is written, only one block is in memory
-VERSION = 1  # raised when the same settings give other pixels
+MOST_PIXELS = 80_000_000  # even a whole-body camera has fewer; a larger image is broken or an attack
+BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
+VERSION = 1  # increased when the same settings give different pixels
 
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Resized images of a dataset: `pixels` uint8 [n, side, side, 3] RGB, memory-mapped, and their ids [n].
+    """Resized images of a dataset: memory-mapped `pixels`, uint8 [n, side, side, 3] RGB, and image ids [n].
 
-    fingerprint: of pixels and ids, so the same images have the same one on every machine.
+    fingerprint: a hash of pixels and ids, the same on every machine.
     """
 
     pixels: np.ndarray
@@ -38,47 +38,49 @@ class PixelCache:
         """Positions, int64 [m], of these images in `pixels`. Raises StudyError for an image that is not cached."""
         rows = pd.Index(self.image_ids).get_indexer(list(image_ids))
         if (rows < 0).any():
-            raise StudyError("The pixel cache lacks images of the split. Run 02_preprocessing of this study again.")
+            raise StudyError(
+                "The pixel cache lacks images of the split. Run the notebook 02_preprocessing of this study again."
+            )
         return rows
 
 
 def read_square(path: Path, side: int) -> np.ndarray:
-    """The centre square of an image file, resized: uint8 [side, side, 3], RGB, turned upright by its EXIF tag.
+    """The centre square of an image file, resized: uint8 [side, side, 3], RGB, rotated according to its EXIF tag.
 
-    Grey, CMYK, palette and transparent images become RGB, transparency is dropped.
-    Raises StudyError for a file that is empty, truncated, no image, or larger than MOST_PIXELS.
+    Grey, CMYK, palette and transparent images become RGB without transparency.
+    Raises StudyError if the file is empty, truncated, not an image, or larger than MOST_PIXELS.
     """
     return np.asarray(_open_square(path, side, "RGB"))
 
 
 def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
-    """The centre square of an open image at `side` pixels, in mode `RGB` or `L`, as every model of the study sees it.
+    """The centre square of an open image, resized to `side` pixels, in mode `RGB` or `L`, as used by every model.
 
     A large JPEG is decoded at a reduced scale first. Raises Pillow's errors for a broken file.
     """
     image.draft(mode, (2 * side, 2 * side))
     if image.format != "JPEG" or "exif" in image.info:
         ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit values instead of scaling them
         image = image.point(lambda value: value / 256).convert("L")
     if image.mode != mode:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
     edge = min(image.size)
     left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    # For shrinking, Pillow's documentation rates Hamming as good as bicubic; it takes 60 % of the time.
+    # Pillow's documentation rates Hamming as good as bicubic for shrinking, and it takes 60 % of the time.
     smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
     return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
 
 
 def read_grey(path: Path, side: int) -> Image.Image:
-    """The centre square of an image file in grey at `side` pixels, decoded at low resolution where JPEG allows."""
+    """The centre square of an image file in grey, resized to `side` pixels. JPEGs are decoded at low resolution."""
     return _open_square(path, side, "L")
 
 
 def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
     """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
 
-    All False where there is no file. Raises StudyError for a file that cannot be read.
+    A mask without a file is all False. Raises StudyError for a file that cannot be read.
     """
     paths = list(paths)
     masks = np.zeros((len(paths), side, side), bool)
@@ -89,9 +91,9 @@ def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
 
 
 def skin_colour(images: np.ndarray) -> np.ndarray:
-    """The colour around the lesion, uint8 [n, 3]: the median over a ring in images, uint8 [n, side, side, 3].
+    """Skin colour, uint8 [n, 3]: the median over a ring around the centre of images, uint8 [n, side, side, 3].
 
-    The ring leaves out the corners, which are black in pictures that show the round edge of the dermatoscope.
+    The ring leaves out the corners, which are black where the round edge of the dermatoscope is visible.
     """
     place = (np.arange(images.shape[1]) + 0.5) / images.shape[1] * 2 - 1
     distance = np.hypot(place[:, None], place)
@@ -111,8 +113,8 @@ def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
 def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_constancy: str = "none") -> PixelCache:
     """The pixel cache of these images in `folder`, built if it is missing or out of date.
 
-    side: pixels; colour_constancy: `none` or `shades_of_gray`. It is written block by block, so memory stays below a
-    few hundred MiB, and an interrupted build leaves nothing behind. Raises StudyError that names unreadable images.
+    side: pixels; colour_constancy: `none` or `shades_of_gray`. The cache is written block by block to keep memory below
+    a few hundred MiB. An interrupted build leaves no files. Raises StudyError that names unreadable images.
     """
     if colour_constancy not in COLOUR_CONSTANCY:
         raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
@@ -129,24 +131,24 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_consta
 
 
 def cache_path(folder: Path, side: int, colour_constancy: str = "none") -> Path:
-    """Path of the cache of one size: <side>px.npy, or with a colour constancy <side>px_<colour_constancy>.npy."""
+    """Path of the cache for one size: <side>px.npy, or <side>px_<colour_constancy>.npy."""
     suffix = "" if colour_constancy == "none" else f"_{colour_constancy}"
     return Path(folder) / f"{side}px{suffix}.npy"
 
 
 def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> PixelCache:
-    """Open a finished cache, read-only. Raises StudyError if there is none."""
+    """Open a finished cache read-only. Raises StudyError if there is none."""
     target = cache_path(folder, side, colour_constancy)
     if not target.is_file() or not _description(target):
         raise StudyError(f"{target}: no finished pixel cache. Run the notebook 02_preprocessing of this study first.")
-    # A plain view: indexing a memmap object costs more than indexing an array.
+    # A plain array, because indexing a memmap object is slower.
     pixels = np.asarray(np.load(target, mmap_mode="r"))
     description = _description(target)
     return PixelCache(pixels, np.array(description["image_ids"], dtype=object), description["fingerprint"])
 
 
 def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:
-    """Results of `function` over `items`, in order, spread over the cores; `bar` counts them.
+    """Results of `function` for `items`, in order, computed on all cores. `bar` counts them.
 
     Threads are enough: Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
     """
@@ -165,12 +167,12 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             return centre_square(image, side, mode)
     except Image.DecompressionBombError as error:
-        raise StudyError(f"{path}: too large to be a photograph ({error}). Remove it or fetch it again.") from error
+        raise StudyError(f"{path}: too large to be a photograph ({error}). Remove it or download it again.") from error
     except (UnidentifiedImageError, SyntaxError) as error:
         fault = "not an image" if Path(path).stat().st_size else "the file is empty"
-        raise StudyError(f"{path}: {fault}. Remove it or fetch it again.") from error
+        raise StudyError(f"{path}: {fault}. Remove it or download it again.") from error
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read to its end ({error}). Fetch it again.") from error
+        raise StudyError(f"{path}: cannot be read to its end ({error}). Download it again.") from error
 
 
 def _write_pixels(path: Path, sources: list[str], side: int, *, colour_constancy: str) -> None:
@@ -182,7 +184,7 @@ def _write_pixels(path: Path, sources: list[str], side: int, *, colour_constancy
     faults = []
     with tqdm(total=len(sources), desc=f"{side} px cache", unit="image", mininterval=1) as bar:
         for start in range(0, len(sources), BLOCK):
-            # Opened again for each block: the pages of an open map count as memory of this process.
+            # Opened again for each block, because the pages of an open map count as memory of this process.
             window = np.lib.format.open_memmap(path, "r+")[start : start + BLOCK]
             decode = partial(_decode_into, window, sources[start : start + BLOCK], colour_constancy=colour_constancy)
             faults += [fault for fault in map_threads(decode, range(len(window)), bar) if fault]
@@ -192,7 +194,7 @@ def _write_pixels(path: Path, sources: list[str], side: int, *, colour_constancy
 
 
 def _decode_into(window: np.ndarray, sources: list[str], position: int, *, colour_constancy: str) -> str | None:
-    """Put one decoded image into its place in `window`; returns what is wrong with an unreadable one."""
+    """Write one decoded image into `window`. Returns an error message if it is unreadable."""
     try:
         image = read_square(sources[position], window.shape[1])
     except StudyError as error:
@@ -202,7 +204,7 @@ def _decode_into(window: np.ndarray, sources: list[str], position: int, *, colou
 
 
 def _sources(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
-    """A hash that changes with a setting or with the name, size or time of a source file."""
+    """A hash of the settings and of the name, size and modification time of each source file."""
     digest = hashlib.sha256(f"{VERSION} {side} {colour_constancy}".encode())
     for path in lesions["path"]:
         status = Path(path).stat()

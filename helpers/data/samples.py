@@ -11,7 +11,7 @@ from helpers.study import StudyError
 
 @dataclass(frozen=True)
 class Samples:
-    """Images of one part: `rows`, int64 [n], of `pixels`, uint8 [N, side, side, 3], and class indices, int64 [n]."""
+    """Images of one part: `rows`, int64 [n], of `pixels`, uint8 [N, side, side, 3], and `labels`, int64 [n]."""
 
     pixels: np.ndarray
     rows: np.ndarray
@@ -28,5 +28,5 @@ def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], *, pa
     """
     chosen = split[split["part"] == part]
     if chosen.empty:
-        raise StudyError(f"The split has no images in its {part} part. Run 02_preprocessing again.")
+        raise StudyError(f"The split has no images in its {part} part. Run the notebook 02_preprocessing again.")
     return Samples(cache.pixels, cache.rows(chosen["image_id"]), pd.Index(codes).get_indexer(chosen["label"]))

@@ -1,4 +1,4 @@
-"""Train, validation and test parts, and five folds, that keep every lesion on one side."""
+"""Train, validation and test parts, and five folds, with all images of a lesion in the same part."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,17 +8,18 @@ import pandas as pd
 
 from helpers.study import StudyError
 
-FOLDS = 5  # fold 0 is the test part, a fifth of the images
-VALIDATION_SHARE = 1 / 8  # of the images outside the test part, so a tenth of all images
+FOLDS = 5  # fold 0 is the test part, one fifth of the images
+VALIDATION_SHARE = 1 / 8  # of the images outside the test part, that is, one tenth of all images
 PARTS = ("train", "validation", "test")
 
 
 def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataFrame:
     """The split table: image_id, lesion_id, label, part and fold (0 to 4), sorted by image_id.
 
-    Within each diagnosis, whole groups are dealt to five folds of about equally many images; fold 0 is the test part.
-    The other groups are dealt to validation and train, 1 to 7. The order of the rows does not matter. groups: of each
-    image, str [n], see `duplicate_groups`. Raises StudyError if a diagnosis has fewer groups than there are folds.
+    Within each diagnosis, whole groups are assigned to five folds with about the same number of images. Fold 0 is the
+    test part. The other groups are assigned to validation and train in the ratio 1 to 7. The order of the rows does not
+    matter. groups: group of each image, str [n], see `duplicate_groups`. Raises StudyError if a diagnosis has fewer
+    groups than there are folds.
     """
     table = lesions[["image_id", "lesion_id", "label"]].assign(group=groups).sort_values("image_id", ignore_index=True)
     dealt = [_deal_label(label, members, seed + 7919 * k) for k, (label, members) in enumerate(_groups_by_label(table))]
@@ -26,13 +27,13 @@ def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataF
 
 
 def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
-    """The split with another fold as test part, for cross-validation; fold 0 gives the split itself.
+    """The split with another fold as test part, for cross-validation. Fold 0 gives the split itself.
 
-    Validation is dealt again from the other folds, in whole groups as in `make_split`; all else is training. groups: of
-    each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
+    Validation is drawn again from the other folds, in whole groups as in `make_split`. The rest is training. groups:
+    group of each row, str [n], see `duplicate_groups`. Raises StudyError if there is no such fold.
     """
     if fold not in range(FOLDS):
-        raise StudyError(f"fold is {fold}; it has to be 0 to {FOLDS - 1}.")
+        raise StudyError(f"fold is {fold}; it must be between 0 and {FOLDS - 1}.")
     if fold == 0:
         return split
     part = np.where(split["fold"] == fold, "test", "train").astype(object)
@@ -45,24 +46,26 @@ def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, *, seed: int 
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read a split table. Raises StudyError if it is missing or not a split."""
+    """Read a split table. Raises StudyError if it is missing or incomplete."""
     if not Path(path).is_file():
         raise StudyError(f"{path}: no split yet. Run the notebook 02_preprocessing of this study first.")
     split = pd.read_csv(path, dtype={"image_id": str, "lesion_id": str, "label": str, "part": str})
     missing = {"image_id", "lesion_id", "label", "part", "fold"} - set(split.columns)
     if missing:
-        raise StudyError(f"{path}: column {', '.join(sorted(missing))} is missing. Run 02_preprocessing again.")
+        raise StudyError(
+            f"{path}: column {', '.join(sorted(missing))} is missing. Run the notebook 02_preprocessing again."
+        )
     return split
 
 
 def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """The split with only a fraction of the training lesions of each label; validation and test stay complete.
 
-    A label keeps at least one lesion. With the same seed a smaller fraction is part of a larger one. Raises StudyError
-    for a fraction outside (0, 1].
+    Each label keeps at least one lesion. With the same seed, a smaller subset is contained in a larger one. Raises
+    StudyError for a fraction outside (0, 1].
     """
     if not 0 < fraction <= 1:
-        raise StudyError(f"The fraction of training lesions is {fraction}; it has to be above 0 and at most 1.")
+        raise StudyError(f"The fraction of training lesions is {fraction}; it must be above 0 and at most 1.")
     training = split[split["part"] == "train"]
     kept = []
     for _, lesions in training.groupby("label")["lesion_id"]:
@@ -72,17 +75,17 @@ def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataF
 
 
 def _groups_by_label(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
-    """For each label its groups, with the number of their images. A group has its most frequent label."""
+    """The groups of each label, with their numbers of images. A group counts for its most frequent label."""
 
     def most_frequent(labels: pd.Series) -> str:
-        return labels.value_counts().sort_index().idxmax()  # of equally frequent ones the first in the alphabet
+        return labels.value_counts().sort_index().idxmax()  # ties go to the first in alphabetical order
 
     groups = table.groupby("group").agg(label=("label", most_frequent), images=("label", "size"))
     return groups.groupby("label")
 
 
 def _shuffle_by_size(members: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
-    """Groups in random order, but large ones first, so that the small ones can even out the parts."""
+    """Groups in random order, but large ones first, so that the small ones can balance the parts."""
     order = random.permutation(len(members))
     return members.iloc[order].sort_values("images", ascending=False, kind="stable")
 
@@ -103,7 +106,7 @@ def _deal_label(label: str, members: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _deal(sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Give each item, in order, to the pile that is furthest from its share; int64 [items]."""
+    """Assign each item, in order, to the pile that is furthest below its share: int64 [items]."""
     piles = np.zeros(len(shares))
     chosen = np.empty(len(sizes), dtype=np.int64)
     for item, size in enumerate(sizes):

@@ -168,7 +168,7 @@ def test_a_resumed_download_that_does_not_fit_begins_anew(publisher, tmp_path, w
 
 
 FAULTS = {  # what goes wrong, and how the message names it
-    "breaks off": "no connection, or it broke off",
+    "breaks off": "no connection, or the connection broke off",
     "too short": "does not match the known hash",
     "corrupted": "does not match the known hash",
     "503": "503 Server Error",
@@ -187,7 +187,9 @@ def test_a_fault_is_overcome_if_it_passes_and_named_if_it_stays(publisher, tmp_p
     assert files_in_place(tmp_path) == COMPLETE and waits == [1, 2] * 2
 
 
-@pytest.mark.parametrize("fault, words", [("401", "refused it .401"), ("404", "refused it .404"), ("page", "sign in")])
+@pytest.mark.parametrize(
+    "fault, words", [("401", "refused the request .401"), ("404", "refused the request .404"), ("page", "sign in")]
+)
 def test_a_refusal_is_not_asked_again_and_says_what_to_do(publisher, tmp_path, waits, fault, words):
     publisher.faults[PARTS[0]] = [fault]
     with pytest.raises(StudyError, match=words) as caught:
@@ -216,7 +218,7 @@ def test_files_put_there_by_hand_are_unpacked_without_network(publisher, tmp_pat
 def test_a_wrong_zip_put_there_by_hand_is_named_and_left_alone(publisher, tmp_path):
     wrong = publisher.files[PARTS[0]][:-1] + b"?"
     (tmp_path / PARTS[0]).write_bytes(wrong)
-    with pytest.raises(StudyError, match=f"{PARTS[0]}: not the file of .*, its checksum is not md5:"):
+    with pytest.raises(StudyError, match=f"{PARTS[0]}: not the file from .*: its checksum is not md5:"):
         fetch("ham10000", tmp_path)
     assert (tmp_path / PARTS[0]).read_bytes() == wrong
     assert not (tmp_path / "HAM10000_images_part_1").exists()
@@ -237,7 +239,7 @@ def test_an_incomplete_folder_or_table_is_named_and_left_alone(publisher, tmp_pa
 def test_too_little_disk_space_is_reported_before_anything_is_fetched(publisher, tmp_path, monkeypatch):
     huge = [replace(file, size=10**18) for file in publisher.originals()]
     monkeypatch.setattr(download, "read_originals", lambda: huge)
-    with pytest.raises(StudyError, match=r"GB are needed, .* GB are free"):
+    with pytest.raises(StudyError, match=r"GB are needed, but only .* GB are free"):
         fetch("ham10000", tmp_path)
     assert publisher.requests == []
 

@@ -106,14 +106,14 @@ def test_no_image_at_all_is_an_error_even_when_allowed(tmp_path):
     ("changes", "message"),
     [
         ({"dx": (2, "melanoma")}, r"HAM10000_metadata.csv, row 4 \(image ISIC_0000003\): unknown diagnosis 'melanoma'"),
-        ({"dx": (2, None)}, "unknown diagnosis nan.*Known are akiec, bcc"),
+        ({"dx": (2, None)}, "unknown diagnosis nan.*Known diagnoses: akiec, bcc"),
         ({"image_id": (1, "ISIC_0000001")}, r"row 3 \(image ISIC_0000001\): this image id is in an earlier row"),
         ({"image_id": (1, None)}, "row 3 .*image id is missing"),
-        ({"dx": (1, "mel")}, "row 3 .*lesion HAM_0000001 has two diagnoses, nv before and mel here"),
-        ({"image_id": (3, "ISIC_0000009")}, r"row 5 \(image ISIC_0000009\): no image file of this name"),
-        ({"age": (0, "young")}, "row 2 .*age 'young' is no age in years"),
-        ({"age": (0, "-5")}, "row 2 .*age '-5' is no age in years"),
-        ({"date": (0, "spring")}, "row 2 .*'spring' is no date like 2017-05-31"),
+        ({"dx": (1, "mel")}, "row 3 .*lesion HAM_0000001 has two diagnoses, nv in an earlier row and mel here"),
+        ({"image_id": (3, "ISIC_0000009")}, r"row 5 \(image ISIC_0000009\): there is no image file with this name"),
+        ({"age": (0, "young")}, "row 2 .*age 'young' is not an age in years"),
+        ({"age": (0, "-5")}, "row 2 .*age '-5' is not an age in years"),
+        ({"date": (0, "spring")}, "row 2 .*'spring' is not a date such as 2017-05-31"),
     ],
 )
 def test_bad_rows_are_named(ham10000, changes, message):
@@ -128,7 +128,7 @@ def test_bad_rows_are_named(ham10000, changes, message):
         (",".join(COLUMNS[1:]), "HAM10000_metadata.csv: column lesion_id is missing"),
         (",".join(COLUMNS) + "\n", "it has no rows"),
         ("", "not a readable table"),
-        (None, "no HAM10000_metadata.csv .*make data"),
+        (None, "contains no HAM10000_metadata.csv .*make data"),
     ],
 )
 def test_bad_tables_are_named(ham10000, content, message):

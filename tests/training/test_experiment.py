@@ -87,7 +87,7 @@ def test_missing_images_are_reported_and_recorded(run, trainings, capsys, tmp_pa
         patch.setattr(experiment_module, "say", sentences.append)
         assert train(Experiment(run)).entry["missing_images"] == 1234
     assert sentences == [
-        "**1,234 images that the publisher's table lists are missing here**; every figure is of the 84 others."
+        "**1,234 images that the publisher's table lists are missing here**; all results are for the other 84."
     ]
 
 
