@@ -1,7 +1,7 @@
 """A small page to try a model: upload an image, see what the model says. `python -m clinic.app --study demo`.
 
-The page is served by Voilà to this machine alone, at an address with a token. An upload stays in memory and is
-forgotten with the next one.
+Voilà serves the page only to this machine, at an address with a token. An upload stays in memory until the next one
+replaces it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from helpers.study import ROOT, StudyError
 if TYPE_CHECKING:
     import ipywidgets as widgets
 
-WORKING = '<p role="status">The model looks at the image …</p>'
+WORKING = '<p role="status">The model is looking at the image …</p>'
 NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
 LARGEST = 8 * 2**20  # bytes of an upload
 STUDY = "CLINIC_STUDY"  # environment variable that names the study of the page's model
@@ -46,13 +46,13 @@ class Desk:
         self.network, self.draw_maps = Network(self.model), partial(grad_cam, self.model)
 
     def respond(self, data: bytes) -> tuple[str, bytes]:
-        """What is shown about an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
+        """The result for an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
         try:
             if len(data) > LARGEST:
                 raise Unreadable(f"larger than {LARGEST // 2**20} MiB")
             picture = decode(data, self.deployment.image_format(PREVIEW))
         except Unreadable as fault:
-            return f'<p role="alert">This cannot be read: {html.escape(str(fault))}.</p>', b""
+            return f'<p role="alert">This file cannot be read: {html.escape(str(fault))}.</p>', b""
         (answer,) = answer_pictures([picture], self.network(picture.square[None]), self.deployment)
         overlay = None if answer.abstained else overlays(self.draw_maps, [picture])[0]
         with io.BytesIO() as file:
@@ -62,7 +62,7 @@ class Desk:
 
 
 def as_html(answer: Answer, deployment: Deployment) -> str:
-    """The answer, the warnings and the calibrated probabilities, for those who hear a page or copy from it."""
+    """The answer, the warnings and the calibrated probabilities as text, for screen readers and for copying."""
     text = f'<p id="answer"><b>{html.escape(describe_answer(answer, deployment))}</b></p>'
     text += "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in answer.warnings)
     if answer.abstained:
@@ -100,11 +100,11 @@ def show() -> None:
 
 
 def answer_upload(desk: Desk, data: bytes, text: "widgets.HTML", page: "widgets.Image") -> None:
-    """Show the answer to an upload; until then, and if it fails, nothing of what stood there before."""
+    """Show the answer to an upload. The previous answer disappears first, so that it never stands beside a failure."""
     text.value, page.value, page.layout.display = WORKING, b"", "none"
     try:
         text.value, page.value = desk.respond(data)
-    except Exception:  # its own text could name what is in the file
+    except Exception:  # its message could quote the file
         text.value = NO_ANSWER
     page.layout.display = "block" if page.value else "none"
 
@@ -133,9 +133,9 @@ def serve(study: str, port: int, token: str, browser: bool) -> None:
 
 
 def _settings(port: int, token: str, browser: bool) -> dict:
-    """Voilà's settings: this machine alone, a token, nothing but the page.
+    """Voilà's settings: only this machine, only with the token, and only the page.
 
-    A message may be larger than the largest upload: of one that is larger still, the page could not even say so.
+    Messages may be larger than the largest upload, so that the page can report an upload that is too large.
     """
     server = {"ip": HOST, "port": port, "port_retries": 0, "token": token, "open_browser": browser, "log_level": "WARN"}
     return {
@@ -145,11 +145,11 @@ def _settings(port: int, token: str, browser: bool) -> dict:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line; gives the exit code."""
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m clinic.app", description=DISCLAIMER)
     parser.add_argument("--study", default="demo", help="study whose 12_prediction prepared the model (%(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="of this machine (%(default)s)")
-    parser.add_argument("--token", default="", help="part of the address; drawn at random by default")
+    parser.add_argument("--port", type=int, default=PORT, help="port on this machine (%(default)s)")
+    parser.add_argument("--token", default="", help="secret part of the address; random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     given = parser.parse_args(words)
     try:

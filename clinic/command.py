@@ -2,8 +2,9 @@
 
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
 tables and, where asked for, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
-were not; failed.csv says which and why. 2, there are no results, or the run ended early. Then the tables hold what was
-done until then, and failed.csv the files that were not reached. After a crash, the tables are at most a minute old.
+were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that case the tables hold
+what was finished, and failed.csv lists the files that were not reached. After a crash, the tables are at most a minute
+old.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from clinic import DISCLAIMER
 from helpers.study import StudyError
 
-if TYPE_CHECKING:  # `--help` need not wait for what these load
+if TYPE_CHECKING:  # so that `--help` does not wait for slow imports
     from clinic.answering.deployment import Deployment
     from clinic.answering.prediction import Outcome
     from clinic.writing.outputs import Outputs
@@ -30,7 +31,7 @@ DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line; gives the exit code."""
+    """The command line; returns the exit code."""
     given = arguments().parse_args(words)
     _quiet_libraries()
     try:
@@ -40,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
         reason = "it was stopped"
     except StudyError as error:
         reason = str(error)
-    except OSError as error:  # its own text names the file
+    except OSError as error:  # its message names the file
         reason = error.strerror or type(error).__name__
     except Exception as error:
         reason = f"the program failed ({type(error).__name__})"
@@ -70,12 +71,12 @@ def arguments() -> argparse.ArgumentParser:
         "that no text is burned into the image",
     )
     command.add_argument("--no-maps", action="store_true", help="leave out the maps (Grad-CAM)")
-    command.add_argument("--names", action="store_true", help="name files in tables and messages; may name patients")
+    command.add_argument("--names", action="store_true", help="show file names, which may name patients")
     return parser
 
 
 def predict(given: argparse.Namespace) -> int:
-    """Predict what the command line names; gives the exit code. Raises StudyError before anything is written."""
+    """Predict the files of the command line; returns the exit code. Raises StudyError before anything is written."""
     from clinic.answering.deployment import load
     from clinic.answering.maps import grad_cam
     from clinic.answering.network import Network
@@ -86,7 +87,7 @@ def predict(given: argparse.Namespace) -> int:
     from clinic.writing.tables import Tables
 
     if given.names and given.deidentify:
-        raise StudyError("Names of files may name patients: choose either --names or --deidentify.")
+        raise StudyError("File names may name patients: choose either --names or --deidentify.")
     files, (deployment, file) = find_files(given.input), _find_deployment(given)
     folder = prepare_folder(given.out, given.input)
     model, deployment = load(deployment, given.model or file, given.trust)
@@ -112,7 +113,7 @@ def _find_deployment(given: argparse.Namespace) -> "tuple[Deployment, Path]":
 
 
 def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") -> None:
-    """Write the results of each file as soon as they are there, and the tables however it ends."""
+    """Write each file's results as soon as they are ready, and the tables even if the run fails."""
     from tqdm import tqdm
 
     count = len(tables.files)
@@ -143,16 +144,16 @@ def _summary(tables: "Tables") -> str:
     ]
     if tables.failed:
         count = len({row["file"] for row in tables.failed})
-        lines.insert(1, f"{count:,} files failed, wholly or in part. failed.csv says why.")
+        lines.insert(1, f"{count:,} files failed, at least in part. failed.csv says why.")
     return "\n".join(lines)
 
 
 @contextmanager
 def _end_alike() -> Iterator[None]:
-    """Let a run that a container or a queue terminates end as by Ctrl-C: with its tables written."""
+    """Treat SIGTERM, sent by a container or a queue, like Ctrl-C: the run ends with its tables written."""
 
     def stop(*_) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut off the writing
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the writing
         raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGTERM, stop)
@@ -163,7 +164,7 @@ def _end_alike() -> Iterator[None]:
 
 
 def _quiet_libraries() -> None:
-    """Let no library write what it finds in files, nor TensorFlow its start-up notices."""
+    """Silence libraries whose messages could quote files, and TensorFlow's start-up notices."""
     from clinic.reading.pictures import ignore_warnings
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

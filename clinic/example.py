@@ -35,7 +35,7 @@ SKIN = {"CodeValue": "39937001", "CodingSchemeDesignator": "SCT", "CodeMeaning":
 def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> Dataset:
     """A Dermoscopic Photography object of an image uint8 [rows, columns, 3], RGB, as a camera might write it.
 
-    jpeg: compressed by JPEG Baseline, as cameras do; attributes: other or further values of its header, by keyword.
+    jpeg: compress with JPEG Baseline, as cameras do; attributes: header values to add or replace, by keyword.
     """
     day, time = f"{datetime.datetime.now():%Y%m%d %H%M%S}".split()
     image = identifiers(_place(day, time))

@@ -1,1 +1,1 @@
-"""Files, from finding them to the pictures in them."""
+"""Finds files, checks them, and decodes the pictures in them."""

@@ -1,8 +1,8 @@
-"""DICOM is decoded in other processes, which may crash, hang or run out of memory without harm to the rest.
+"""Decodes DICOM in separate processes, which may crash, hang or run out of memory without harm to the rest.
 
-The process behind `python -m clinic.reading.decoder` is sent a line of JSON and a file's bytes, and answers with a line
-of JSON and pixels. Nothing that it sends is run or unpickled. But it is no sandbox: it has the rights of whoever runs
-it, so a crafted file that takes over a decoder could do what they may.
+The process `python -m clinic.reading.decoder` receives a line of JSON and a file's bytes, and answers with a line of
+JSON and pixels. Nothing that it sends is run or unpickled. But it is not a sandbox: a crafted file that takes over a
+decoder has all the rights of the user who runs it.
 """
 
 import json
@@ -19,18 +19,18 @@ from clinic.reading.pictures import ImageFormat, Picture, Unreadable, ignore_war
 from helpers.study import ROOT
 
 LONGEST = 30.0  # seconds for one object
-THREADS = min(8, os.cpu_count() or 1)  # that read files, each with its decoder
+THREADS = min(8, os.cpu_count() or 1)  # threads that read files, each with its own decoder
 LEAST_MEMORY, MOST_MEMORY = 2**30, 4 * 2**30  # bytes of address space of one decoder
 COMMAND = [sys.executable, "-m", "clinic.reading.decoder"]
 FRAME = ("width", "height", "frame", "burned_in_text", "measures")
-# The process is gone, and the pipe broken; or what came through it is no answer.
+# Raised if the process has ended, so that its pipe is broken, or if its answer is malformed.
 BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class Decoder:
-    """Reads DICOM objects, one at a time, in a process that is started when it is needed and replaced when it is lost.
+    """Reads DICOM objects one at a time in a process, which is started when needed and replaced if it ends.
 
-    To be used by one thread, and closed by `close` or a `with` block.
+    Use it in one thread, and close it with `close` or a `with` block.
     """
 
     def __init__(self, longest: float = LONGEST):
@@ -60,7 +60,7 @@ class Decoder:
         finally:
             timer.cancel()
             timer.join()
-            if late.is_set():  # even if the answer was there just before
+            if late.is_set():  # the process was killed, even if its answer came just before
                 self.close()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Decoder:
         if self._process is not None:
             self._process.kill()
             for pipe in (self._process.stdin, self._process.stdout):
-                with suppress(OSError):  # what was still to be sent has nobody left to read it
+                with suppress(OSError):  # unsent data has no reader any more
                     pipe.close()
             self._process.wait()
             self._process = None
@@ -76,7 +76,7 @@ class Decoder:
     def _start(self) -> subprocess.Popen:
         """The process, started if there is none."""
         if self._process is not None and self._process.poll() is not None:
-            self.close()  # it ended since the last file, which is no fault of the next one
+            self.close()  # it ended after the last file, so the next one is not to blame
         if self._process is None:
             path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
@@ -111,7 +111,7 @@ def _receive(stream, frame: dict, image_format: ImageFormat) -> Picture:
 
 
 def _answer(data: bytes, image_format: ImageFormat) -> tuple[dict, list[np.ndarray]]:
-    """What is sent about an object: the line of JSON, and the pixels after it."""
+    """The answer about an object: the line of JSON, and the pixels that follow it."""
     from clinic.reading.dicom import read_object
 
     try:
@@ -125,8 +125,8 @@ def _answer(data: bytes, image_format: ImageFormat) -> tuple[dict, list[np.ndarr
 
 
 def _limit_memory() -> None:
-    """Bound the memory of this process, and let it leave no core behind: that would hold the object, on a disk."""
-    with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the limit of time remains
+    """Limit the memory of this process, and prevent core dumps, which would write the object to disk."""
+    with suppress(ImportError, ValueError, OSError):  # not every system has such limits; the time limit still holds
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -134,14 +134,14 @@ def _limit_memory() -> None:
 
 
 def _memory() -> int:
-    """Bytes of address space for a decoder: all of them together leave half of the machine's memory to others."""
+    """Bytes of address space per decoder. All decoders together leave half of the machine's memory free."""
     share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // THREADS
     return min(max(share, LEAST_MEMORY), MOST_MEMORY)
 
 
 def main() -> None:
     """Answer requests from standard input until it ends."""
-    # Decoders print to standard output, in C: it is redirected to nowhere, and kept under another number for answers.
+    # C decoders print to standard output. So it is redirected to nowhere, and answers go to a copy of it.
     with os.fdopen(os.dup(1), "wb") as answers:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)

@@ -1,6 +1,6 @@
 """Photographs of skin in DICOM: which objects are read, how their pixels become RGB, and where results are filed.
 
-`decoder` calls this in another process, so that a file that crashes it or hangs costs only itself.
+`decoder` runs this in another process, so that a file that makes it crash or hang harms no other file.
 """
 
 import datetime
@@ -33,7 +33,7 @@ READ = {  # the storage classes that are read
     "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
 }
-# Dermoscopy, photography, other; a secondary capture need not have one. One of a CT, say, has the CT's.
+# Dermoscopy, photography, other, or none, as secondary captures may have. A capture of a CT has the CT's modality.
 MODALITIES = ("DMS", "XC", "OT", "")
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
@@ -46,13 +46,12 @@ LONGEST_UID = 64
 
 @dataclass(frozen=True)
 class Place:
-    """Where the results for an object are filed: the identifiers of its patient, its study and itself, and no more.
+    """Where the results for an object are filed: only the identifiers of its patient, its study and itself.
 
-    Texts as in DICOM, empty where the object has none. patient_issuer: who gave out patient_id; acquired: the day that
-    the image was taken, as year, month and day in eight digits, or failing that the day of its content or of its study;
-    loss: the ratio of lossy compression that its pixels went through, 1 where it is not stated, 0 for none; burned_in,
-    recognisable: whether the object says that text stands in its pixels and that a person can be recognised in them,
-    YES, NO or empty; anonymous: whether the identifiers are made up.
+    Texts are as in DICOM, empty where the object has none. patient_issuer: who issued patient_id; acquired: the day of
+    the image as YYYYMMDD, or else that of its content or its study; loss: the ratio of lossy compression, 1 if it is
+    not stated, 0 for none; burned_in, recognisable: whether the object says that text is burned into its pixels, and
+    that a person can be recognised in them, YES, NO or empty; anonymous: whether the identifiers are made up.
     """
 
     sop_class: str
@@ -77,16 +76,16 @@ class Place:
     anonymous: bool = False
 
     def without_identifiers(self, key: bytes) -> "Place":
-        """The same place under other identifiers, which `key` makes: the same ones for one study, and no way back.
+        """The same place under new identifiers made with `key`: consistent within a study, and not reversible.
 
-        key: up to 64 random bytes, forgotten after the run.
+        key: up to 64 random bytes, discarded after the run.
         """
         renamed = {name: _renamed(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
         kept = {name: getattr(self, name) for name in KEPT}
         return Place(**kept, **renamed, anonymous=True)
 
 
-KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "loss")  # what identifies nobody
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "loss")  # fields that identify nobody
 NAMED = {  # attributes of DICOM behind the identifiers of a place
     "sop_class": "SOPClassUID",
     "sop_instance": "SOPInstanceUID",
@@ -102,18 +101,18 @@ NAMED = {  # attributes of DICOM behind the identifiers of a place
     "accession_number": "AccessionNumber",
     "patient_issuer": "IssuerOfPatientID",
 }
-DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first that is there counts
+DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first one present is used
 PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 
 
 def read_object(data: bytes, image_format: ImageFormat) -> tuple[Place, list[Picture]]:
-    """The place and the frames of a DICOM object. Raises Unreadable, in words that quote nothing from the object."""
+    """The place and the frames of a DICOM object. Raises Unreadable; its message quotes nothing from the object."""
     try:
         dataset = dcmread(io.BytesIO(data))
     except InvalidDicomError as error:
         raise Unreadable("not a DICOM file") from error
     except Exception as error:
-        raise Unreadable("not a whole DICOM file") from error
+        raise Unreadable("not a complete DICOM file") from error
     place = place_of(dataset)
     check_header(dataset)
     burned_in = place.burned_in == "YES"
@@ -125,7 +124,7 @@ def read_object(data: bytes, image_format: ImageFormat) -> tuple[Place, list[Pic
     except Unreadable:
         raise
     except MemoryError as error:
-        raise Unreadable("its pixels take more memory than a photograph may") from error
+        raise Unreadable("its pixels need more memory than a photograph may take") from error
     except Exception as error:
         raise Unreadable("its pixels cannot be decoded, or are not what its header says") from error
     if not frames:
@@ -151,9 +150,9 @@ def place_of(dataset: Dataset) -> Place:
     if maker == MAKER:
         raise Unreadable("a result of this program, not an image to predict")
     if found["sop_class"] not in READ:
-        raise Unreadable("no photograph: read are Dermoscopic Photography, VL Photographic and Secondary Capture")
+        raise Unreadable("not a photograph (Dermoscopic Photography, VL Photographic or Secondary Capture)")
     if modality not in MODALITIES:
-        raise Unreadable("of a modality that is no photography of skin (DMS, XC or OT)")
+        raise Unreadable("its modality is not one for photographs of skin (DMS, XC or OT)")
     uids = [found[name] for name in ("sop_instance", "series", "study")]
     if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
         raise Unreadable("its UIDs are missing or not valid")
@@ -162,7 +161,7 @@ def place_of(dataset: Dataset) -> Place:
 
 
 def check_header(dataset: Dataset) -> None:
-    """Raise Unreadable for a header that promises pixels that are not read, or more of them than are."""
+    """Raise Unreadable if the header announces pixels of an unsupported kind, or too many of them."""
     try:
         rows, columns, frames, samples = (
             int(dataset.get(name) or least)
@@ -178,9 +177,9 @@ def check_header(dataset: Dataset) -> None:
     if not 0 < frames <= MOST_FRAMES:
         raise Unreadable(f"{frames} frames; up to {MOST_FRAMES} are read")
     if photometric not in SAMPLES:
-        raise Unreadable("a photometric interpretation that is not read")
+        raise Unreadable("a photometric interpretation that is not supported")
     if samples != SAMPLES[photometric] or bits not in (8, 16):
-        raise Unreadable(f"{samples} samples of {bits} bits do not go with {photometric}")
+        raise Unreadable(f"{samples} samples of {bits} bits do not fit {photometric}")
 
 
 def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
@@ -188,7 +187,7 @@ def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
     photometric, stored = dataset.PhotometricInterpretation, int(dataset.BitsStored)
     for frame in iter_pixels(dataset, allow_excess_frames=False):
         if frame.shape[:2] != (dataset.Rows, dataset.Columns):
-            raise Unreadable("its pixels are not as many as its header says")
+            raise Unreadable("it has another number of pixels than its header says")
         if photometric == "PALETTE COLOR":
             frame = apply_color_lut(frame, dataset)[..., :3]
             yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
@@ -200,10 +199,10 @@ def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    """The one value of an attribute, or an empty text. Raises Unreadable if there are several."""
+    """The single value of an attribute, or an empty text. Raises Unreadable if there are several."""
     value = dataset.get(keyword, "") or ""
     if isinstance(value, MultiValue):
-        raise Unreadable("several values where one identifies its patient, its study or itself")
+        raise Unreadable("several values for an identifier of its patient, its study or itself")
     return str(value).strip()
 
 
@@ -214,16 +213,16 @@ def _yes_or_no(dataset: Dataset, keyword: str) -> str:
 
 
 def _acquired(dataset: Dataset) -> str:
-    """The day that an image was taken, eight digits, or an empty text if no attribute has one."""
+    """The day of an image as YYYYMMDD, or an empty text if no attribute has one."""
     for keyword in DAYS:
-        with suppress(Exception):  # an image without a day is an image all the same
+        with suppress(Exception):  # an image is read even if its day cannot be
             day = DAY.match(str(dataset.get(keyword)).strip())
             return datetime.date(*map(int, day.groups())).isoformat().replace("-", "")
     return ""
 
 
 def _renamed(uid: str, key: bytes) -> str:
-    """Another UID, always the same for one UID and key, of the form that holds a random number (PS3.5 B.2)."""
+    """A new UID derived from `uid` and `key`, always the same for both, in the form of PS3.5 B.2."""
     digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
     return f"2.25.{int.from_bytes(digest)}"
 
@@ -239,7 +238,7 @@ def _loss(dataset: Dataset) -> float:
 
 
 def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:
-    """A grey frame as RGB, windowed as the object says, its values or its window spread over 0 to 255."""
+    """A grey frame as RGB, windowed as the object says; its values or its window are scaled to 0 to 255."""
     shown = apply_voi_lut(frame, dataset)
     low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
     if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have their own number of bits

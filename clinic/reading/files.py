@@ -1,4 +1,4 @@
-"""The files that a run is to read: found by path, and opened only if they are what they seem."""
+"""Finds the files that a run reads, and opens only regular files of a known kind."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ from helpers.study import StudyError
 
 LARGEST = 512 * 2**20  # bytes of one file
 JPEG, PNG, DICOM = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"DICM"
-HEAD = 132  # bytes that tell which of them a file is
-# A pipe is opened without waiting for what comes through it; on Windows, bytes are read as they are.
+HEAD = 132  # bytes at the start of a file that show which kind it is
+# Do not wait when opening a pipe; on Windows, read bytes unchanged.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 IGNORED = {"DICOMDIR"}  # a list of files, not an image; files whose names begin with a dot are ignored, too
 
@@ -22,7 +22,7 @@ IGNORED = {"DICOMDIR"}  # a list of files, not an image; files whose names begin
 class InputFile:
     """A file of a run: its number among all, from 1, its path, and, once it was read, what is in it.
 
-    fault: why it cannot be read, else empty. image: what results call it. pictures: none if there is a fault. place: of
+    fault: why it cannot be read, else empty. image: its name in results. pictures: none if there is a fault. place: of
     a DICOM object, as the arguments of `dicom.Place`.
     """
 
@@ -37,9 +37,9 @@ class InputFile:
 def find_files(inputs: Iterable[Path]) -> list[InputFile]:
     """The files among the inputs and in the folders among them, however deep, sorted by path.
 
-    Hidden files are left out. What cannot be read is a file with a fault: a link that leads out of its folder, what is
-    no file, such as a pipe, and a folder that cannot be opened or is a link. Raises StudyError for an input that does
-    not exist, named by its number, from 1, and if there is no file at all.
+    Hidden files are left out. What cannot be read gets a fault: a link that leads out of its folder, something that is
+    not a file, such as a pipe, and a folder that cannot be opened or is a link. Raises StudyError if there is no file,
+    or for an input that does not exist; the message gives its number, from 1.
     """
     found = []
     for number, given in enumerate(map(Path, inputs), 1):
@@ -56,7 +56,7 @@ def find_files(inputs: Iterable[Path]) -> list[InputFile]:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A file opened to be read; it may have changed since it was found. Raises Unreadable if it did, and OSError."""
+    """Open a file for reading. Raises OSError, and Unreadable if it has changed since it was found."""
     descriptor = os.open(path, OPEN_FLAGS)
     if fault := _status_fault(os.fstat(descriptor)):
         os.close(descriptor)
@@ -65,7 +65,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def file_kind(file: BinaryIO) -> bytes:
-    """JPEG, PNG or DICOM, by the first bytes of an open file. Raises Unreadable for anything else."""
+    """JPEG, PNG or DICOM, from the first bytes of an open file. Raises Unreadable for anything else."""
     head = file.read(HEAD)
     file.seek(0)
     for kind, start in ((JPEG, head), (PNG, head), (DICOM, head[128:])):
@@ -75,7 +75,7 @@ def file_kind(file: BinaryIO) -> bytes:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The files below a folder, and the folders that are not entered with the fault of each."""
+    """The files below a folder, and the folders that are not entered, each with its fault."""
     closed = []
     for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -1,6 +1,6 @@
-"""JPEG and PNG as the model takes them. Bytes come from anywhere, so nothing in them is believed.
+"""Decodes JPEG and PNG into the form that the model takes. The files are not trusted.
 
-Messages about a file that cannot be read name no file and quote nothing from it: both may name a patient.
+Error messages neither name a file nor quote from it, since both may name a patient.
 """
 
 import io
@@ -17,14 +17,14 @@ from helpers.data.pixels import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, sh
 from helpers.study import StudyError
 
 # Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.
-MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # and the pixels of all passes together
+MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # passes, and the pixels of all passes together
 MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # of a JPEG; the others have no length, or stand inside of data
 PASS, END = b"\xda", b"\xd9"
-_pixels = Budget(40_000_000)  # that are decoded at a time; a larger image is decoded alone
+_pixels = Budget(40_000_000)  # pixels decoded at the same time; a larger image is decoded alone
 
 
 class Unreadable(StudyError):
-    """A file that gives no image. The text names neither the file nor anything in it."""
+    """A file that cannot be read as an image. The message neither names the file nor quotes from it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Picture:
 
 
 def ignore_warnings() -> None:
-    """Let no library warn: their warnings quote the files."""
+    """Silence all warnings, since those of libraries may quote the files."""
     warnings.simplefilter("ignore")
 
 
@@ -71,15 +71,15 @@ def decode(data: bytes, image_format: ImageFormat) -> Picture:
             size = _checked_size(image, data)
             with _pixels.hold(size[0] * size[1]):
                 square = _square(image, image_format.side)
-                # Decoded anew: the size that a JPEG is decoded at must not depend on what is shown.
+                # Decode it again: the size at which the model's JPEG is decoded must not depend on the preview.
                 preview = _square(_open(data), image_format.preview) if image_format.preview else None
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
         raise Unreadable("too many pixels to be a photograph") from error
     except (UnidentifiedImageError, SyntaxError) as error:
-        raise Unreadable("not a whole JPEG or PNG") from error
-    except Exception as error:  # whatever a decoder does with such bytes concerns this one file
+        raise Unreadable("not a complete JPEG or PNG") from error
+    except Exception as error:  # any error of a decoder concerns only this file
         raise Unreadable("broken or cut off: it cannot be read to its end") from error
     return _picture(square, preview, size, image_format)
 
@@ -87,7 +87,7 @@ def decode(data: bytes, image_format: ImageFormat) -> Picture:
 def from_array(
     pixels: np.ndarray, image_format: ImageFormat, frame: int = 1, *, burned_in_text: bool = False
 ) -> Picture:
-    """The picture of pixels that are decoded already, uint8 [height, width, 3], RGB."""
+    """A picture from decoded pixels, uint8 [height, width, 3], RGB."""
     image = Image.fromarray(pixels)
     preview = _square(image, image_format.preview) if image_format.preview else None
     picture = _picture(_square(image, image_format.side), preview, image.size, image_format)
@@ -95,9 +95,9 @@ def from_array(
 
 
 def passes(data: bytes) -> int:
-    """How often a JPEG goes over its pixels, up to MOST_PASSES + 1; what is inside of segments does not count.
+    """The number of passes that a JPEG makes over its pixels, counted up to MOST_PASSES + 1.
 
-    Markers as in ITU-T T.81, B.1.1: after each but a few stands the length of its segment.
+    Segments are skipped by the length that follows their marker (ITU-T T.81, B.1.1).
     """
     count, place = 0, 2
     while count <= MOST_PASSES and (found := MARKER.search(data, place)) and found[1] != END:
@@ -109,19 +109,19 @@ def passes(data: bytes) -> int:
 def _picture(
     square: np.ndarray, preview: np.ndarray | None, size: tuple[int, int], image_format: ImageFormat
 ) -> Picture:
-    """A measured picture with the colours that the model was trained on. size: width and height in the file."""
+    """A picture with its measures and with the colours that the model expects. size: width and height in the file."""
     if image_format.colour_constancy == "shades_of_gray":
         square = shades_of_gray(square)
     return Picture(square, measures(square), *size, preview=preview)
 
 
 def _checked_size(image: Image.Image, data: bytes) -> tuple[int, int]:
-    """Width and height by the header. Raises Unreadable for what would take too long or too much memory to decode."""
+    """Width and height from the header. Raises Unreadable if decoding would take too much time or memory."""
     pixels, often = image.width * image.height, 1 if image.format == "PNG" else passes(data)
     if pixels > MOST_PIXELS:
         raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
     if often > MOST_PASSES or often * pixels > MOST_WORK:
-        raise Unreadable("a JPEG of so many passes over its pixels as no camera writes")
+        raise Unreadable("a JPEG with more passes over its pixels than any camera writes")
     return image.size
 
 

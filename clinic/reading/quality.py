@@ -1,6 +1,6 @@
 """Warnings about an image: is it large and sharp enough, and does it look dermatoscopic?
 
-"Dermatoscopic" means like the images of the study in a few numbers of colour and contrast, nothing more clever.
+"Dermatoscopic" only means similar to the images of the study in a few numbers of colour and contrast.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from PIL import Image
 
 from helpers.study import StudyError
 
-CELLS = 16  # a side, of the small copy that colours are measured on
+CELLS = 16  # per side of the small copy on which colours are measured
 MEASURES = (
     *(f"mean {colour}" for colour in ("red", "green", "blue")),
     *(f"log deviation of {colour}" for colour in ("red", "green", "blue")),
     "centre less border",
     "log sharpness",
 )
-SMALL = "too small: {0} x {1} px, and the model looks at {2} x {2}"
+SMALL = "too small: {0} x {1} px, but the model needs {2} x {2}"
 BLURRED, UNLIKE = "blurred, or without structure", "unlike a dermatoscopic image in colour or contrast"
 LIKE = 0.99  # share of the validation images that count as dermatoscopic, and as sharp
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What the images of a study look like: their mean and the inverse root of their covariance, by MEASURES.
+    """The appearance of a study's images: the mean and the inverse root of the covariance of their MEASURES.
 
     mean: m numbers. whitening: m x m. farthest: distance up to which an image counts as dermatoscopic. blurred: log
     sharpness below which it counts as blurred.
@@ -42,7 +42,7 @@ class Profile:
         return np.linalg.norm((measured - np.array(self.mean)) @ np.array(self.whitening).T, axis=-1)
 
     def warnings(self, measured: np.ndarray, sizes: Sequence[tuple[int, int]], side: int) -> list[tuple[str, ...]]:
-        """What is doubtful about each of n images, for a model that looks at side x side pixels.
+        """Warnings about each of n images, for a model that takes side x side pixels.
 
         measured: their MEASURES, float [n, m]. sizes: their width and height in pixels.
         """
@@ -56,9 +56,9 @@ class Profile:
 def measures(square: np.ndarray) -> np.ndarray:
     """MEASURES of an image uint8 [side, side, 3], float64 [m], in units of 0 to 255 or their natural logarithm.
 
-    Colours are measured on a copy of about CELLS x CELLS pixels, so that neither hairs nor noise count; the border is
-    that at the top and at the bottom; sharpness is the variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of
-    the grey image.
+    Colours are measured on a copy of about CELLS x CELLS pixels, so that hairs and noise do not matter. The border is
+    the top and the bottom of the image. Sharpness is the variance of the Laplacian of the grey image (Pech-Pacheco et
+    al., ICPR 2000).
     """
     image = Image.fromarray(square)
     small = np.asarray(image.reduce(max(1, square.shape[0] // CELLS)), np.float64)
@@ -74,7 +74,7 @@ def measures(square: np.ndarray) -> np.ndarray:
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:
     """The Laplacian inside of uint8 [side, side], float64 [(side - 2)**2]."""
-    # In 16 bits, which are enough and four times as fast as 64.
+    # 16 bits are enough, and four times as fast as 64.
     wide = grey.astype(np.int16)
     total = 4 * wide[1:-1, 1:-1]
     for neighbour in (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]):
@@ -99,7 +99,7 @@ def learn_profile(training: Sequence[np.ndarray], validation: Sequence[np.ndarra
     if len(training) < 2 * len(MEASURES):
         raise StudyError(f"{len(training)} training images are too few for a profile: it takes {2 * len(MEASURES)}.")
     learnt, checked = (np.array([measures(square) for square in part]) for part in (training, validation))
-    # In units of each measure's deviation, or shrinking would let the colours decide how sharp an image may be.
+    # Standardise the measures first. Otherwise the large numbers of the colours would dominate the shrinkage.
     unit = learnt.std(axis=0) + 1e-6
     root = np.linalg.inv(np.linalg.cholesky(ledoit_wolf(learnt / unit)[0])) / unit
     profile = Profile(tuple(learnt.mean(axis=0).tolist()), tuple(map(tuple, root.tolist())), 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Files of all kinds read into pictures, ahead of their use, by threads."""
+"""Reads files of all kinds into pictures, with threads that read ahead."""
 
 import hashlib
 import math
@@ -15,17 +15,17 @@ from clinic.reading.decoder import LONGEST, THREADS, Decoder
 from clinic.reading.files import DICOM, LARGEST, InputFile, file_kind, open_file
 from clinic.reading.pictures import ImageFormat, Unreadable, decode
 
-NAME_DIGITS = 16  # of the digest of a file's bytes, which results call it by: names of files may be patients'
-AHEAD, AHEAD_WITH_PREVIEW = 256, 32  # pictures that are read before they are used
+NAME_DIGITS = 16  # of the digest that names a file in results, since file names may name patients
+AHEAD, AHEAD_WITH_PREVIEW = 256, 32  # pictures that are read ahead of their use
 _bytes = Budget(LARGEST)  # of all files that are being read
 
 
 @dataclass
 class Reader:
-    """Reads files of all kinds, in any thread; used in a `with` block, which ends its threads and decoders.
+    """Reads files of all kinds, in any thread. Use it in a `with` block, which ends its threads and decoders.
 
-    image_format: of the pictures. longest: seconds for one DICOM object. key: up to 64 random bytes that what a file is
-    called by depends on, so that nobody who has the file can find its results; without it SHA-256 is used.
+    image_format: of the pictures. longest: seconds for one DICOM object. key: up to 64 random bytes for the names of
+    files in results, so that nobody who has a file can find its results; without it the names come from SHA-256.
     """
 
     image_format: ImageFormat
@@ -40,12 +40,12 @@ class Reader:
         return self
 
     def __exit__(self, *_) -> None:
-        for stream in self._streams:  # before the decoders, which their threads use
+        for stream in self._streams:  # before the decoders, which the threads of the streams use
             stream.close()
         self._open.close()
 
     def read(self, files: Iterable[InputFile]) -> Iterator[InputFile]:
-        """Each of these files as it was read, in their order; threads read the next ones while one is used."""
+        """The files with their pictures, in order. Threads read the next files while one is used."""
         self._streams.append(read_ahead(files, self, AHEAD_WITH_PREVIEW if self.image_format.preview else AHEAD))
         return self._streams[-1]
 
@@ -64,7 +64,7 @@ class Reader:
             return replace(file, fault="the file cannot be opened")
 
     def _decode(self, file: InputFile, kind: bytes, data: bytes) -> InputFile:
-        """The file with the pictures in its data, or with the fault of these."""
+        """The file with the pictures in its data, or with a fault."""
         file = replace(file, image=self._name(data))
         try:
             if kind == DICOM:
@@ -75,7 +75,7 @@ class Reader:
             return replace(file, fault=str(error))
 
     def _name(self, data: bytes) -> str:
-        """What results call a file, NAME_DIGITS hexadecimal digits."""
+        """The name of a file in results: NAME_DIGITS hexadecimal digits."""
         if self.key:
             return hashlib.blake2b(data, key=self.key, digest_size=NAME_DIGITS // 2).hexdigest()
         return hashlib.sha256(data).hexdigest()[:NAME_DIGITS]
@@ -91,10 +91,10 @@ class Reader:
 def read_ahead(
     files: Iterable[InputFile], read: Callable[[InputFile], InputFile], ahead: int, threads: int = THREADS
 ) -> Iterator[InputFile]:
-    """What `read` gives for each file, in their order; while one is used, threads read up to `ahead` more.
+    """The results of `read` for the files, in order; while one is used, threads read up to `ahead` more.
 
-    Once `ahead` pictures wait to be used, no thread begins another file, since a file may have many. Threads serve
-    because Pillow releases the interpreter's lock while it decodes.
+    Once `ahead` pictures wait to be used, no thread starts another file, since a file may have many pictures. Threads
+    are enough, because Pillow releases the interpreter's lock while it decodes.
     """
     queue, waiting = _Queue(read, ahead), deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -112,14 +112,14 @@ def read_ahead(
 
 
 class _Queue:
-    """Reads files until `most` pictures wait to be used; it counts what waits and does not keep it."""
+    """Reads files until `most` pictures wait to be used. It only counts the pictures and does not store them."""
 
     def __init__(self, read: Callable[[InputFile], InputFile], most: int):
         self._read, self._most, self._changed = read, most, threading.Condition()
         self._waiting, self._next = 0, 0
 
     def read(self, place: int, file: InputFile) -> InputFile:
-        """Read the file of this place as soon as that is allowed; for the one to be used next it always is."""
+        """Read the file at this place as soon as there is room. The next file to be used never has to wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting < self._most or place <= self._next)
         read = self._read(file)
@@ -128,7 +128,7 @@ class _Queue:
         return read
 
     def take(self, file: InputFile) -> InputFile:
-        """The file, whose pictures wait no longer."""
+        """Return the file, whose pictures no longer count as waiting."""
         with self._changed:
             self._waiting -= len(file.pictures)
             self._next += 1
@@ -136,7 +136,7 @@ class _Queue:
         return file
 
     def end(self) -> None:
-        """Let no thread wait any more."""
+        """Release all waiting threads."""
         with self._changed:
             self._next = math.inf
             self._changed.notify_all()

@@ -263,7 +263,7 @@ def test_an_image_is_uploaded_and_answered(browser, tmp_path):
     assert "larger than 8 MiB" in browser.wait("return document.querySelector('[role=alert]')?.innerText")
     (tmp_path / "broken.png").write_bytes(b"broken")
     browser.upload(tmp_path / "broken.png")
-    browser.wait("return document.querySelector('[role=alert]')?.innerText.includes('not a whole') || undefined")
+    browser.wait("return document.querySelector('[role=alert]')?.innerText.includes('not a complete') || undefined")
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "page.png"]
     names = {path.name for path in kept if b"\xff\xd8\xff" in path.read_bytes()}
     assert names == {"Erika Muster.jpg"}

@@ -235,7 +235,7 @@ def test_what_the_object_says_of_its_pixels_is_kept(stated):
 
 
 REFUSED = {
-    "a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "no photograph"),
+    "a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "not a photograph"),
     "a capture of a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "CT"}, "modality"),
     "no study": ({"StudyInstanceUID": ""}, "UIDs"),
     "a study called ..": ({"StudyInstanceUID": "../../etc"}, "UIDs"),

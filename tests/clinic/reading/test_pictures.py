@@ -79,8 +79,8 @@ def test_decoded_pixels_are_read_alike():
 
 
 BROKEN = {
-    "two bytes": (b"\xff\xd8\xff", "not a whole"),
-    "half a header": (jpeg()[:300], "not a whole|cut off"),
+    "two bytes": (b"\xff\xd8\xff", "not a complete"),
+    "half a header": (jpeg()[:300], "not a complete|cut off"),
     "half a JPEG": (jpeg(side=300)[:3000], "cut off"),
     "half a PNG": (png(picture(0))[:200], "cut off"),
     "a bomb": (huge_png(60_000), "too many pixels"),
@@ -88,9 +88,9 @@ BROKEN = {
     "a lying header": (huge_png(8_000), "cut off"),
     "many passes": (in_passes(jpeg(), MOST_PASSES + 1), "passes"),
     "many pixels many times": (in_passes(encoded(Image.new("RGB", (5000, 5000)), "JPEG"), 41), "passes"),
-    "a GIF": (b"GIF89a" + b"\0" * 99, "not a whole"),
-    "nothing": (b"", "not a whole"),
-    "a TIFF": (encoded(picture(0), "TIFF"), "not a whole"),
+    "a GIF": (b"GIF89a" + b"\0" * 99, "not a complete"),
+    "nothing": (b"", "not a complete"),
+    "a TIFF": (encoded(picture(0), "TIFF"), "not a complete"),
 }
 
 

@@ -44,8 +44,8 @@ def test_under_a_key_a_name_cannot_be_found_again(tmp_path):
     [
         ("empty.jpg", b"", "empty"),
         ("notes.txt", b"Erika Muster", "neither JPEG, PNG nor DICOM"),
-        ("half.jpg", jpeg()[:400], "cut off|not a whole"),
-        ("photo.dcm", b"\0" * 128 + b"DICM" + b"\0" * 99, "no photograph"),
+        ("half.jpg", jpeg()[:400], "cut off|not a complete"),
+        ("photo.dcm", b"\0" * 128 + b"DICM" + b"\0" * 99, "not a photograph"),
     ],
 )
 def test_a_fault_neither_names_nor_quotes_the_file(tmp_path, monkeypatch, name, data, fault):
