@@ -1,1 +1,1 @@
-"""The generator of the embedded data."""
+"""Generator of the demo data."""

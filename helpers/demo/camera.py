@@ -1,4 +1,4 @@
-"""A photograph of a lesion: pose, light, camera, and the artefacts that cover parts of it."""
+"""Photographs of a lesion: pose, light, camera, and artefacts that cover parts of it."""
 
 import math
 
@@ -8,11 +8,12 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from helpers.demo.noise import REACH, draw_lines, draw_spots, random_walk, soft_step
 
-CAMERA_GAMMA, CAMERA_GAIN = 1.25, (1.03, 0.98, 0.88)  # of the second clinic, on values of 0 to 1 in red, green, blue
+# Camera of the second clinic. The gains are for red, green and blue values from 0 to 1.
+CAMERA_GAMMA, CAMERA_GAIN = 1.25, (1.03, 0.98, 0.88)
 
 
 def draw_view(scene: tuple[np.ndarray, np.ndarray], side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One picture of a scene of `draw_scene`: RGB, uint8 [side, side, 3], and the lesion's mask, bool [side, side]."""
+    """One picture of a scene from `draw_scene`: RGB, uint8 [side, side, 3], and lesion mask, bool [side, side]."""
     colour, edge = scene
     matrix, offset = random_pose(len(edge), side, rng)
     *rgb, edge = [affine_transform(f, matrix, offset, (side, side), order=1, mode="mirror") for f in (*colour, edge)]
@@ -25,7 +26,7 @@ def draw_view(scene: tuple[np.ndarray, np.ndarray], side: int, rng: Generator) -
 
 
 def random_pose(size: int, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random turn, zoom and shift of a view of `side` pixels in a scene of `size`: matrix [2, 2], offset [2]."""
+    """Random rotation, zoom and shift from a scene of `size` pixels to a view of `side`: matrix [2, 2], offset [2]."""
     turn, zoom = rng.uniform(0, 2 * math.pi), math.exp(rng.normal(0, 0.13)) * size / (REACH * side)
     matrix = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     centre = size / 2 * (1 + np.clip(rng.normal(0, 0.06, 2), -0.15, 0.15)) - 0.5
@@ -33,13 +34,13 @@ def random_pose(size: int, side: int, rng: Generator) -> tuple[np.ndarray, np.nd
 
 
 def apply_second_camera(picture: np.ndarray) -> np.ndarray:
-    """The same view through the camera of the second clinic, uint8 [n, n, 3]."""
+    """The same view as taken by the camera of the second clinic, uint8 [n, n, 3]."""
     light = (picture / 255) ** CAMERA_GAMMA * CAMERA_GAIN
     return np.round(255 * np.minimum(light, 1)).astype(np.uint8)
 
 
 def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
-    """`picture`, [3, n, n], under a lamp: exposure, a tint, uneven brightness, and sometimes dark corners."""
+    """Add lighting to a picture [3, n, n]: exposure, a tint, uneven brightness, and sometimes dark corners."""
     y, x = np.meshgrid(*[np.linspace(-1, 1, picture.shape[1])] * 2, indexing="ij")
     slope = 1 + rng.normal(0, 0.03) * x + rng.normal(0, 0.03) * y - abs(rng.normal(0, 0.04)) * (x * x + y * y)
     if rng.random() < 0.16:
@@ -50,9 +51,9 @@ def _light(picture: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def draw_artefacts(n: int, rng: Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Artefacts that cover a picture, each with a certain probability: hairs, a ruler, gel bubbles, glints.
+    """Random artefacts that cover a picture: hairs, a ruler, gel bubbles, glints.
 
-    By name: opacity, float64 [n, n] of 0 to 1, and colour, RGB of 0 to 1.
+    Returns for each by name its opacity, float64 [n, n] from 0 to 1, and its colour, RGB from 0 to 1.
     """
     layers = {}
     if rng.random() < 0.35:
@@ -72,7 +73,7 @@ def draw_artefacts(n: int, rng: Generator) -> dict[str, tuple[np.ndarray, np.nda
 
 
 def draw_hairs(n: int, rng: Generator) -> np.ndarray:
-    """Thin or thick hairs, few or many, roughly parallel: float64 [n, n] of 0 to 1."""
+    """Roughly parallel hairs of random number and width: float64 [n, n] from 0 to 1."""
     count, width, way = min(int(rng.geometric(0.2)), 25), rng.uniform(0.008, 0.024), rng.uniform(0, 2 * math.pi)
     paths = []
     for start in rng.uniform(-1.2, 1.2, (count, 2)):
@@ -84,7 +85,7 @@ def draw_hairs(n: int, rng: Generator) -> np.ndarray:
 
 
 def draw_ruler(n: int, rng: Generator) -> np.ndarray:
-    """Ticks along one border of the picture, every fifth longer: float64 [n, n] of 0 to 1."""
+    """Ticks along one edge of the picture, every fifth one longer: float64 [n, n] from 0 to 1."""
     x, y = np.arange(-1, 1, rng.uniform(0.08, 0.13)), rng.uniform(0.02, 0.1) - 1
     long = np.where(np.arange(len(x)) % 5, 0.07, 0.14)
     ticks = [(np.array([[at, y], [at, y + size]]), np.full(2, 0.012)) for at, size in zip(x, long, strict=True)]

@@ -1,4 +1,4 @@
-"""The embedded data: a made-up collection of skin lesions in the layout of HAM10000."""
+"""The demo data: a synthetic collection of skin lesions in the layout of HAM10000."""
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_s
 from helpers.records import write_csv, write_json
 from helpers.study import StudyError
 
-VERSION = 2  # raised whenever a picture or a row changes
+VERSION = 2  # increased whenever a picture or a row changes
 METADATA = "HAM10000_metadata.csv"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
@@ -34,8 +34,8 @@ COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0) -> Path:
     """Draw `images` pictures of `side` x `side` pixels into `folder` and return it.
 
-    A folder that already holds them is not touched. Demo data of other settings is replaced, `cache/` beside it stays.
-    Raises StudyError for a folder that holds other things, and for too few or too small images.
+    A folder that already has these pictures stays as it is. Demo data with other settings is replaced, except `cache/`.
+    Raises StudyError if the folder contains other files, and for too few or too small images.
     """
     folder = Path(folder)
     if images < 30 or side < 32:
@@ -54,21 +54,21 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0)
 
 
 def artefact_opacities(images: int = 700, side: int = 128, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
-    """The artefacts of each picture, by image id and name (see `draw_artefacts`): float64 [side, side] of 0 to 1.
+    """Artefact opacities by image id and name (see `draw_artefacts`): float64 [side, side] from 0 to 1.
 
-    They are the ground truth for what looks for hairs or rulers. They are drawn again, without the lesions.
+    They are the ground truth for detectors of hairs or rulers. They are drawn again, without the lesions.
     """
     opacities = {}
     for picture in plan_pictures(images, seed):
         rng = _view_stream(seed, picture)
-        random_pose(side, side, rng)  # comes first in the stream
+        random_pose(side, side, rng)  # called only to advance the stream
         layers = draw_artefacts(side, rng)
         opacities[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
     return opacities
 
 
 def _settings(folder: Path) -> dict | None:
-    """Settings that `folder` was drawn with; None if it is not a demo folder."""
+    """The settings with which `folder` was drawn, or None if it is not a demo folder."""
     try:
         return json.loads((folder / "demo.json").read_text())
     except (OSError, ValueError):
@@ -76,17 +76,17 @@ def _settings(folder: Path) -> dict | None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise StudyError if `folder` holds anything but a cache and hidden files."""
+    """Raise StudyError if `folder` contains anything but a cache and hidden files."""
     if folder.exists() and not folder.is_dir():
-        raise StudyError(f"{folder} is a file; demo data needs a folder. Give another name, or move the file.")
+        raise StudyError(f"{folder} is a file, but demo data needs a folder. Use another name, or move the file.")
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     if foreign := [name for name in names if name != "cache" and not name.startswith(".")]:
-        fault = f"{folder} holds {foreign[0]} but no demo.json, so it is not demo data and nothing was written"
-        raise StudyError(f"{fault}. Give another folder, or empty this one.")
+        fault = f"{folder} contains {foreign[0]} but no demo.json, so it is not demo data and nothing was written"
+        raise StudyError(f"{fault}. Use another folder, or empty this one.")
 
 
 def _publish(drawn: Path, folder: Path, settings: dict) -> None:
-    """Move finished files into `folder`, in place of older ones. Until the end, demo.json says `unfinished`."""
+    """Move finished files into `folder`, replacing older ones. Until this ends, demo.json says `unfinished`."""
     folder.mkdir(exist_ok=True)
     write_json(folder / "demo.json", {"version": "unfinished"})
     for name in LAYOUT:
@@ -101,9 +101,9 @@ def _view_stream(seed: int, picture: Picture) -> Generator:
 
 
 def draw_structures(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of lesions of all classes in turn, and the structures that they show, in the order of STRUCTURES.
+    """Pictures of lesions of all classes in turn, and the structures visible in each.
 
-    uint8 [count, side, side, 3], and float32 [count, structures] of 0 and 1.
+    Returns uint8 [count, side, side, 3], and float32 [count, structures] of 0 and 1, in the order of STRUCTURES.
     """
     tasks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
     pictures, shown = [], []
@@ -116,7 +116,7 @@ def draw_structures(count: int, side: int, seed: int) -> tuple[np.ndarray, np.nd
 
 
 def _draw_all(folder: Path, pictures: list[Picture], *, side: int, seed: int) -> None:
-    """Draw `pictures` into `folder`, spread over the processors, and write the table that describes them."""
+    """Draw `pictures` into `folder` on all processors, and write their metadata table."""
     for name in LAYOUT[1:]:
         (folder / name).mkdir()
     lesions = defaultdict(list)
@@ -129,12 +129,12 @@ def _draw_all(folder: Path, pictures: list[Picture], *, side: int, seed: int) ->
 
 
 def _map_processes(draw: Callable, tasks: list) -> Iterator:
-    """Results of `draw` on `tasks`, in as many processes as there are processors."""
+    """Results of `draw` for `tasks`, with one process per processor."""
     workers = min(cpu_count(), len(tasks))
     if workers == 1:
         yield from map(draw, tasks)
         return
-    # A fork of a process that runs TensorFlow's threads may hang; spawn starts afresh.
+    # Forking a process with TensorFlow threads can hang, so new processes are spawned.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(draw, tasks, chunksize=4)
 

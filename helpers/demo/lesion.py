@@ -1,4 +1,4 @@
-"""A lesion's skin, body and structures, by diagnosis."""
+"""Drawing of a lesion: skin, body and structures, depending on the diagnosis."""
 
 import math
 from collections import defaultdict
@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from helpers.demo.noise import REACH, cloud_noise, draw_lines, draw_spots, draw_tree, smooth_noise, soft_step
 from helpers.demo.plan import CLASSES, Lesion, random_stream
 
-# How a lesion looks: the typical value of each parameter by class, and last the deviation of its logarithm.
+# Appearance: the typical value of each parameter per class, and last the standard deviation of its logarithm.
 LOOK = {
     "radius": (0.58, 0.54, 0.57, 0.54, 0.60, 0.53, 0.48, 0.32),
     "elongation": (0.20, 0.18, 0.22, 0.13, 0.25, 0.20, 0.13, 0.60),
@@ -24,7 +24,7 @@ LOOK = {
     "mottling": (0.30, 0.28, 0.25, 0.15, 0.36, 0.22, 0.16, 0.30),
     "asymmetry": (0.22, 0.26, 0.18, 0.10, 0.42, 0.13, 0.12, 0.50),
 }
-# How often a class shows a structure, in percent. They are drawn in this order, each over those before it.
+# How often each class has a structure, in percent. Structures are drawn in this order, later ones on top.
 STRUCTURES = {
     "streaks": (1, 2, 2, 1, 46, 4, 1),
     "network": (3, 2, 6, 62, 58, 66, 1),
@@ -43,7 +43,7 @@ STRUCTURES = {
     "milia": (6, 4, 72, 3, 4, 3, 1),
     "scale": (70, 14, 14, 6, 4, 1, 3),
 }
-# How a lesion's radius changes in a month, as a logarithm, and the deviation about that.
+# Mean change of the logarithm of a lesion's radius per month, and its standard deviation.
 GROWTH = (0.010, 0.013, -0.004, 0.0, 0.030, -0.008, -0.004)
 GROWTH_DEVIATION = 0.008
 MISTAKEN_FOR = {
@@ -63,24 +63,24 @@ ABSORPTION = {  # optical density (natural logarithm) in red, green and blue
     "purple": (0.62, 1.20, 0.60),
 }
 SKIN_MEAN = (0.80, 0.635, 0.67)
-SKIN_ROOT = ((0.085, 0, 0), (0.051, 0.070, 0), (0.046, 0.070, 0.048))  # Cholesky root of the colours' covariance
-DENSITY = 1.5  # pixels of a scene for one of a picture
+SKIN_ROOT = ((0.085, 0, 0), (0.051, 0.070, 0), (0.046, 0.070, 0.048))  # Cholesky factor of the covariance
+DENSITY = 1.5  # scene pixels per picture pixel
 
 
 @dataclass
 class Scene:
-    """A lesion in its skin while it is drawn: float64 fields [n, n], lengths in half widths of a picture."""
+    """A lesion while it is being drawn: float64 fields [n, n]. Lengths are in half widths of a picture."""
 
     x: np.ndarray
     y: np.ndarray
     edge: np.ndarray  # 0 at the lesion's centre, 1 on its outline
-    inside: np.ndarray  # 0 to 1 across the border
-    density: dict[str, np.ndarray]  # by the names of ABSORPTION
+    inside: np.ndarray  # 1 inside, 0 outside, with a soft border
+    density: dict[str, np.ndarray]  # by pigment, see ABSORPTION
     covers: list[tuple[np.ndarray, tuple[float, float, float]]] = field(default_factory=list)  # opacity, RGB
 
 
 def sample_lesion(dx: str, seed: int, number: int) -> Lesion:
-    """Parameters of lesion `number`: those of its class `dx`, shifted towards a class it may be mistaken for."""
+    """Parameters of lesion `number`: those of its class `dx`, moved towards a class that it can be mistaken for."""
     rng = random_stream(seed, number, 0)
     column, other, share = CLASSES.index(dx), CLASSES.index(rng.choice(MISTAKEN_FOR[dx])), 0.35 * rng.beta(1, 3)
 
@@ -96,10 +96,9 @@ def sample_lesion(dx: str, seed: int, number: int) -> Lesion:
 
 
 def grow(lesion: Lesion, dx: str, months: int) -> Lesion:
-    """The same lesion some months later: most malignant ones have grown, many benign ones have shrunk a little.
+    """The same lesion some months later. Most malignant lesions grow; many benign ones shrink a little.
 
-    Each lesion deviates from the pace of its class, so growth only hints at the class, and size alone does not
-    reveal growth.
+    Growth rates vary within each class, so growth is only a hint of the class. Size alone does not reveal growth.
     """
     pace = GROWTH[CLASSES.index(dx)] + random_stream(*lesion.key, 99).normal(0, GROWTH_DEVIATION)
     radius = min(max(lesion.look["radius"] * math.exp(pace * months), 0.16), 0.85)
@@ -107,7 +106,7 @@ def grow(lesion: Lesion, dx: str, months: int) -> Lesion:
 
 
 def draw_scene(lesion: Lesion, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A lesion in its skin: RGB, float64 [3, n, n] of 0 to 1, and `edge`, float64 [n, n], below 1 within the lesion."""
+    """Draw a lesion with its skin: RGB, float64 [3, n, n] from 0 to 1, and `edge`, float64 [n, n], below 1 inside."""
     scene = _outline(lesion, 2 * round(REACH * DENSITY * side / 2))
     _skin(scene, random_stream(*lesion.key, 2))
     _body(scene, lesion.look, random_stream(*lesion.key, 3))
@@ -124,7 +123,7 @@ def draw_scene(lesion: Lesion, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outline(lesion: Lesion, n: int) -> Scene:
-    """The empty scene, [n, n]: an ellipse bent by smooth noise, frayed by fine noise, with streaks at its border."""
+    """The empty scene, [n, n]: an ellipse distorted by smooth noise and fine noise, with streaks at its border."""
     rng, look, streaks = random_stream(*lesion.key, 1), lesion.look, lesion.structures["streaks"]
     y, x = np.meshgrid(*[np.linspace(-REACH, REACH, n)] * 2, indexing="ij")
     u, v = (axis + 0.9 * look["irregularity"] * look["radius"] * cloud_noise(rng, n, 4, fall=0.45) for axis in (x, y))
@@ -138,7 +137,7 @@ def _outline(lesion: Lesion, n: int) -> Scene:
 
 
 def _skin(scene: Scene, rng: Generator) -> None:
-    """Add uneven tone, fine furrows, and in some skin sun damage and small vessels."""
+    """Add uneven tone and fine furrows, and sometimes sun damage and small vessels."""
     n = len(scene.x)
     furrows = np.exp(-((smooth_noise(rng, n, 75) / 0.3) ** 2)) + np.exp(-((smooth_noise(rng, n, 130) / 0.3) ** 2))
     scene.density["melanin"] += 0.02 * cloud_noise(rng, n, 4, fall=0.95) + rng.uniform(0.01, 0.06) * (furrows - 0.5)
@@ -151,7 +150,7 @@ def _skin(scene: Scene, rng: Generator) -> None:
 
 
 def _body(scene: Scene, look: dict[str, float], rng: Generator) -> None:
-    """Add pigment and blood: mottled, thinner or thicker in the middle, denser on one side if asymmetric."""
+    """Add pigment and blood: mottled, different in the middle, and denser on one side if asymmetric."""
     n, turn = len(scene.x), rng.uniform(0, 2 * math.pi)
     tilt = (math.cos(turn) * scene.x + math.sin(turn) * scene.y) / look["radius"]
     depth = 1 + look["asymmetry"] * tilt + rng.normal(0.35, 0.3) * (0.6 - scene.edge)
@@ -161,7 +160,7 @@ def _body(scene: Scene, look: dict[str, float], rng: Generator) -> None:
 
 
 def _ruffle(colour: np.ndarray, edge: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """`colour` and `edge`, both shifted by the same fine noise: tissue has no straight lines and no circles."""
+    """`colour` and `edge` distorted by the same fine noise, because tissue has no straight lines or perfect circles."""
     n = len(edge)
     places = np.indices(edge.shape, float)
     for axis in range(2):
@@ -171,27 +170,27 @@ def _ruffle(colour: np.ndarray, edge: np.ndarray, rng: Generator) -> tuple[np.nd
 
 
 def _region(scene: Scene, rng: Generator, limits: tuple[float, float]) -> np.ndarray:
-    """A blotch around a point off the centre, float64 [n, n]: noise below the limits gives 0, above them 1."""
+    """An irregular region around an off-centre point, float64 [n, n]: 0 below the limits, 1 above, smooth between."""
     right, down = rng.normal(0, 0.16, 2)
     near = 1.2 - 1.6 * np.hypot(scene.x - right, scene.y - down) + 0.75 * cloud_noise(rng, len(scene.x), 8, fall=0.75)
     return scene.inside * soft_step(near - 0.6 * scene.edge, *limits)
 
 
 def _places(scene: Scene, rng: Generator, per_area: float, *, reach: float = 0.95) -> np.ndarray:
-    """Random points of the lesion where `edge` is below `reach`: x and y, float64 [count, 2]."""
+    """Random points where `edge` is below `reach`: x and y, float64 [count, 2]."""
     places = rng.uniform(-REACH, REACH, (int(per_area * (2 * REACH) ** 2), 2))
     column, row = ((places / REACH + 1) / 2 * len(scene.edge)).astype(int).T
     return places[scene.edge[row, column] < reach]
 
 
 def _speckle(scene: Scene, rng: Generator, per_area: tuple[float, float], *, size: float, spread: float) -> np.ndarray:
-    """Random spots on the lesion, float64 [n, n] of 0 to 1; their radii are log-normal around `size`."""
+    """Random spots on the lesion, float64 [n, n] from 0 to 1. Their radii are log-normal around `size`."""
     places = _places(scene, rng, rng.uniform(*per_area))
     return draw_spots(len(scene.x), places, size * np.exp(rng.normal(0, spread, len(places))))
 
 
 def _mosaic(scene: Scene, rng: Generator, *, spacing: float, jitter: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of an irregular lattice: distance to the wall, in spacings (1 off the lesion), and number of the cell."""
+    """Cells of an irregular lattice: distance to the wall, in spacings (1 outside the lesion), and cell number."""
     k = np.arange(-REACH, REACH, spacing)
     x, y = np.meshgrid(k, k)
     points = np.stack([x + 0.5 * spacing * (np.arange(len(k)) % 2)[:, None], y], axis=-1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Building blocks of every drawing: smooth noise, speckles, lines and branching trees."""
+"""Building blocks for drawing: smooth noise, spots, lines and branching trees."""
 
 import math
 from functools import lru_cache
@@ -7,12 +7,12 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-REACH = 1.4  # half width of a scene, in half widths of a picture: room to turn, shift and zoom a view
+REACH = 1.4  # half width of a scene, in half widths of a picture; leaves room to rotate, shift and zoom
 
 
 @lru_cache(maxsize=64)
 def _spline(size: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """First knots, int [size], and weights, float64 [4, size], of a cubic B-spline over `cells` intervals."""
+    """First knots, int [size], and weights, float64 [4, size], of a cubic B-spline with `cells` intervals."""
     t = (np.arange(size) + 0.5) / size * cells
     first = t.astype(int)
     x = t - first
@@ -21,21 +21,21 @@ def _spline(size: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _surface(knots: np.ndarray, size: int) -> np.ndarray:
-    """Bicubic B-spline of `knots`, float64 [cells + 3, cells + 3], at [size, size] points."""
+    """Bicubic B-spline with `knots`, float64 [cells + 3, cells + 3], evaluated at [size, size] points."""
     first, weights = _spline(size, len(knots) - 3)
     for _ in range(2):
         knots = np.ascontiguousarray(knots.T)
         knots = sum(weights[k][:, None] * knots[first + k] for k in range(4))
-    return knots / 0.479  # deviation of a spline through white noise
+    return knots / 0.479  # standard deviation of a spline with white noise as knots
 
 
 def smooth_noise(rng: Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth noise, float64 [size, size], mean 0 and deviation about 1, with `cells` knots along a side."""
+    """Smooth noise, float64 [size, size], mean 0 and standard deviation about 1, with `cells` intervals per side."""
     return _surface(rng.standard_normal((cells + 3, cells + 3)), size)
 
 
 def cloud_noise(rng: Generator, size: int, cells: int, *, fall: float = 0.6) -> np.ndarray:
-    """Noise on all scales, float64 [size, size], deviation about 1: each octave weighs `fall` times the one before."""
+    """Noise on all scales, float64 [size, size], SD about 1. Each octave weighs `fall` times the previous one."""
     weights = fall ** np.arange(max(1, int(math.log2(size / 2 / cells)) + 1))
     knots = rng.standard_normal((cells + 3, cells + 3))
     for weight in weights[1:]:
@@ -45,7 +45,7 @@ def cloud_noise(rng: Generator, size: int, cells: int, *, fall: float = 0.6) -> 
 
 
 def _halve(knots: np.ndarray) -> np.ndarray:
-    """The same cubic splines with half the knot spacing: float64 [cells + 3, m] becomes [2 cells + 3, m]."""
+    """The same cubic splines with half the knot spacing: from float64 [cells + 3, m] to [2 cells + 3, m]."""
     fine = np.empty((2 * len(knots) - 3, knots.shape[1]))
     fine[::2] = (knots[:-1] + knots[1:]) / 2
     fine[1::2] = (knots[:-2] + 6 * knots[1:-1] + knots[2:]) / 8
@@ -61,7 +61,7 @@ def soft_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def draw_spots(
     n: int, places: np.ndarray, radii: np.ndarray, *, reach: float = REACH, ring: bool = False
 ) -> np.ndarray:
-    """Soft discs, or rings, around `places` (x, y) of a field from -reach to reach: float64 [n, n] of 0 to 1."""
+    """Soft discs or rings at `places` (x, y) in a field from -reach to reach: float64 [n, n] from 0 to 1."""
     spots, unit = np.zeros((n, n)), n / (2 * reach)
     for (x, y), radius in zip((places + reach) * unit - 0.5, radii * unit, strict=True):
         top, left = (max(int(c - 1.6 * radius - 1), 0) for c in (y, x))
@@ -73,7 +73,7 @@ def draw_spots(
 
 
 def draw_lines(n: int, paths: list[tuple[np.ndarray, np.ndarray]], reach: float = REACH) -> np.ndarray:
-    """Lines through `paths` (points [k, 2], widths [k]) of a field from -reach to reach: float64 [n, n] of 0 to 1."""
+    """Lines along `paths` (points [k, 2], widths [k]) in a field from -reach to reach: float64 [n, n] from 0 to 1."""
     fine, unit = Image.new("L", (4 * n, 4 * n)), 4 * n / (2 * reach)
     pen = ImageDraw.Draw(fine)
     for points, widths in paths:
@@ -84,12 +84,12 @@ def draw_lines(n: int, paths: list[tuple[np.ndarray, np.ndarray]], reach: float 
 
 
 def random_walk(start: np.ndarray, headings: np.ndarray, stride: float) -> np.ndarray:
-    """Points [k, 2] of a path from `start` in steps of `stride` along `headings`, radians [k]."""
+    """Points [k, 2] of a path from `start` with steps of length `stride` along `headings`, radians [k]."""
     return start + np.cumsum(stride * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
 
 
 def draw_tree(rng: Generator, start: np.ndarray, steps: int, *, width: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A winding vessel with its branches and their branches, thinner each time: paths for `draw_lines`."""
+    """A winding vessel whose branches get thinner and branch again: paths for `draw_lines`."""
     if steps < 5:
         return []
     turns = rng.normal(0, 0.1) + rng.normal(0, 0.28, steps)

@@ -1,4 +1,4 @@
-"""The plan of the demo data: patients, their lesions, the visits, and two pairs of duplicates."""
+"""The plan of the demo data: patients, lesions, visits, and two pairs of duplicates."""
 
 import math
 from collections import Counter
@@ -8,9 +8,9 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 
-# Every table below has one column per class, in this order.
+# The tables below have one column per class, in this order.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-# HAM10000's aggregate numbers. References and sites in thousandths of a class's images, ages in years.
+# Summary statistics of HAM10000. References and sites are in thousandths of a class's images, ages in years.
 SHARE = (0.033, 0.051, 0.110, 0.011, 0.111, 0.670, 0.014)
 IMAGES_PER_LESION = (1.43, 1.57, 1.51, 1.58, 1.81, 1.24, 1.45)
 FEMALE = (0.32, 0.38, 0.42, 0.45, 0.38, 0.49, 0.51)
@@ -37,21 +37,19 @@ SITE = {
     "trunk": (3, 21, 66, 0, 42, 185, 218),
     "upper extremity": (190, 95, 95, 209, 191, 98, 77),
 }
-MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unknown", 0.023)}  # blank, proportion
-CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # and the proportion of patients who went to the second
-FIRST_VISITS, MONTHS_BETWEEN = (
-    (date(2014, 1, 1), 1500),
-    (3, 12),
-)  # earliest day; days of first visits
+MISSING = {"age": ("", 0.01), "sex": ("unknown", 0.006), "localization": ("unknown", 0.023)}  # placeholder, proportion
+CLINICS, SECOND_CLINIC = ("clinic a", "clinic b"), 1 / 3  # proportion of patients at the second clinic
+FIRST_VISITS = (date(2014, 1, 1), 1500)  # earliest day, range in days
+MONTHS_BETWEEN = (3, 12)  # between two visits: lowest, and upper end that is not reached
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """What all pictures of one lesion have in common.
+    """What all pictures of a lesion have in common.
 
-    `key` is the seed and number that its random streams start from. `look` holds the parameters of LOOK, lengths in
-    half widths of a picture; `structures` holds strengths, 0 where absent. Each structure has a random stream to itself
-    and moves with the lesion, so a lesion can grow, or a structure fade, while the rest stays in place.
+    key: seed and lesion number, from which its random streams start. look: the parameters of LOOK, with lengths in half
+    widths of a picture. structures: strengths, 0 if absent. Each structure has its own random stream, so that a lesion
+    can grow or a structure can fade while the rest stays the same.
     """
 
     key: tuple[int, int]
@@ -64,8 +62,8 @@ class Lesion:
 class Picture:
     """One image to draw.
 
-    row: its metadata; number: of the lesion; view: which picture of the lesion; months: since the first picture;
-    gain: factor of brightness.
+    row: its metadata; number: lesion number; view: which picture of the lesion; months: since the first picture; gain:
+    brightness factor.
     """
 
     row: dict[str, str]
@@ -76,12 +74,12 @@ class Picture:
 
 
 def random_stream(*key: int) -> Generator:
-    """A random generator that depends on `key` only."""
+    """A random generator that depends only on `key`."""
     return Generator(PCG64(SeedSequence(key)))
 
 
 def plan_pictures(images: int, seed: int) -> list[Picture]:
-    """Every picture, in the order of image ids. Neither image nor lesion ids follow the classes."""
+    """All pictures, in the order of image ids. Image and lesion ids do not depend on the class."""
     rng = random_stream(seed)
     lesions = _lesions(images, rng)
     patients = [_patient(dx, rng) | {"lesion_id": f"DEMO_L{k + 1:04d}"} for k, (dx, _) in enumerate(lesions)]
@@ -98,7 +96,7 @@ def plan_pictures(images: int, seed: int) -> list[Picture]:
 
 
 def _visits(patient: dict[str, str], number: int, *, views: int, seed: int) -> list[Picture]:
-    """The pictures of one lesion, each some months after the one before."""
+    """The pictures of one lesion, each some months after the previous one."""
     rng = random_stream(seed, number, 98)
     earliest, days = FIRST_VISITS
     first = earliest + timedelta(days=int(rng.integers(days)))
@@ -108,7 +106,7 @@ def _visits(patient: dict[str, str], number: int, *, views: int, seed: int) -> l
 
 
 def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
-    """Class and number of images of every lesion, shuffled. Rare classes get 26 of 700 images, nevi the rest."""
+    """Class and number of images of each lesion, shuffled. A class gets at least 26 of 700 images, nevi the rest."""
     fewest = math.ceil(images * 26 / 700)
     counts = {dx: max(fewest, round(share * images)) for dx, share in zip(CLASSES, SHARE, strict=True) if dx != "nv"}
     counts["nv"] = images - sum(counts.values())
@@ -120,7 +118,7 @@ def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
 
 
 def _patient(dx: str, rng: Generator) -> dict[str, str]:
-    """Metadata of a lesion of class `dx`, without ids; ages in steps of five years, as in HAM10000."""
+    """Metadata of a lesion of class `dx`, without ids. Ages are in steps of five years, as in HAM10000."""
     k = CLASSES.index(dx)
     age = 5 * round(rng.normal(AGE_MEAN[k], AGE_DEVIATION[k]) / 5)
     return {
@@ -138,7 +136,7 @@ def _pick(table: dict[str, tuple[int, ...]], column: int, rng: Generator) -> str
 
 
 def _add_duplicates(pictures: list[Picture]) -> None:
-    """Make two pairs of nevi duplicates, in place: one with the same bytes, one brighter under another lesion id."""
+    """Make two pairs of duplicate nevi, in place: one with equal bytes, one brighter and with another lesion id."""
     nevi = [k for k, picture in enumerate(pictures) if picture.row["dx"] == "nv"]
     again = next(k for k in nevi if pictures[k].view == 1)
     pictures[again] = replace(pictures[again], view=0, months=0)
