@@ -1,1 +1,1 @@
-"""Networks, augmentation and recipes, each defined once."""
+"""Networks, augmentation and training recipes, each defined once."""

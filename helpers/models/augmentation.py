@@ -1,9 +1,9 @@
-"""Augmentation as layers of a model: they change images in training and pass them on unchanged at inference.
+"""Augmentation as layers of a model. They change images in training and leave them unchanged at inference.
 
-They take uint8 [n, side, side, 3] and give uint8 or float32 in 0 to 255, under every backend of Keras. The layers of
-Keras itself do not fit, as of 3.15: RandomFlip makes its two flips together or not at all, GaussianNoise takes no
-standard deviation above 1, RandomBrightness rounds bytes down, rotation and zoom are resampled one after the other, and
-the layers for colour and erasing take about ten times as long.
+They take uint8 [n, side, side, 3] and return uint8 or float32 from 0 to 255, under every Keras backend. The layers of
+Keras 3.15 are not suitable: RandomFlip makes both flips or none, GaussianNoise accepts no standard deviation above 1,
+RandomBrightness rounds bytes down, rotation and zoom resample the image twice, and the colour and erasing layers take
+about ten times as long.
 """
 
 import math
@@ -16,20 +16,20 @@ from keras import layers, ops
 from helpers.backend import tensorflow_gpus
 from helpers.study import StudyError
 
-ZOOM = 1.25  # at most this many times larger or smaller
-BRIGHTNESS = 0.15  # at most this share of the range 0 to 255 is added or taken away
-NOISE = 10.0  # standard deviation, grey levels of 255
-HUE = 12.0  # degrees about the grey axis, either way
-COLOUR_GAIN = 0.2  # saturation, contrast and the gain of each channel lie within 1 ± this
+ZOOM = 1.25  # largest factor of zooming in or out
+BRIGHTNESS = 0.15  # largest change, as a share of the range 0 to 255
+NOISE = 10.0  # standard deviation, in grey levels from 0 to 255
+HUE = 12.0  # largest rotation about the grey axis, degrees
+COLOUR_GAIN = 0.2  # saturation and contrast are within 1 ± this, channel gains within half of it
 ERASED_AREA = (0.02, 0.33)  # share of the image (Zhong et al. 2020)
-ERASED_ASPECT = 3.3  # at most, of the longer to the shorter side (Zhong et al. 2020)
+ERASED_ASPECT = 3.3  # largest ratio of the longer to the shorter side (Zhong et al. 2020)
 ERASING_PROBABILITY = 0.5  # per image (Zhong et al. 2020)
 GEOMETRY = ("flip", "rotation", "zoom")
-CLASSIC = (*GEOMETRY, "brightness", "noise")  # the set most often used together
+CLASSIC = (*GEOMETRY, "brightness", "noise")  # the most common combination
 
 
 class FixedSeed(keras.random.SeedGenerator):
-    """A seed that was drawn before: inside a condition no generator may advance."""
+    """A seed that was drawn before, because no generator may advance inside a condition."""
 
     def __init__(self, value):
         self.value = value
@@ -39,14 +39,14 @@ class FixedSeed(keras.random.SeedGenerator):
 
 
 class RandomLayer(layers.Layer):
-    """A layer that changes its images in training only. Reproducible by its seed.
+    """A layer that randomly changes its images, in training only and reproducibly by seed.
 
-    strength: how far it goes, one number or several, as multiples of this module's constants; 0 leaves the images
-    unchanged, at no cost. It is a variable, so that layers which differ in strength and seed only are compiled once.
-    The layers compute in float32 whatever the precision policy: bfloat16 would round the upper grey levels.
+    strength: one number or several, as multiples of this module's constants. At 0 the images stay unchanged, at no
+    cost. It is a variable, so that layers which differ only in strength and seed are compiled once. The layers always
+    compute in float32, because bfloat16 would round high grey levels.
     """
 
-    keeps_bytes = False  # whether `change` gives the type that it got, or float32
+    keeps_bytes = False  # whether `change` returns the type of its input; otherwise float32
 
     def __init__(self, strength: float | tuple[float, ...] = 1.0, seed: int = 0, **kwargs):
         super().__init__(**{"dtype": "float32"} | kwargs)
@@ -68,7 +68,7 @@ class RandomLayer(layers.Layer):
         raise NotImplementedError
 
     def change(self, images, *numbers):
-        """The images for training, of the same shape, uint8 or float32 in 0 to 255."""
+        """The changed images, of the same shape, uint8 or float32 from 0 to 255."""
         raise NotImplementedError
 
     def uniform(self, images, low: float, high: float, shape: tuple[int, ...] = ()):
@@ -76,7 +76,7 @@ class RandomLayer(layers.Layer):
         return keras.random.uniform((ops.shape(images)[0], *shape), low, high, seed=self.generator)
 
     def save_own_variables(self, store):
-        """Saves nothing: the strength is in the configuration."""
+        """Saves nothing, because the strength is in the configuration."""
 
     def load_own_variables(self, store):
         """Loads nothing, see `save_own_variables`."""
@@ -87,10 +87,10 @@ class RandomLayer(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomSymmetry(RandomLayer):
-    """Turns and mirrors each image by one of the eight symmetries of the square; no pixel changes its value.
+    """Rotates and mirrors each image by one of the eight symmetries of the square. Pixel values stay the same.
 
-    A dermatoscopic image has no up or down: each of the eight is as likely a photograph as the original. Each of the
-    two mirrorings and the transposition is made in half of the images, at a strength below 1 in fewer.
+    A dermatoscopic image has no up or down, so all eight are equally likely photographs. The two flips and the
+    transposition are each applied to half of the images, or to fewer at a strength below 1.
     """
 
     keeps_bytes = True
@@ -99,7 +99,7 @@ class RandomSymmetry(RandomLayer):
         return tuple(self.uniform(images, 0, 2, (1, 1)) for _ in range(3))
 
     def change(self, images, across, down, transposed):
-        # One gather of pixels: in each image, the place that a pixel comes from is linear in its row and column.
+        # One gather is enough, because the source of each pixel is linear in its row and column.
         side, channels = images.shape[1], images.shape[3]
         across, down, transposed = (number < self.amount for number in (across, down, transposed))
         row_step, column_step = ops.where(across, -side, side), ops.where(down, -1, 1)
@@ -113,17 +113,17 @@ class RandomSymmetry(RandomLayer):
         pixels = ops.reshape(images, (-1, channels))
         if not tensorflow_gpus():
             return ops.take(pixels, source, axis=0)
-        # TensorFlow cannot gather bytes on a GPU and would send the batch to the host. float16 holds them exactly.
+        # TensorFlow cannot gather bytes on a GPU and would copy the batch to the host. float16 represents them exactly.
         return ops.cast(ops.take(ops.cast(pixels, "float16"), source, axis=0), images.dtype)
 
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomAffine(RandomLayer):
-    """GEOMETRY in one bilinear resampling, which costs as much for one of the three as for all.
+    """All of GEOMETRY in one bilinear resampling, which costs the same for one of the three as for all.
 
-    strength: of flip, rotation and zoom. flip: each axis is mirrored in half of the images. rotation: by up to half a
-    turn either way, every angle equally likely. zoom: up to ZOOM times larger or smaller, uniform in the logarithm.
-    The image is reflected at its edges, so that no black corner gives a rotation away.
+    strength: of flip, rotation and zoom. Each axis is flipped in half of the images. Rotations are uniform over all
+    angles. Zoom is up to ZOOM times larger or smaller, uniform on a log scale. Images are reflected at their edges, so
+    that no black corner reveals a rotation.
     """
 
     def __init__(self, strength: tuple[float, float, float] = (1.0, 1.0, 1.0), seed: int = 0, **kwargs):
@@ -144,10 +144,10 @@ class RandomAffine(RandomLayer):
 
 
 def resample(images, x_row, y_row):
-    """Images float32 [n, side, side, 3] transformed about their centre by one 2 x 2 matrix each.
+    """Transform images float32 [n, side, side, 3] about their centre, each by its own 2 x 2 matrix.
 
-    x_row, y_row: the rows of the matrices, pairs of float32 [n]. The matrix sends a pixel of the result, counted from
-    the centre, to the place that it is taken from.
+    x_row, y_row: the rows of the matrices, pairs of float32 [n]. A matrix maps the position of a pixel in the result,
+    relative to the centre, to its position in the input.
     """
     centre = (images.shape[1] - 1) / 2
     rows = [[*row, centre - centre * (row[0] + row[1])] for row in (x_row, y_row)]
@@ -158,11 +158,11 @@ def resample(images, x_row, y_row):
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomColour(RandomLayer):
-    """Jitter of hue, saturation, contrast and the gain of each channel, as one 3 x 3 matrix per image.
+    """Random hue, saturation, contrast and channel gains, as one 3 x 3 matrix per image.
 
-    It stands for another lamp, another camera, another gel. The hue turns about the grey axis by up to HUE degrees
-    (Rodrigues' formula). Saturation and contrast, about mid-grey, are multiplied by 1 ± COLOUR_GAIN, the gains by half
-    as much.
+    It imitates other lamps, cameras and gels. The hue rotates about the grey axis by up to HUE degrees (Rodrigues'
+    formula). Saturation and contrast (about mid-grey) are multiplied by up to 1 ± COLOUR_GAIN, the channels by up to
+    1 ± COLOUR_GAIN / 2.
     """
 
     def draw(self, images):
@@ -184,7 +184,7 @@ class RandomColour(RandomLayer):
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomBrightness(RandomLayer):
-    """Adds one number to all pixels of an image, up to BRIGHTNESS of the range either way."""
+    """Adds one number to all pixels of an image: at most BRIGHTNESS of the range, positive or negative."""
 
     def draw(self, images):
         return (self.uniform(images, -255 * BRIGHTNESS, 255 * BRIGHTNESS, (1, 1, 1)),)
@@ -197,12 +197,12 @@ class RandomBrightness(RandomLayer):
 class RandomNoise(RandomLayer):
     """Gaussian noise of standard deviation NOISE on each pixel and channel.
 
-    The second half of a batch gets the noise of the first half with the sign turned. The noise of each image is still
-    Gaussian, and a third of the time is saved.
+    The second half of a batch gets the noise of the first half with opposite sign. The noise of each image is still
+    Gaussian, and this saves a third of the time.
     """
 
     def draw(self, images):
-        return (self.generator.next(),)  # the noise itself is only drawn where the strength is above 0
+        return (self.generator.next(),)  # the noise itself is drawn only if the strength is above 0
 
     def change(self, images, seed):
         count = ops.shape(images)[0]
@@ -213,10 +213,10 @@ class RandomNoise(RandomLayer):
 
 @keras.saving.register_keras_serializable(package="skin")
 class RandomErasing(RandomLayer):
-    """Covers a rectangle in half of the images with one random colour, as a ruler or a sticker would.
+    """Covers a rectangle with one random colour in half of the images, like a ruler or a sticker.
 
-    Probability, areas and aspect ratios are those of Zhong et al., Random Erasing Data Augmentation, AAAI 2020. They
-    fill the rectangle with noise; one colour is cheaper. strength: multiplies the probability.
+    Probability, areas and aspect ratios are from Zhong et al., Random Erasing Data Augmentation, AAAI 2020. They fill
+    the rectangle with noise; one colour is faster. strength: multiplies the probability.
     """
 
     keeps_bytes = True
@@ -239,7 +239,7 @@ class RandomErasing(RandomLayer):
         return ops.where(erased & chosen, ops.cast(colour, images.dtype), images)
 
 
-# In the order in which they are applied: the camera's position, the light, the sensor, and what covers the lesion.
+# In the order of application: camera position, light, sensor, and objects that cover the lesion.
 AUGMENTATIONS = {
     "symmetries": RandomSymmetry,
     **dict.fromkeys(GEOMETRY, RandomAffine),
@@ -251,11 +251,11 @@ AUGMENTATIONS = {
 
 
 def augment(images, names: Iterable[str] | Mapping[str, float], seed: int):
-    """The images after the layers of these augmentations, always in the order of AUGMENTATIONS.
+    """Apply the layers of these augmentations, always in the order of AUGMENTATIONS.
 
-    images: a Keras tensor, uint8 [n, side, side, 3]. names: keys of AUGMENTATIONS, with a strength (see `RandomLayer`)
-    as a mapping or as `name:strength`. A name of strength 0 gets its layer too, so that networks which differ in
-    strengths only are compiled once. Each layer draws from its own random numbers.
+    images: a Keras tensor, uint8 [n, side, side, 3]. names: keys of AUGMENTATIONS, with strengths (see `RandomLayer`)
+    as a mapping or as `name:strength`. Strength 0 also adds a layer, so that networks which differ only in strength are
+    compiled once. Each layer has its own random numbers.
     Raises StudyError for an unknown name, and for a strength that is not a number of 0 or more.
     """
     strengths = dict(names) if isinstance(names, Mapping) else dict(map(_parse_strength, names))
@@ -276,5 +276,5 @@ def _parse_strength(entry: str) -> tuple[str, float]:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < math.inf:
-        raise StudyError(f"augmentation {entry!r}: the strength after the colon has to be a number of 0 or more.")
+        raise StudyError(f"augmentation {entry!r}: the strength after the colon must be a number of 0 or more.")
     return name, amount

@@ -1,4 +1,4 @@
-"""From a feature map to probabilities: by its mean or by an LSTM, then dense layers and softmax."""
+"""From a feature map to probabilities: mean or LSTM, then dense layers and softmax."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ ORDERS = ("natural", "fixed", "fresh")
 
 @dataclass(frozen=True)
 class Common:
-    """The settings that every network of the study has.
+    """Settings that all networks of the study share.
 
-    side: width and height of its images, pixels; classes: number of probabilities; dense: widths of the layers before
-    softmax; augmentation: see `augment`; dropout: share of the features dropped before each of the last layers, in
-    training; seed: of augmentation and dropout.
+    side: width and height of the images, pixels; classes: their number; dense: widths of the layers before softmax;
+    augmentation: see `augment`; dropout: rate before each dense layer and softmax; seed: of augmentation and dropout.
     """
 
     side: int
@@ -35,7 +34,7 @@ class Lstm:
     """How an LSTM reads a feature map.
 
     reading, order, seed: see `MapToSequence`; units: width of each LSTM layer; layers: number of LSTM layers;
-    bidirectional: also read the sequence from its end.
+    bidirectional: also read the sequence backwards.
     """
 
     reading: str = "rows"
@@ -49,7 +48,7 @@ class Lstm:
 def head(features, common: Common, lstm: Lstm | None = None):
     """Probabilities float32 [n, classes] from a feature map [n, height, width, channels].
 
-    Without an `lstm`, the mean of each channel stands for the map. Each dense layer comes after dropout.
+    Without an `lstm`, the map is averaged per channel. Dropout comes before each dense layer.
     """
     if lstm is None:
         features = layers.GlobalAveragePooling2D(name="head_pool")(features)
@@ -59,14 +58,14 @@ def head(features, common: Common, lstm: Lstm | None = None):
         dropout = layers.Dropout(common.dropout, seed=common.seed + number, name=f"head_dropout_{number + 1}")
         features = layers.Dense(units, activation="relu", name=f"head_dense_{number + 1}")(dropout(features))
     features = layers.Dropout(common.dropout, seed=common.seed + len(common.dense), name="head_dropout")(features)
-    # Softmax in float32 whatever the precision policy: rounded probabilities would not sum to one.
+    # Softmax is always in float32, because rounded probabilities would not sum to one.
     return layers.Dense(common.classes, activation="softmax", dtype="float32", name="head_softmax")(features)
 
 
 def read_by_lstm(features, lstm: Lstm):
     """The output [n, units] of LSTM layers that read a feature map [n, height, width, channels] step by step.
 
-    Everything but the width stays at Keras' defaults, for which the backends have fused kernels (cuDNN).
+    All options except the width are Keras' defaults, for which the backends have fused kernels (cuDNN).
     """
     sequence = MapToSequence(lstm.reading, lstm.order, lstm.seed, name="head_sequence")(features)
     for number in range(1, lstm.layers + 1):
@@ -81,10 +80,10 @@ def read_by_lstm(features, lstm: Lstm):
 class MapToSequence(layers.Layer):
     """Reads a feature map [n, height, width, channels] as a sequence [n, steps, features].
 
-    reading: with `rows` or `columns` a step is a whole row or column, its cells side by side; with `raster` a step is
-    one cell, row by row; `snake` is the same with every second row backwards, so that each step is next to the one
-    before. order: `natural`; `fixed`, one permutation of the steps, drawn with `seed`; or `fresh`, a new permutation
-    for each training batch and the natural order at inference. Raises StudyError for another reading or order.
+    reading: with `rows` or `columns` a step is a whole row or column, its cells concatenated. With `raster` a step is
+    one cell, row by row. `snake` is `raster` with every second row reversed, so that consecutive steps are neighbours.
+    order: `natural`; `fixed`, one permutation of the steps, drawn with `seed`; or `fresh`, a new permutation for each
+    training batch and the natural order at inference. Raises StudyError for another reading or order.
     """
 
     def __init__(self, reading: str = "rows", order: str = "natural", seed: int = 0, **kwargs):
@@ -95,7 +94,7 @@ class MapToSequence(layers.Layer):
         self.generator = keras.random.SeedGenerator(seed)
 
     def build(self, shape):
-        if self.order == "fixed":  # drawn by NumPy and kept as a weight: the same under every backend and once loaded
+        if self.order == "fixed":  # drawn by NumPy and saved as a weight, so it is the same everywhere
             steps = self.count_steps(shape)
             drawn = np.random.default_rng(self.seed).permutation(steps)
             self.permutation = self.add_weight((steps,), lambda *_, **__: drawn, "int32", trainable=False)

@@ -12,11 +12,11 @@ from helpers.data.histories import Histories
 
 @dataclass(frozen=True)
 class Branches:
-    """What a lesion network sees, and how wide it is.
+    """The inputs of a lesion network, and the width of its layers.
 
-    sees: any of `image`, the first photograph; `sequence`, all photographs through an LSTM that skips missing ones;
-    `patient`, the patient's data. units: width of the first two branches; the third has a quarter of it. seed: of the
-    initial weights and of dropout.
+    sees: any of `image` (the first photograph), `sequence` (all photographs, read by an LSTM that skips missing ones)
+    and `patient` (the patient's data). units: width of the first two branches; the third is a quarter as wide. seed: of
+    the initial weights and dropout.
     """
 
     sees: Sequence[str]
@@ -28,7 +28,7 @@ class Branches:
 def lesion_network(lesions: Histories, classes: int, settings: Branches) -> keras.Model:
     """From photographs float32 [n, steps, d] and patients float32 [n, m] to probabilities float32 [n, classes].
 
-    lesions: give the shapes of both. A branch that a network does not have has no weights.
+    lesions: examples that define both shapes. Branches that are not used are not built.
     """
     set_seed(settings.seed)
     images = keras.Input(lesions.images.shape[1:], name="images")

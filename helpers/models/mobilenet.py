@@ -1,4 +1,4 @@
-"""MobileNet, layer by layer, and the files that its pretrained weights come from."""
+"""MobileNet, and the files with its pretrained weights."""
 
 import os
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from helpers.models.augmentation import augment
 from helpers.models.head import Common, Lstm, head
 from helpers.study import ROOT, StudyError
 
-BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 lets the moving averages follow too slowly for the few steps of a small study
+BATCH_NORM_MOMENTUM = 0.9  # with Keras' 0.99 the moving averages would lag behind in the few steps of a small study
 APPLICATIONS = {1: keras.applications.MobileNet, 2: keras.applications.MobileNetV2}
-# Where Keras keeps the ImageNet weights of each version and alpha; it gives no path to them, and the record needs one.
+# Where Keras stores its ImageNet weights. Keras does not return their path, which the run record needs.
 V1 = "mobilenet/mobilenet_{}_224_tf_no_top.h5"
 V2 = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_224_no_top.h5"
 DOWNLOADS = {
@@ -26,9 +26,9 @@ DOWNLOADS = {
 class Backbone:
     """The convolutions of a MobileNet.
 
-    version: 1 (Howard et al. 2017) or 2 (Sandler et al., CVPR 2018); alpha: width, as a multiple of the published one;
-    pretrained: `none`, `imagenet` or the path of a weight file, see `weights_file`; map_layer: name of the layer that
-    gives the feature map, by default the last one.
+    version: 1 (Howard et al. 2017) or 2 (Sandler et al., CVPR 2018); alpha: width relative to the published network;
+    pretrained: `none`, `imagenet` or the path of a weight file, see `weights_file`; map_layer: name of the layer whose
+    output is the feature map, by default the last layer.
     """
 
     version: int = 1
@@ -53,11 +53,11 @@ def mobilenet(common: Common, backbone: Backbone, lstm: Lstm | None = None) -> k
 
 
 def mobilenet_backbone(images, backbone: Backbone):
-    """The feature map of a MobileNet, of 1/32 of the side of its images in 0 to 255 by default.
+    """The feature map of a MobileNet, by default 1/32 of the side of its images (values from 0 to 255).
 
-    The first layer of the head normalises the map by the batch. What a backbone that was trained on other images gives
-    differs little from image to image, and a head would learn from that only very slowly.
-    Raises StudyError if the weight file is missing or does not fit, or if there is no such `map_layer`.
+    The first layer of the head is a batch normalisation of the map. A backbone that was trained on other images gives
+    similar maps for all lesions, and without normalisation the head would learn very slowly.
+    Raises StudyError if the weight file is missing or does not fit, or if `map_layer` does not exist.
     """
     scaled = layers.Rescaling(1 / 127.5, offset=-1)(images)
     application = APPLICATIONS[backbone.version]
@@ -69,13 +69,13 @@ def mobilenet_backbone(images, backbone: Backbone):
         load_pretrained(flat, backbone, images.shape[1:])
     last = backbone.map_layer or flat.layers[-1].name
     if last not in [layer.name for layer in flat.layers]:
-        known = "version 1 has conv_pw_11_relu and its like"
+        known = "version 1 has layers such as conv_pw_11_relu"
         raise StudyError(f"MobileNet version {backbone.version} has no layer {last!r}; {known}.")
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_norm")(flat.get_layer(last).output)
 
 
 def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None:
-    """Give the layers of a backbone for images of this shape their pretrained weights.
+    """Load pretrained weights into the layers of a backbone for images of this shape.
 
     Raises StudyError if the file is missing or holds the weights of another network.
     """
@@ -91,9 +91,9 @@ def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None
 
 
 def weights_file(backbone: Backbone) -> Path:
-    """The file of a backbone's pretrained weights: the one it names, or for `imagenet` the one that Keras downloads.
+    """The file with a backbone's pretrained weights: the file it names, or for `imagenet` the file from Keras.
 
-    Without network, the environment variable PRETRAINED_DIR names a folder that holds the ImageNet weights as
+    Offline, set the environment variable PRETRAINED_DIR to a folder with the ImageNet weights, named
     `mobilenet_<alpha>_224_no_top.weights.h5` (`mobilenet_v2_<alpha>_…`). Raises StudyError if there is no file.
     """
     folder = os.environ.get("PRETRAINED_DIR")
@@ -105,18 +105,18 @@ def weights_file(backbone: Backbone) -> Path:
     else:
         return _download(backbone)
     if not file.is_file():
-        raise StudyError(f"{file}: no such weight file. `pretrained` is none, imagenet or the path of a file.")
+        raise StudyError(f"{file}: no such weight file. Set `pretrained` to none, imagenet or the path of a file.")
     return file
 
 
 def _download(backbone: Backbone) -> Path:
-    """Keras' copy of the ImageNet weights, fetched at the first use."""
+    """Keras' copy of the ImageNet weights, downloaded on first use."""
     known = DOWNLOADS[backbone.version]
     if backbone.alpha not in known:
-        raise StudyError(f"alpha is {backbone.alpha}; there are ImageNet weights for {', '.join(map(str, known))}.")
+        raise StudyError(f"alpha is {backbone.alpha}; ImageNet weights exist for {', '.join(map(str, known))}.")
     address = f"https://storage.googleapis.com/tensorflow/keras-applications/{known[backbone.alpha]}"
     try:
         return Path(keras.utils.get_file(address.rpartition("/")[2], address, cache_subdir="models"))
-    except Exception as error:  # whatever the network or its proxy does
-        remedy = "Without network: name a file by `pretrained`, or a folder of them by PRETRAINED_DIR"
-        raise StudyError(f"The ImageNet weights could not be fetched from {address} ({error}). {remedy}.") from error
+    except Exception as error:  # any error of the network or a proxy
+        remedy = "Offline, set `pretrained` to a file, or PRETRAINED_DIR to a folder of weight files"
+        raise StudyError(f"The ImageNet weights could not be downloaded from {address} ({error}). {remedy}.") from error

@@ -1,6 +1,6 @@
-"""The networks of the study, each defined once: Keras models that hold their augmentation and scaling themselves.
+"""The networks of the study: Keras models that include their augmentation and scaling.
 
-Each is flat: convolutions first, then layers named `head_…`, so that a backbone can be frozen, cut or explained.
+Models are flat: first convolutions, then layers named `head_…`. So a backbone can be frozen, cut off or explained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ KINDS = {"cnn": "CNN", "cnn_lstm": "CNN-LSTM", "mobilenet": "MobileNet"}
 class Convolutions:
     """The blocks of a CNN.
 
-    filters: width of each block; depth: convolutions in each block from the second on (the first has one, since at full
-    resolution a second costs the most and brings the least); stride: of the first convolution.
+    filters: width of each block; depth: convolutions in each block after the first (the first block has one, because at
+    full resolution a second one costs most and helps least); stride: of the first convolution.
     """
 
     filters: Sequence[int]
@@ -34,7 +34,7 @@ class Convolutions:
 def cnn(common: Common, convolutions: Convolutions, lstm: Lstm | None = None) -> keras.Model:
     """A convolutional network: images uint8 [n, side, side, 3] to probabilities float32 [n, classes].
 
-    lstm: reads the map of the last block; without one the map is averaged. Raises StudyError for images too small.
+    lstm: reads the map of the last block; without it the map is averaged. Raises StudyError if images are too small.
     """
     check_side(common.side, convolutions)
     images = keras.Input((common.side, common.side, 3), dtype="uint8", name="image")
@@ -52,14 +52,14 @@ def cnn(common: Common, convolutions: Convolutions, lstm: Lstm | None = None) ->
 
 
 def check_side(side: int, convolutions: Convolutions) -> None:
-    """Raise StudyError if images of this side have no pixel left after all blocks."""
+    """Raise StudyError if images of this side are too small for the number of blocks."""
     blocks, stride = len(convolutions.filters), convolutions.stride
     if side < (least := stride * 2 ** (blocks - 1)):
         raise StudyError(f"{blocks} blocks at stride {stride} need images of {least} px or more; side is {side}.")
 
 
 def build_network(kind: str, parameters: Mapping, classes: int) -> keras.Model:
-    """A network of KINDS with the parameters of a run, under their names in the notebooks.
+    """Build a network of KINDS from the parameters of a run, named as in the notebooks.
 
     Raises StudyError for another kind.
     """
@@ -77,7 +77,7 @@ def build_network(kind: str, parameters: Mapping, classes: int) -> keras.Model:
 
 
 def pretrained_sha256(kind: str, parameters: Mapping) -> str | None:
-    """SHA-256 of the file of pretrained weights that a network of KINDS starts from; None without pretraining."""
+    """SHA-256 of the pretrained weights that a network of KINDS starts from, or None without pretraining."""
     p = parameters
     if kind != "mobilenet" or p["pretrained"] == "none":
         return None

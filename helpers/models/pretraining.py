@@ -1,8 +1,8 @@
-"""The demo's stand-in for ImageNet: a small MobileNet that learnt to recognise structures in drawn pictures.
+"""The demo's substitute for ImageNet: a small MobileNet trained to recognise structures in drawn pictures.
 
-`python -m helpers.models.pretraining` draws the pictures, trains, and writes WEIGHTS anew, which takes some minutes.
-The pictures show other lesions than the demo's, and the task is not diagnosis: does the picture show a network, vessels
-or milia? So the demo can ask what pretraining brings, without a download.
+`python -m helpers.models.pretraining` draws the pictures, trains, and overwrites WEIGHTS, which takes some minutes. The
+pictures show different lesions from the demo's. The task is to recognise structures such as a network, vessels or
+milia, not to diagnose. This lets the demo show the effect of pretraining without a download.
 """
 
 from pathlib import Path
@@ -17,14 +17,14 @@ from helpers.models.mobilenet import Backbone, mobilenet_backbone
 from helpers.study import ROOT
 
 WEIGHTS = ROOT / "helpers" / "models" / "demo_mobilenet.weights.h5"
-ALPHA, SIDE, SEED = 0.25, 64, 1  # ALPHA and SIDE as in the notebooks; the demo's own lesions are drawn with seed 0
+ALPHA, SIDE, SEED = 0.25, 64, 1  # ALPHA and SIDE as in the notebooks; the demo's lesions have seed 0
 PICTURES, EPOCHS, BATCH, RATE = 6000, 16, 64, 4e-3
 
 
 def pretrain(pictures: int = PICTURES, epochs: int = EPOCHS, path: Path = WEIGHTS) -> float:
-    """Draw, train and write the weights of the backbone, as Keras saves a MobileNet without its top.
+    """Draw pictures, train, and save the weights of the backbone in Keras' format for a MobileNet without its top.
 
-    Returns the AUC on the tenth of the pictures that was not trained on, averaged over the structures.
+    Returns the AUC, averaged over the structures, on the tenth of the pictures kept for validation.
     """
     set_seed(SEED)
     images, structures = draw_structures(pictures, SIDE, SEED)
@@ -53,4 +53,4 @@ def _network(structures: int) -> keras.Model:
 
 
 if __name__ == "__main__":
-    print(f"AUC on pictures not trained on: {pretrain():.3f}")
+    print(f"AUC on validation pictures: {pretrain():.3f}")

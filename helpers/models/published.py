@@ -1,4 +1,4 @@
-"""The trained networks of a study, loaded by name and checked against their record.
+"""Load the trained networks of a study by name, and check them against their records.
 
 from helpers.models.published import load_model
 model, record = load_model("MobileNet, 8 views", study="ham10000_cpu")
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from helpers.records import file_sha256, network_of, read_records
 from helpers.study import StudyError, results_folder
 
-if TYPE_CHECKING:  # a table of results should not take as long as loading a backend does
+if TYPE_CHECKING:  # reading a table of results should not have to wait for a backend to load
     import keras
 
 
 def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
-    """The run records of a study's models that can be loaded, by name, best balanced accuracy on validation first.
+    """Run records of a study's loadable models by name, highest balanced accuracy on validation first.
 
-    A model that only answers its notebook's question, such as one that saw its test, is left out. notebook: the only
-    one to read records of; by default all are read.
+    Models that do not take part in the comparison, such as one trained on test images, are left out. notebook: read
+    only the records of this notebook; by default all are read.
     """
     records = read_records(results_folder(study), compared=True, notebook=notebook)
     records = [record for record in records if record.get("model_sha256") and model_file(record).is_file()]
@@ -28,16 +28,16 @@ def published_models(study: str, notebook: str = "*") -> dict[str, dict]:
 
 
 def model_file(record: dict) -> Path:
-    """The model file of a record; a variant of several views shares that of its notebook."""
+    """The model file of a record. A variant with several views uses the file of its notebook."""
     return network_of(record)[0] / "model.keras"
 
 
 def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple["keras.Model", dict]:
-    """A published model, e.g. `CNN`, `CNN-LSTM` or `MobileNet`, and its run record. notebook: as in `published_models`.
+    """A published model, such as `CNN` or `MobileNet`, and its run record. notebook: see `published_models`.
 
-    A model of several views, such as `MobileNet, 8 views`, turns and mirrors each image itself and gives the mean.
-    The record's `temperature` divides the logarithms of the probabilities to calibrate them; its `threshold` is that of
-    malignancy. Raises StudyError if there is no such model, or if its file is not the one that was judged.
+    A model with several views, such as `MobileNet, 8 views`, averages over rotations and reflections of each image. To
+    calibrate probabilities, divide their logarithms by the record's `temperature`; its `threshold` is for malignancy.
+    Raises StudyError if there is no such model, or if the file has changed since it was evaluated.
     """
     import keras
 
@@ -45,7 +45,7 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
 
     known = published_models(study, notebook)
     if name not in known:
-        raise StudyError(f"{results_folder(study)}: no model {name!r}. There are {', '.join(known) or 'none'}.")
+        raise StudyError(f"{results_folder(study)}: no model {name!r}. Available models: {', '.join(known) or 'none'}.")
     record = known[name]
     file = model_file(record)
     if (found := file_sha256(file)) != record.get("model_sha256"):
@@ -54,14 +54,14 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
             f"(`git checkout`), or run {record['notebook']} again."
         )
     saved = keras.saving.load_model(file, safe_mode=True)
-    # Loaded as it is, the model would answer a call with a list.
+    # The model as loaded would return a list when called.
     model = keras.Model(saved.inputs[0], saved.outputs[0], name=saved.name)
     _, views = network_of(record)
     return (average_views(model, views) if views > 1 else model), record
 
 
 def average_views(model: "keras.Model", views: int) -> "keras.Model":
-    """A model whose answer is the mean of another's over so many turns and mirrorings of each image."""
+    """A model that averages the predictions of `model` over `views` rotations and reflections of each image."""
     import keras
 
     images = keras.Input(model.input_shape[1:], dtype="uint8")

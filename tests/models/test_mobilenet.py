@@ -67,7 +67,7 @@ def test_no_network_is_said(monkeypatch):
         raise OSError("unreachable")
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
-    with pytest.raises(StudyError, match="could not be fetched.*unreachable.*PRETRAINED_DIR"):
+    with pytest.raises(StudyError, match="could not be downloaded.*unreachable.*PRETRAINED_DIR"):
         weights_file(Backbone(1, 1.0, "imagenet"))
 
 
@@ -78,7 +78,7 @@ def test_no_network_is_said(monkeypatch):
         ({"pretrained": "WEIGHTS", "alpha": 0.5}, "not weights of MobileNet version 1 with alpha 0.5"),
         ({"pretrained": "README.md"}, "README.md: not weights of MobileNet"),
         ({"version": 3}, "version is 3; choose 1 or 2"),
-        ({"pretrained": "imagenet", "alpha": 0.3}, "alpha is 0.3; there are ImageNet weights for 1.0, 0.75"),
+        ({"pretrained": "imagenet", "alpha": 0.3}, "alpha is 0.3; ImageNet weights exist for 1.0, 0.75"),
         ({"map_layer": "conv_pw_99"}, "no layer 'conv_pw_99'"),
     ],
 )

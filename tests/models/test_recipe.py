@@ -41,10 +41,10 @@ def test_a_pretrained_network_is_fine_tuned_in_two_stages():
         ({"imbalance": "weights"}, "imbalance 'weights': choose one of none, class_weight"),
         ({"mixing": "blend"}, f"mixing 'blend': choose one of {', '.join(MIXING)}"),
         ({"batch_norm": "off"}, "batch_norm 'off': choose one of adapt, frozen"),
-        ({"epochs": 0}, "epochs is 0; it has to be above 0"),
+        ({"epochs": 0}, "epochs is 0; it must be above 0"),
         ({"patience": 0}, "patience is 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; it has to be 0 or more and below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; it must be 0 or more and below 1"),
         ({"ema": -0.1}, "ema is -0.1"),
     ],
 )

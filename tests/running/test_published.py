@@ -111,9 +111,9 @@ def test_several_views_are_read_by_the_model_of_their_notebook(study):
 
 
 def test_an_unknown_model_or_another_file_is_not_loaded(study):
-    with pytest.raises(StudyError, match="no model 'ResNet'. There are MobileNet, CNN"):
+    with pytest.raises(StudyError, match="no model 'ResNet'. Available models: MobileNet, CNN"):
         load_model("ResNet", "made_up")
-    with pytest.raises(StudyError, match=r"There are MobileNet\.$"):
+    with pytest.raises(StudyError, match=r"Available models: MobileNet\.$"):
         load_model("CNN", "made_up", "05_mobilenet")
     shutil.copy(study / "05_mobilenet" / "model.keras", study / "03_cnn_baseline" / "model.keras")
     with pytest.raises(StudyError, match="is not the .* of its metrics.json"):
