@@ -1,4 +1,4 @@
-"""An application of the study: new images in, predictions out. `python -m clinic` is its command. Its rooms, downwards:
+"""An application that predicts new images with a model of the study. `python -m clinic` is its command. Its parts:
 
 reading     files found, checked and decoded, as pictures for a network
 answering   the deployment of a model, its network, its answers
@@ -10,8 +10,8 @@ app         a page in the browser
 For education and research, not a medical device. Only this package needs pydicom, highdicom and fhir.resources.
 """
 
-MAKER = "Skin lesion study"  # as results name it, by which they are known when they come back
+MAKER = "Skin lesion study"  # the manufacturer in results; by it, results are recognised when they come back as input
 DISCLAIMER = (
-    "For education and research. Not a medical device: this is no diagnosis, and nobody may be treated, or left "
+    "For education and research. Not a medical device: this is not a diagnosis. Do not treat anybody, or leave anybody "
     "untreated, because of it."
 )

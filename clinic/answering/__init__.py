@@ -1,1 +1,1 @@
-"""The deployment of a model, and its answers to pictures."""
+"""The deployment of a model, and its answers for pictures."""

@@ -1,4 +1,4 @@
-"""What the logits of a network mean by the limits of its deployment: probabilities, malignancy, abstention."""
+"""Turns logits into answers by the thresholds of a deployment: probabilities, malignancy, abstention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ BURNED_IN = "its file says that text is burned into the image"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one image.
+    """The model's answer for one image.
 
-    probabilities: float64 [classes]; the highest is the answer. calibrated: the same by the deployment's temperature
-    and biases. malignancy: probabilities summed over the malignant classes, a score, on which the operating point was
-    set. calibrated_malignancy: the same of `calibrated`; only this may be read as a probability. energy: of the logits.
-    abstained: whether the energy is below the abstention threshold. suspicious: whether malignancy reaches the
-    operating point, None where the model abstained. warnings: what is doubtful about the image.
+    probabilities: float64 [classes]; the highest is the answer. calibrated: the same, calibrated by the deployment's
+    temperature and biases. malignancy: the sum of `probabilities` over the malignant classes, a score with which the
+    operating point is compared. calibrated_malignancy: the same sum of `calibrated`; only this can be read as a
+    probability. energy: of the logits. abstained: whether the energy is below the abstention threshold. suspicious:
+    whether malignancy reaches the operating point, None if the model abstained. warnings: about the image.
     """
 
     probabilities: np.ndarray
@@ -57,7 +57,7 @@ def answer_pictures(pictures: Sequence[Picture], logits: np.ndarray, deployment:
 
 
 def _warnings(pictures: Sequence[Picture], deployment: Deployment) -> list[tuple[str, ...]]:
-    """What is doubtful about each picture, in words."""
+    """The warnings about each picture."""
     measured = np.array([picture.measures for picture in pictures])
     sizes = [(picture.width, picture.height) for picture in pictures]
     warnings = deployment.profile.warnings(measured, sizes, deployment.side)

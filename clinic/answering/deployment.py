@@ -1,4 +1,4 @@
-"""A model as a clinic installs it: its file, its classes, and every limit that was set on validation."""
+"""A model as a clinic installs it: its file, its classes, and all thresholds that were set on validation."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from helpers.data.lesions import Diagnosis
 from helpers.records import file_sha256, write_json
 from helpers.study import StudyError, results_folder
 
-if TYPE_CHECKING:  # a reader of deployments need not wait for a backend to load
+if TYPE_CHECKING:  # reading a deployment does not need a backend
     import keras
 
 NOTEBOOK, FILE = "12_prediction", "deployment.json"
@@ -25,7 +25,7 @@ ABSTENTION = (*ABSTENTION, DIFFERENCE)
 MALIGNANT = ("sensitivity", "specificity", "abstained")
 WAY, TURNED = "Grad-CAM", "rank correlation with the map of the turned image"
 MAPS = ("share of the mass on the lesion", "pointing game", "insertion minus deletion", TURNED)
-# What earlier versions called these; published deployments still do.
+# Names from earlier versions, which published deployments still use.
 FORMER = {
     "silence": "abstention_threshold",
     "trade": "abstention",
@@ -40,17 +40,17 @@ FORMER = {
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a clinic has to know of a model beside its file.
+    """What a clinic needs to know about a model besides its file.
 
     name, study, notebook: where its run record is. version: of the code that trained it. model_sha256: of its file.
     classes: in the order of its outputs. temperature, biases: the logits are divided by the first, then the biases are
     added, one per class, to calibrate them. threshold: an image counts as suspicious from this malignancy score on.
     abstention_threshold: the model abstains below this energy. side, colour_constancy: of the images that it takes.
-    profile: what these look like. missing_images: how many images of the publisher's list the study did not have.
+    profile: what these look like. missing_images: how many of the publisher's images the study lacked.
 
     Measured on test, each as {"value", "low", "high", "images"}: abstention: by ABSTENTION. malignant: by MALIGNANT,
-    sensitivity and specificity among the images that get an answer, and the share of malignant ones that get none.
-    maps: by those of MAPS that were measured.
+    sensitivity and specificity on the images that the model answers, and the share of malignant ones on which it
+    abstains. maps: by those of MAPS that were measured.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Deployment:
         return [one.code for one in self.classes]
 
     def image_format(self, preview: int = 0) -> ImageFormat:
-        """The images that the model takes, with a copy of `preview` pixels a side to be shown."""
+        """The format of the model's images, with a preview of `preview` pixels per side."""
         return ImageFormat(self.side, self.colour_constancy, preview)
 
 
@@ -119,7 +119,7 @@ def load(deployment: Deployment, file: Path, trust: bool = False) -> tuple["kera
         if found != deployment.model_sha256 and not trust:
             raise StudyError(
                 f"{file}: SHA-256 {found} is not the {deployment.model_sha256} of its deployment. Restore the file. "
-                "If you know where it comes from, add --trust; its thresholds are then those of another model."
+                "If you trust where it comes from, add --trust; the thresholds then belong to another model."
             )
         return _load(copy, deployment), replace(deployment, model_sha256=found)
 
@@ -165,10 +165,10 @@ def _load(file: Path, deployment: Deployment) -> "keras.Model":
 
     try:
         model = keras.saving.load_model(file, safe_mode=True, compile=False)
-    except Exception as error:  # Keras raises what the file provokes
+    except Exception as error:  # a bad file can make Keras raise anything
         raise StudyError(f"The model file cannot be loaded in safe mode ({type(error).__name__}).") from error
     expected = (None, deployment.side, deployment.side, 3), (None, len(deployment.classes))
-    # Not every model has one shape, or any.
+    # A model may have several shapes, or none.
     shapes = tuple(getattr(model, name, None) for name in ("input_shape", "output_shape"))
     if shapes != expected:
         raise StudyError(

@@ -14,10 +14,10 @@ CELLS = 7  # per side of a feature map, at least: fewer are too coarse to point 
 
 
 def grad_cam(model: "keras.Model", images: np.ndarray) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al., ICCV 2017) of the class that the model answers; with the model bound, a `Maps`.
+    """Grad-CAM (Selvaraju et al., ICCV 2017) for the class that the model answers; with the model bound, a `Maps`.
 
-    Each map is divided by its highest value: a map says where, not how much. Raises StudyError for a network without a
-    feature map of CELLS cells per side.
+    Each map is divided by its highest value, so it shows where the evidence is, not how strong it is. Raises StudyError
+    for a network without a feature map of CELLS cells per side.
     """
     from helpers.explanation.maps import grad_cam as explain
     from helpers.explanation.maps import resize

@@ -10,17 +10,17 @@ from helpers.study import StudyError
 if TYPE_CHECKING:
     import keras
 
-# Images per batch. There is no other size, since each is compiled anew. The small one serves for what is left over: in
-# a large batch, filled up, most of it would be predicted for nothing.
+# Images per batch. There are only two sizes, since each new size is compiled. The small one is for the last few images:
+# filling them up to a large batch would waste most of it.
 BATCH, SMALL_BATCH = 128, 16
 
 Logits = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to float64 [n, classes]
 
 
 class Network:
-    """A model of the study as `Logits`, by the fastest kernels there are.
+    """A model of the study as `Logits`, with the fastest kernels available.
 
-    Raises StudyError for a model whose last layer is not that of the networks of `models`.
+    Raises StudyError if its last layer is not that of the networks in `models`.
     """
 
     def __init__(self, model: "keras.Model"):
@@ -49,6 +49,6 @@ class Network:
         return np.concatenate(blocks)
 
     def _batch(self, images: np.ndarray, size: int) -> np.ndarray:
-        # Not `predict`: for a batch at a time, most of what it does takes longer than the network.
+        # Not `predict`: for a single batch, its overhead takes longer than the network.
         features = self._backbone.predict_on_batch(np.resize(images, (size, *images.shape[1:])))[: len(images)]
         return np.float64(features) @ self._kernel + self._bias

@@ -1,6 +1,6 @@
-"""The answers for a stream of files, so that a folder of any size takes the memory of a few batches.
+"""Answers a stream of files, so that a folder of any size needs only the memory of a few batches.
 
-While one batch is read and another one answered and written, the network is busy with the one between them.
+While the network predicts one batch, the next one is read and the previous one is answered and written.
 """
 
 import time
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # answers need no backend
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: an answer for each of its pictures; none if it has a fault."""
+    """The outcome for a file: an answer for each of its pictures, or none if it has a fault."""
 
     file: InputFile
     answers: tuple[Answer, ...] = ()
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def answer_files(files: Iterable[InputFile], deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
-    """The outcome of each file that was read, in their order. Raises StudyError for logits that are not finite.
+    """The outcome for each file that was read, in order. Raises StudyError for logits that are not finite.
 
     logits: called by one thread, which is never the caller's. A caller that stops early should close the iterator,
     which ends the thread.
@@ -75,9 +75,9 @@ def _with_result(batch: list[InputFile], future: Future | None) -> tuple[list[In
 
 
 def _batches(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
-    """Files with SMALL_BATCH pictures together, or a few more, so that the first answers come soon, then with BATCH.
+    """Groups of files: the first has about SMALL_BATCH pictures, so that answers come soon, the others about BATCH.
 
-    Files whose pictures are also kept to be shown stay in small batches.
+    Files with previews stay in small batches.
     """
     batch, count, size = [], 0, SMALL_BATCH
     for file in files:
@@ -94,7 +94,7 @@ def _batches(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
 def measure_speeds(
     files: Sequence[InputFile], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
 ) -> dict[str, float]:
-    """Images per second, the median of `rounds` rounds. Each measures all of these in turn, with the same images.
+    """Images per second, the median of `rounds` rounds. Each round measures all of these in turn on the same images.
 
     `bare`: the network, with images in memory. `files`: from files to answers. `keras`: Keras' `predict` of the model,
     with images in memory. `least share`, `share` and `largest share`: least, median and largest files / bare of the

@@ -1,4 +1,4 @@
-"""How 12_prediction prepares a deployment: what a model's abstention and maps are worth on test."""
+"""Prepares a deployment for 12_prediction, with measurements of the model's abstention and maps on test."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def prepare(
     """The deployment of a model with a run record.
 
     chosen: temperature, biases and abstention_threshold, set on validation. measured: by `measure_abstention`. The
-    figures of the maps come from 11_explanation of the study, if that was about the same model file. Raises StudyError
+    figures of the maps come from 11_explanation of the study, if that used the same model file. Raises StudyError
     for a record without the checksum of its model.
     """
     if not record.get("model_sha256"):
@@ -56,11 +56,11 @@ def prepare(
 def measure_abstention(
     predictions: "Predictions", energy: np.ndarray, limits: tuple[float, float], *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, dict]:
-    """What abstention costs and brings: the figures of ABSTENTION and MALIGNANT.
+    """Measure the costs and benefits of abstention: the figures of ABSTENTION and MALIGNANT.
 
-    Each is {"value", "low", "high", "images"}, None where undefined; images: how many the figure is about. energy:
-    float [n], of the images of `predictions`. limits: the abstention threshold, and the malignancy score from which on
-    an image counts as suspicious. Raises StudyError if the model would abstain on all images.
+    Each is {"value", "low", "high", "images"}, None where undefined; images: how many the figure is based on. energy:
+    float [n], of the images of `predictions`. limits: the abstention threshold, and the operating point of the
+    malignancy score. Raises StudyError if the model would abstain on all images.
     """
     from helpers.evaluation.means import mean_differences, proportion
     from helpers.evaluation.scores import measure
@@ -81,7 +81,7 @@ def measure_abstention(
 
 
 def measure_maps(record: Mapping) -> dict[str, dict]:
-    """The figures of MAPS in 11_explanation of the study; none if it was about another model file."""
+    """The figures of MAPS from 11_explanation of the study; none if it used another model file."""
     path, name = results_folder(record["study"]) / EXPLAINED, record["name"]
     explained = json.loads(path.read_text()) if path.is_file() else {}
     if explained.get("model_sha256", {}).get(name) != record["model_sha256"]:

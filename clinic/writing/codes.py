@@ -3,7 +3,8 @@
 A diagnosis has the SNOMED CT code of the same meaning if there is one, otherwise a code of this study. The SNOMED CT
 codes come from the tables of DICOM PS3.16 (contexts 638 and 4405) or from published value sets. In HAM10000, akiec, bkl
 and vasc each combine several diagnoses, which no single code covers, and no code for df could be verified. Malignant
-has a code of the study too, since it includes actinic keratosis and Bowen's disease: pre-malignant or in situ.
+also has a code of the study, since it includes actinic keratosis and Bowen's disease, which are pre-malignant or in
+situ.
 """
 
 import uuid
@@ -46,7 +47,7 @@ ABSTAINS = Code("abstains", SCHEME, "No answer: the energy of the logits is belo
 
 
 def procedure_code(place: Place | None) -> Code:
-    """The code of how an image was taken; an image that is not from DICOM is taken for dermoscopic."""
+    """The code for how an image was taken; an image that is not from DICOM is assumed to be dermoscopic."""
     return DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else IMAGING
 
 

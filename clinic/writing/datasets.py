@@ -1,4 +1,4 @@
-"""DICOM datasets from attributes: the identifiers of a place, and no values that DICOM does not allow."""
+"""Builds DICOM datasets from attributes and identifiers, and refuses values that DICOM does not allow."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from clinic.reading.dicom import NAMED, Place
 from helpers.records import atomic_path
 from helpers.study import StudyError
 
-OPTIONAL = ("study_time", "study_id", "accession_number")  # parts of a place that a result can do without
+OPTIONAL = ("study_time", "study_id", "accession_number")  # parts of a place that may be missing in a result
 
 
 class Entry(NamedTuple):
@@ -40,9 +40,9 @@ def with_attributes(dataset: Dataset, attributes: Mapping) -> Dataset:
 
 
 def identifiers(place: Place) -> Dataset:
-    """The identifiers of a place, in Unicode; empty where DICOM asks for one that the place does not have.
+    """The identifiers of a place, in Unicode; empty where DICOM requires one that the place does not have.
 
-    Values of OPTIONAL that DICOM does not allow are left out as well.
+    Values of OPTIONAL that DICOM does not allow are left empty as well.
     """
     values = {keyword: getattr(place, name) for name, keyword in NAMED.items()}
     refused = [keyword for name in OPTIONAL if not _is_allowed(keyword := NAMED[name], values[keyword])]
@@ -50,7 +50,7 @@ def identifiers(place: Place) -> Dataset:
     if place.sex not in ("M", "F", "O"):
         values["PatientSex"] = ""
     if not place.patient_issuer:
-        del values["IssuerOfPatientID"]  # DICOM does not ask for it
+        del values["IssuerOfPatientID"]  # DICOM does not require it
     return with_attributes(Dataset(), values)
 
 
@@ -66,7 +66,7 @@ def _is_allowed(keyword: str, value: str) -> bool:
 def strict_values() -> Iterator[None]:
     """Raise StudyError for values that DICOM does not allow; pydicom by itself only warns about them."""
     try:
-        # pydicom checks an element when it is made, and takes that for reading.
+        # pydicom checks an element when it is created, by its rules for reading.
         with config.strict_reading():
             yield
     except (ValueError, TypeError, AttributeError, UnicodeError) as error:

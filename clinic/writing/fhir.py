@@ -59,7 +59,7 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
 
 
 def list_resources(content: Mapping) -> str:
-    """The type and the identifier of each resource in a bundle, one per line, for people to look at."""
+    """The type and the identifier of each resource in a bundle, one per line, for people to read."""
     return "\n".join(f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in content["entry"])
 
 
@@ -89,7 +89,7 @@ def _device(deployment: Deployment) -> dict:
     digest = base64.urlsafe_b64encode(bytes.fromhex(deployment.model_sha256)).decode().rstrip("=")
     return {
         "resourceType": "Device",
-        # RFC 6920: the name of anything with this checksum.
+        # RFC 6920: a name that is made from the checksum.
         "identifier": [{"system": URI_SYSTEM, "value": f"ni:///sha-256;{digest}"}],
         "status": "active",
         "manufacturer": MAKER,
@@ -133,14 +133,14 @@ def _percent(share: float) -> dict:
 
 
 def _concept(code: Code, *broader: Code, text: str = "") -> dict:
-    """A CodeableConcept, by default in the words of its code."""
+    """A CodeableConcept. Its text is by default the meaning of its code."""
     return {"coding": [coding(one) for one in (code, *broader)], "text": text or code.meaning}
 
 
 def _risk(answer: Answer, deployment: Deployment) -> dict:
     prediction = {"outcome": _concept(codes.MALIGNANT)}
     if not answer.abstained:
-        # With its unit, since some readers take a bare decimal for a share and others for a percentage.
+        # With its unit, since some readers take a bare number as a fraction and others as a percentage.
         probability = _percent(answer.calibrated_malignancy)
         prediction |= {
             "probabilityRange": {"low": probability, "high": probability},
@@ -158,9 +158,9 @@ def _risk(answer: Answer, deployment: Deployment) -> dict:
 
 
 def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
-    """The report, without a performer: in R4 that cannot be a device. The observations and the risk name the device.
+    """The report. In R4 its performer cannot be a device, so only the observations and the risk name the device.
 
-    Its identifier is the name of the picture among the reports of this model: another model writes another report.
+    Its identifier combines the model and the name of the picture, so that another model writes another report.
     """
     reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.model_sha256}")
     return {

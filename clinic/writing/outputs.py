@@ -1,4 +1,4 @@
-"""What a run writes about each file beside the tables, and where: pages, DICOM objects and FHIR bundles."""
+"""Writes the results for each file besides the tables: pages, DICOM objects and FHIR bundles."""
 
 import os
 import secrets
@@ -25,11 +25,11 @@ from helpers.study import StudyError
 
 @dataclass
 class Outputs:
-    """Writes the results that are asked for into a folder, under names that name nobody.
+    """Writes the requested results into a folder, under names that identify nobody.
 
     pages: png, pdf, or empty for none; dicom, fhir: whether to write these; deidentify: whether to leave out the
     identifiers of patients and studies, and all pixels that may name or show a person; draw_maps: None for no maps;
-    key: random bytes that names under `deidentify` depend on, otherwise empty.
+    key: random bytes for the names under `deidentify`, otherwise empty.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Outputs:
 
     @property
     def preview(self) -> int:
-        """Pixels per side of the images to be shown; 0 if none are."""
+        """Pixels per side of the previews; 0 if there are none."""
         return PREVIEW if self.pages or (self.dicom and self.draw_maps) else 0
 
     def write(self, outcome: Outcome) -> list[str]:
@@ -67,7 +67,7 @@ class Outputs:
         return faults
 
     def _overlays(self, outcome: Outcome) -> list[np.ndarray | None]:
-        """The map of each picture, laid over it; None if there is none, or no answer, or if it must not be shown."""
+        """Each picture with its map laid over it; None without a map or an answer, or if it must not be shown."""
         if not (self.preview and self.draw_maps) or self._reason_to_hide(outcome):
             return [None] * len(outcome.answers)
         drawn = overlays(self.draw_maps, outcome.file.pictures)
@@ -142,10 +142,10 @@ def _collect_fault(faults: list[str], kind: str) -> Iterator[None]:
 
 
 def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
-    """Make the folder for the results, for its owner alone, and return it; somebody else's folder keeps its rights.
+    """Create the results folder, open only to its owner, and return it; another user's folder keeps its permissions.
 
     Raises StudyError if the folder is not empty, or lies in a folder of images, where a later run would read the
-    results. The message names no folder, since its name may name a patient.
+    results. The message does not name the folder, since its name may name a patient.
     """
     folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

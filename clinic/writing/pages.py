@@ -1,4 +1,4 @@
-"""A page about one image, to print or to look at: the image, its map, the answer, and what is known of the model."""
+"""A page about one image, for print or screen: the image, its map, the answer, and facts about the model."""
 
 import textwrap
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "pn
 
 @dataclass(frozen=True)
 class Page:
-    """A page about a picture, which needs a preview; without probabilities if the model abstains.
+    """A page about a picture that has a preview. It shows no probabilities if the model abstains.
 
     name: of the picture in the tables; overlay: the map laid over the preview, uint8 like the preview, or None.
     """
@@ -36,7 +36,7 @@ class Page:
     overlay: np.ndarray | None = None
 
     def write(self, path: Path) -> None:
-        """Write the page as png or pdf, by the suffix of path; atomically, without time and place of the making."""
+        """Write the page as png or pdf, by the suffix of path; atomically, and without date and software metadata."""
         with atomic_path(path) as temporary:
             self.draw().savefig(temporary, dpi=DOTS, facecolor="white", metadata=UNDATED[path.suffix[1:]])
 

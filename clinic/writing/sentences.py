@@ -1,4 +1,4 @@
-"""What an answer says, and what a deployment is worth, in words."""
+"""Sentences about an answer, and about how well a deployment does on test."""
 
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, TURNED, WAY, Deployment
@@ -7,12 +7,12 @@ from helpers.sentences import clear_sign, with_interval, wording
 
 
 def describe_answer(answer: Answer, deployment: Deployment) -> str:
-    """What the model says of an image."""
+    """The model's answer for an image."""
     if answer.abstained:
         limit = f"energy {answer.energy:.2f}, below {deployment.abstention_threshold:.2f}"
         return f"{ABSTAINS.meaning} ({limit}). Show the image to a person."
     answered, likeliest = int(answer.probabilities.argmax()), int(answer.calibrated.argmax())
-    # A network that was trained to answer rare diagnoses as readily as common ones may not answer the most probable.
+    # Training gives rare diagnoses more weight, so the answer need not be the most probable one after calibration.
     named = [
         f"{deployment.classes[k].name} {percent(answer.calibrated[k])}" for k in dict.fromkeys((answered, likeliest))
     ]
@@ -32,13 +32,13 @@ def percent(share: float) -> str:
 
 
 def describe_operating_point(deployment: Deployment) -> str:
-    """The operating point, and what it was worth on test."""
+    """The operating point, and its sensitivity and specificity on test."""
     sensitivity, specificity, abstained = (_percent(deployment.malignant[name]) for name in MALIGNANT)
     return (
-        f"The operating point, set on validation, is {deployment.threshold:.4f} of the summed probability of the "
-        f"malignant classes before calibration. On the test images that the model answers, its sensitivity for "
-        f"malignant lesions is {sensitivity} and its specificity {specificity}. The model abstains on {abstained} of "
-        f"the malignant images and so misses them."
+        f"The operating point, set on validation, is a summed probability of the malignant classes of "
+        f"{deployment.threshold:.4f} before calibration. On the test images that the model answers, its sensitivity "
+        f"for malignant lesions is {sensitivity} and its specificity {specificity}. The model abstains on {abstained} "
+        f"of the malignant images and so misses them."
     )
 
 
@@ -51,43 +51,43 @@ def describe_malignant_classes(deployment: Deployment) -> str:
 
 
 def describe_abstention(deployment: Deployment) -> str:
-    """What abstention costs and brings, and what data this was measured on."""
+    """The costs and benefits of abstention, and the data on which they were measured."""
     coverage, without, answers, abstentions, difference = (_percent(deployment.abstention[name]) for name in ABSTENTION)
     missing = deployment.missing_images
     return (
-        f"On test the model answers {coverage} of the images, {answers} of them wrongly. It would answer {abstentions} "
-        f"of the others wrongly; difference {difference}, {wording(deployment.abstention[DIFFERENCE])}. Without "
+        f"On test the model answers {coverage} of the images, {answers} of them wrongly. Of the others it would answer "
+        f"{abstentions} wrongly; difference {difference}, {wording(deployment.abstention[DIFFERENCE])}. Without "
         f"abstention, {without} of all answers would be wrong."
         + (f" {missing:,} images of the publisher's list were missing." if missing else "")
     )
 
 
 def describe_maps(deployment: Deployment) -> str:
-    """How far the maps can be believed."""
+    """How trustworthy the maps are."""
     if not deployment.maps:
-        return f"What its maps ({WAY}) are worth was not measured: do not read them as where the model looked."
+        return f"The quality of its maps ({WAY}) was not measured: do not read them as where the model looked."
     figures = {name: f"{with_interval(one, 2)} (n = {one['images']:,})" for name, one in deployment.maps.items()}
     compared = [name for name in deployment.maps if name != TURNED]
     listed = "; ".join(f"{name} {figures[name]}, {wording(deployment.maps[name])}" for name in compared)
-    turned = f" When its image is turned, a map has a {TURNED} of {figures[TURNED]}." if TURNED in figures else ""
+    turned = f" A map has a {TURNED} of {figures[TURNED]}." if TURNED in figures else ""
     ahead = [clear_sign(deployment.maps[name]) == 1 for name in compared]
     return (
-        f"The maps ({WAY}) were compared with a blob in the centre that knows nothing of the image, map minus blob, "
-        f"on n test images: {listed}.{turned} {_judge_maps(ahead)}"
+        f"The maps ({WAY}) were compared with a blob in the centre that ignores the image (map minus blob, on n test "
+        f"images): {listed}.{turned} {_judge_maps(ahead)}"
     )
 
 
 def _judge_maps(ahead: list[bool]) -> str:
-    """What it means that maps beat the blob, or do not, by each measure."""
+    """The conclusion from whether the maps beat the blob on each measure."""
     if ahead and all(ahead):
-        return "They beat the blob by every measure."
+        return "They beat the blob on every measure."
     if any(ahead):
-        return "They beat the blob by some of these measures only: read them with doubt."
-    return "They beat it by none of these measures: do not read them as where the model looked."
+        return "They beat the blob on some of these measures only: interpret them with caution."
+    return "They beat it on none of these measures: do not read them as where the model looked."
 
 
 def _percent(figure: dict) -> str:
-    """A share with its interval, in percent."""
+    """A proportion with its interval, in percent."""
     if figure["value"] is None:
         return "–"
     scaled = {key: None if figure[key] is None else 100 * figure[key] for key in ("value", "low", "high")}

@@ -1,6 +1,6 @@
 """DICOM results in the study of their image: a structured report and the map.
 
-From the header of the image, they take over only what is in `reading.dicom.Place`.
+From the header of the image they copy only what is in `reading.dicom.Place`.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""The tables of a run: a row for each picture, and one for each thing that went wrong."""
+"""The tables of a run: a row for each picture, and a row for each failure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +17,15 @@ from clinic.writing.sentences import describe_abstention, describe_maps, describ
 from helpers.records import write_csv, write_json
 
 DIGITS = 6
-SAVED_EVERY = 60.0  # seconds from one writing of the tables to the next
+SAVED_EVERY = 60.0  # seconds between two saves of the tables
 
 
 @dataclass
 class Tables:
     """The tables of a run so far, in a folder.
 
-    files: all that the run is to predict. named: with their names, which may name patients. answered, failed: rows as
-    of `answer_rows` and `fault_rows`. reached: how many files were added.
+    files: all files of the run. named: whether to show their names, which may name patients. answered, failed: rows as
+    in `answer_rows` and `fault_rows`. reached: how many files were added.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Tables:
     _due: float = field(default_factory=lambda: monotonic() + SAVED_EVERY)
 
     def add(self, outcome: Outcome, unwritten: Sequence[str] = ()) -> list[dict]:
-        """Add the next file; returns the rows of its faults. unwritten: as of `fault_rows`."""
+        """Add the next file; returns the rows of its faults. unwritten: as in `fault_rows`."""
         faults = fault_rows(outcome.file, unwritten, self.named)
         self.answered += answer_rows(outcome, self.deployment, self.named)
         self.failed += faults
@@ -46,14 +46,14 @@ class Tables:
         return faults
 
     def write(self) -> None:
-        """Write the tables as if the run ended here: the files that are still to come failed."""
+        """Write the tables as if the run ended here: the remaining files count as failed."""
         fault = "the run ended before this file"
         rest = [replace(file, fault=fault) for file in self.files[self.reached :]]
         unread = [row for file in rest for row in fault_rows(file, named=self.named)]
         write_tables(self.folder, self.deployment, self.answered, self.failed + unread)
 
     def save(self) -> None:
-        """Write the tables if that is due: at most every SAVED_EVERY seconds, and in a twentieth of the time."""
+        """Write the tables if it is time: at most every SAVED_EVERY seconds, and in at most 5 % of the run's time."""
         if (started := monotonic()) >= self._due:
             self.write()
             ended = monotonic()
@@ -72,9 +72,9 @@ def answer_rows(outcome: Outcome, deployment: Deployment, named: bool = False) -
 
 
 def fault_rows(file: InputFile, unwritten: Sequence[str] = (), named: bool = False) -> list[dict]:
-    """A row for each thing that went wrong with a file: its number, what it is called, and the fault.
+    """A row for each failure of a file: its number, its name in results, and the fault.
 
-    unwritten: why results about it could not be written. named: as in `answer_rows`.
+    unwritten: why results for it could not be written. named: as in `answer_rows`.
     """
     about = {"file": file.number, "image": file.image}
     name = {"name": shown_name(file.path)} if named else {}
@@ -82,7 +82,7 @@ def fault_rows(file: InputFile, unwritten: Sequence[str] = (), named: bool = Fal
 
 
 def shown_name(path: Path) -> str:
-    """A file's name for a table or a message: only what can be printed, and nothing that a spreadsheet would run."""
+    """A file's name for a table or a message: only printable characters, and nothing that a spreadsheet would run."""
     name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
@@ -90,13 +90,13 @@ def shown_name(path: Path) -> str:
 def write_tables(folder: Path, deployment: Deployment, answered: list[dict], failed: list[dict]) -> None:
     """Write predictions.csv, predictions.json and, if something failed, failed.csv into a folder.
 
-    answered, failed: as `answer_rows` and `fault_rows` give them.
+    answered, failed: rows as in `answer_rows` and `fault_rows`.
     """
     columns = None if answered else _columns(deployment)
     write_csv(folder / "predictions.csv", pd.DataFrame(answered, columns=columns))
     if failed:
         write_csv(folder / "failed.csv", pd.DataFrame(failed))
-    else:  # that of an earlier state of the run goes, too
+    else:  # remove the one from an earlier save
         (folder / "failed.csv").unlink(missing_ok=True)
     write_json(folder / "predictions.json", _about(deployment) | {"predictions": answered, "failed": failed})
 
@@ -128,7 +128,7 @@ def _columns(deployment: Deployment) -> list[str]:
 
 
 def _about(deployment: Deployment) -> dict:
-    """What stands beside the rows in predictions.json."""
+    """The entries of predictions.json besides the rows."""
     return {
         "disclaimer": DISCLAIMER,
         "model": {name: getattr(deployment, name) for name in ("name", "study", "version", "model_sha256")},

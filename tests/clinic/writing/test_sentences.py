@@ -71,7 +71,7 @@ def test_malignant_classes_are_those_of_the_model(classes, words):
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ([AHEAD, AHEAD, AHEAD, BEHIND], "beat the blob by every measure"),
+        ([AHEAD, AHEAD, AHEAD, BEHIND], "beat the blob on every measure"),
         ([AHEAD, UNCLEAR, BEHIND, AHEAD], "some of these measures only"),
         ([BEHIND, BEHIND, UNCLEAR, AHEAD], "none of these measures: do not read them as where the model looked"),
     ],
