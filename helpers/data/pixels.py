@@ -119,14 +119,14 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_consta
     if colour_constancy not in COLOUR_CONSTANCY:
         raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
     target = cache_path(folder, side, colour_constancy)
-    wanted = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
-    if not (target.is_file() and wanted.items() <= _description(target).items()):
+    description = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
+    if not (target.is_file() and description.items() <= _description(target).items()):
         target.with_suffix(".json").unlink(missing_ok=True)
         with atomic_path(target) as temporary:
             _write_pixels(temporary, list(lesions["path"]), side, colour_constancy=colour_constancy)
-        ids = "\n".join(wanted["image_ids"]).encode()
+        ids = "\n".join(description["image_ids"]).encode()
         fingerprint = hashlib.sha256(file_sha256(target).encode() + ids).hexdigest()
-        write_json(target.with_suffix(".json"), wanted | {"fingerprint": fingerprint})
+        write_json(target.with_suffix(".json"), description | {"fingerprint": fingerprint})
     return open_cache(folder, side, colour_constancy)
 
 

@@ -47,9 +47,9 @@ def risk_coverage(
 ) -> pd.DataFrame:
     """The risk (proportion of wrong predictions) at each coverage (proportion of images that are not abstained on).
 
-    The model answers the images with the highest confidence scores, float [n]. They are chosen again in each resample
+    The model keeps the images with the highest confidence scores, float [n]. They are chosen again in each resample
     (Geifman and El-Yaniv, NeurIPS 2017). wrong: bool [n]. One row for each of COVERAGES: coverage, risk, low, high, and
-    threshold, the lowest score at which the model still answers.
+    threshold, the lowest score at which the model does not abstain.
     """
     risks, thresholds = _risks(confidence, wrong, bootstrap.weights(lesions))
     low, high = np.transpose([interval(drawn) for drawn in risks[1:].T])

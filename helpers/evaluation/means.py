@@ -109,8 +109,8 @@ def matched_accuracy_differences(
     """Accuracy on images of `first` minus accuracy on comparable images of `second`, for chosen images and the others.
 
     Images are comparable if they have the same label and the same kind. kinds: of each image of `first` and `second`,
-    [n] and [m]; chosen: bool [n]. Index: `chosen`, `others` and `difference`; if one of the groups is empty, only the
-    other. Columns: value, low and high (95 %, the lesions of `first` and `second` resampled independently), images, and
+    [n] and [m]; chosen: bool [n]. Index: `chosen`, `others` and `difference`, or just one group if the other is empty.
+    Columns: value, low and high (95 %, the lesions of `first` and `second` resampled independently), images, and
     classes, their codes joined by commas. Each value is a mean over the labels that have at least MIN_COMPARABLE
     lesions in each group. Images with fewer comparable lesions are left out. NaN if no label is left.
     """

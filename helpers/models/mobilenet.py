@@ -83,8 +83,8 @@ def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None
     try:
         donor = application(input_shape=shape, alpha=backbone.alpha, include_top=False, weights=str(file))
     except (ValueError, OSError, KeyError) as error:
-        wanted = f"MobileNet version {backbone.version} with alpha {backbone.alpha}"
-        raise StudyError(f"{file}: not weights of {wanted} without its top ({error}).") from error
+        network = f"MobileNet version {backbone.version} with alpha {backbone.alpha}"
+        raise StudyError(f"{file}: not weights of {network} without its top ({error}).") from error
     for layer in donor.layers:
         if layer.weights:
             flat.get_layer(layer.name).set_weights(layer.get_weights())
