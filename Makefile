@@ -15,16 +15,16 @@ $(error ARGS are parameters of one notebook: name it, as in `make 03_cnn_baselin
 endif
 
 DATASET := $(shell sed -n 's/^dataset: *//p' studies/$(STUDY).yaml)
-# The folder of the originals is remembered in build/<study>/data_dir, a file that changes only when the folder does.
+# build/<study>/data_dir stores the folder of the original files. It is written again only if the folder changes.
 DATA_DIR ?= $(shell cat $(BUILD)/data_dir 2>/dev/null)
 REMEMBERED := $(shell mkdir -p $(BUILD); echo '$(DATA_DIR)' | cmp -s - $(BUILD)/data_dir || echo '$(DATA_DIR)' > $(BUILD)/data_dir)
 export DATA_DIR
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-# What JAX has compiled is kept, so that a second run starts at once.
+# Keep what JAX has compiled, so that a second run starts at once.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/build/jax
 
-# The packages of PYTHON are used if they are complete (conda, a container). Otherwise .venv is made, and made anew for
-# another choice of REQUIREMENTS.
+# PYTHON is used if it has all packages (conda, a container). Otherwise .venv is created, and created again if
+# REQUIREMENTS changes.
 REQUIREMENTS ?= $(or $(notdir $(basename $(wildcard .venv/*.ready))),requirements.txt)
 ifeq ($(REQUIREMENTS),requirements-jax.txt)
 export KERAS_BACKEND ?= jax
@@ -46,7 +46,7 @@ help: ## list the commands
 	@echo "One notebook, with parameters of your own:  make 03_cnn_baseline ARGS=\"-p epochs 5 -p learning_rate 3e-4\""
 	@echo "Notebooks: $(NOTEBOOKS)"
 
-env: $(ENVIRONMENT) ## make the Python environment (.venv), unless the packages are there already
+env: $(ENVIRONMENT) ## create the Python environment (.venv), unless all packages are installed already
 	@echo "Python of this study: $$($(PY) -c 'import sys; print(sys.executable)')"
 
 python: $(ENVIRONMENT)
@@ -60,7 +60,7 @@ python: $(ENVIRONMENT)
 	@touch $@
 
 DRAW = $(PY) -c "from helpers.data.lesions import originals_folder; print('Demo data:', originals_folder('demo'))"
-data: | $(ENVIRONMENT) ## fetch the study's dataset from its publisher into data/ (the demo's is drawn)
+data: | $(ENVIRONMENT) ## download the study's dataset from its publisher into data/ (the demo's is generated)
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.data.download $(DATASET) $(DATA_DIR:%=--folder "%"),$(DRAW))
 
 # The demo runs three notebooks at a time, since each keeps about one core busy: first those that others wait for, then
@@ -87,9 +87,9 @@ reads = $(addprefix $(1)/,$(addsuffix $(2),$(if $(filter $(FIRST),$*),,02_prepro
 
 $(NOTEBOOKS): %: $(BUILD)/%.done
 
-# An empty file <notebook>.done marks a finished notebook; git does not keep the times of the results themselves. The
-# notebook runs again if its results are gone: its executed copy or, for 02, the pixel cache. With ARGS, the notebook
-# named on the command line always runs and is not marked, so that the next `make all` restores the study's own values.
+# An empty file <notebook>.done marks a finished notebook, since git does not keep the modification times of results.
+# The notebook runs again if its executed copy or, for 02, the pixel cache is missing. With ARGS, the notebook named on
+# the command line always runs and is not marked, so that the next `make all` restores the study's own values.
 varied = $(and $(ARGS),$(filter $*,$(MAKECMDGOALS)))
 intact = $(and $(wildcard $(RESULTS)/notebooks/$*.ipynb),$(if $(filter 02_%,$*),$(wildcard data/$(DATASET)/cache/*.npy),yes))
 $(BUILD)/%.done: notebooks/%.ipynb studies/$(STUDY).yaml $(wildcard helpers/*.py helpers/*/*.py) \
@@ -103,7 +103,7 @@ $(FIRST:%=$(BUILD)/%.done): $(BUILD)/data_dir $(if $(filter demo,$(DATASET)),,$(
 $(BUILD)/12_prediction.done: $(wildcard clinic/*.py clinic/*/*.py)
 force:
 
-report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, its model card, the tables of README.md
+report: | $(ENVIRONMENT) ## write web pages to build/<study>/report/, the model card, and the tables of README.md
 	$(PY) -m helpers.running.report pages --study $(STUDY)
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.running.report card --study $(STUDY))
 	$(PY) -m helpers.running.report readme
@@ -111,14 +111,14 @@ report: | $(ENVIRONMENT) ## what was run as web pages in build/<study>/report/, 
 # $(call anew,STUDY,FOLDER) runs a whole study in another folder, beside the published results.
 anew = BUILD_DIR=$(CURDIR)/$(2) RESULTS_DIR=$(CURDIR)/$(2)/results $(MAKE) all STUDY=$(1) BUILD=$(2)/stamps/$(1) RESULTS=$(2)/results/$(1)
 
-verify: | $(ENVIRONMENT) ## run the study anew, beside its results, and say which figures were reproduced
+verify: | $(ENVIRONMENT) ## run the study again in another folder, and say which published figures it reproduces
 	$(call anew,$(STUDY),build/verify)
-	@rm -rf build/verify/stamps/$(STUDY) build/verify/$(STUDY) # so that the next run trains anew; one cut short goes on
+	@rm -rf build/verify/stamps/$(STUDY) build/verify/$(STUDY) # so that the next run trains again; an interrupted one resumes
 	$(PY) -m helpers.running.report verify --study $(STUDY) build/verify/results/$(STUDY)
 
 test: | $(ENVIRONMENT) ## unit tests of the helpers, and the demo notebooks against their references
 	@rm -rf build/test && mkdir -p build/test
-	@echo "The unit tests, and beside them the notebooks, two or three at a time: this takes some minutes ..."
+	@echo "Running the unit tests and, at the same time, two or three notebooks: this takes some minutes ..."
 	@$(DRAW)
 	+@$(MAKE) -s -k -j 3 units $(ORDER:%=build/test/%.tested)
 	@echo "All tests passed."
@@ -131,13 +131,13 @@ units:
 	@$(PY) -m slipcover --source helpers,clinic --json --out build/coverage.json -m pytest tests -n 2 --dist worksteal --durations=5
 	@$(PY) -m slipcover --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 90
 
-# A demo notebook against its reference. Its output is shown when it is done.
+# Compare a demo notebook with its reference. Its output is shown when it has finished.
 build/test/%.tested: $$(call reads,build/test,.tested)
 	@BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 \
 	  $(PY) -m pytest -p no:cacheprovider --nbval-lax --durations=3 tests/references/$*.ipynb > $@.log 2>&1 \
 	  && tail -n 6 $@.log && touch $@ || { cat $@.log; false; }
 
-references: | $(ENVIRONMENT) ## run the demo notebooks anew and make them the references of `make test`
+references: | $(ENVIRONMENT) ## run the demo notebooks again and save them as the references of `make test`
 	@rm -rf build/references
 	$(call anew,demo,build/references)
 	$(PY) -m helpers.running.report references build/references/results/demo/notebooks

@@ -1,9 +1,9 @@
-"""What each device of `helpers.training` gains: training with the device switched off, and with all of them on.
+"""How much each device (a technique in `helpers.training`) speeds up training: one switched off, against all on.
 
-`make bench` measures the CNN and MobileNet at the sizes below on random images, which train as fast as real ones. In
-each round every setting has its turn; the gain is the median over the rounds of the speed with the device divided by
-the speed without it, less one. `gain_in_processor_time` is the same for the processor time that an image takes, which
-other programs on the machine disturb less. The table goes to benchmarks/devices.csv; it needs TensorFlow.
+`make bench` measures the CNN and MobileNet at the sizes below on random images, which train as fast as real ones. Each
+round measures every setting once. The gain is the speed with the device divided by the speed without it, minus one,
+as the median over the rounds. `gain_in_processor_time` is the same for processor time per image, which other programs
+on the machine disturb less. The table is written to benchmarks/devices.csv. TensorFlow is required.
 """
 
 import argparse
@@ -40,11 +40,11 @@ NETWORKS = {
 
 
 def copy_layer(layer: keras.Layer) -> keras.Layer:
-    """What `fused.fast_layer` gives for a layer that has no faster kind."""
+    """A copy of a layer, as `fused.fast_layer` makes it if there is no faster type."""
     return type(layer).from_config(layer.get_config())
 
 
-# What takes the place of each device when it is switched off: where, which name, by what.
+# How each device is switched off: the object, the name of its attribute, and the replacement.
 SWITCHES = {
     "fused batch normalisation": (compiled, "fast_layer", copy_layer),
     "fused Adam": (compiled, "adamw", RestartableAdamW),
@@ -56,7 +56,7 @@ SHARED = "one compiled network"
 
 @dataclass
 class Setting:
-    """All devices on, or one switched off, with compiled networks of its own."""
+    """All devices on, or one switched off. Each setting has its own compiled networks."""
 
     switch: tuple | None = None
     networks: dict = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Setting:
 
 
 def images_per_second(model: keras.Model, samples: Samples, whole: bool = False) -> tuple[float, float]:
-    """Speed of an epoch of training, and images per second of processor time.
+    """Images per second in an epoch of training, and per second of processor time.
 
-    whole: of the whole call of `fit` from its beginning to its end, compiling included.
+    whole: measure the whole call of `fit`, including compiling.
     """
     started, processor = time.perf_counter(), time.process_time()
     few = Samples(samples.pixels, samples.rows[:CLASSES], samples.labels[:CLASSES])
@@ -85,7 +85,7 @@ def images_per_second(model: keras.Model, samples: Samples, whole: bool = False)
 
 
 def measure(build: Callable[[], keras.Model], steps: int, rounds: int) -> list[dict]:
-    """One row per device: median speeds in images per second without it and with it, and what it gains."""
+    """One row per device: median speeds in images per second without it and with it, and its gain."""
     count = steps * RECIPE.batch_size
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     samples = Samples(pixels, np.arange(count), np.arange(count) % CLASSES)
@@ -109,7 +109,7 @@ def measure(build: Callable[[], keras.Model], steps: int, rounds: int) -> list[d
 
 
 def row(name: str, off: list[tuple[float, float]], on: list[tuple[float, float]]) -> dict:
-    """Medians of the speeds of a device's rounds, and of their ratios in pairs."""
+    """The median speeds without and with a device, and the median gain over the rounds."""
     off, on = np.array(off), np.array(on)
     gains = np.median(on / off, axis=0) - 1
     values = {"off": np.median(off[:, 0]), "on": np.median(on[:, 0])}
@@ -119,7 +119,7 @@ def row(name: str, off: list[tuple[float, float]], on: list[tuple[float, float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of an epoch")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps per epoch")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,7 +1,7 @@
-"""How fast images reach a model: building the pixel cache, feeding from it, and the stock recipe beside it.
+"""How fast images reach a model: building the pixel cache, feeding from it, and stock Keras for comparison.
 
-`make bench` measures on data/ham10000 or the folder in DATA_DIR, and on the demo if neither is there. All figures come
-from one process, in turns, on the same files; the table goes to benchmarks/pixel_cache.csv.
+`make bench` uses data/ham10000 or the folder in DATA_DIR, or the demo if neither exists. One process measures the ways
+in turn on the same files. The table is written to benchmarks/pixel_cache.csv.
 """
 
 import argparse
@@ -28,7 +28,7 @@ RECIPE = Recipe(epochs=1, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.0
 
 
 def lesions_to_measure() -> tuple[str, pd.DataFrame]:
-    """HAM10000 where it is at hand, else the demo."""
+    """HAM10000 if it is available, otherwise the demo."""
     try:
         return "ham10000", load_lesions("ham10000", originals_folder("ham10000"))
     except StudyError:
@@ -36,7 +36,7 @@ def lesions_to_measure() -> tuple[str, pd.DataFrame]:
 
 
 def images_per_second(batches: Iterable) -> float:
-    """Speed of going once through batches of images and their labels."""
+    """Images per second when going once through batches of images and their labels."""
     started, images = time.perf_counter(), 0
     for batch in batches:
         images += len(batch[1])
@@ -44,7 +44,7 @@ def images_per_second(batches: Iterable) -> float:
 
 
 def build_speed(lesions: pd.DataFrame, side: int) -> float:
-    """Images a second decoded, cut, resized and written to a cache that was not there."""
+    """Images per second decoded, cropped, resized and written to a new cache."""
     with tempfile.TemporaryDirectory(dir=dataset_folder("demo").parent) as folder:
         started = time.perf_counter()
         build_cache(lesions, side, Path(folder))
@@ -52,7 +52,7 @@ def build_speed(lesions: pd.DataFrame, side: int) -> float:
 
 
 def feeding_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
-    """Images a second in shuffled batches from a finished cache."""
+    """Images per second in shuffled batches from a finished cache."""
     cache = build_cache(lesions, side, folder)
     labels = pd.factorize(lesions["label"])[0].astype(np.int64)
     batches = Batches(Samples(cache.pixels, np.arange(len(labels)), labels), int(labels.max()) + 1, RECIPE)
@@ -60,7 +60,7 @@ def feeding_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
 
 
 def link_by_class(lesions: pd.DataFrame, folder: Path) -> Path:
-    """Links to the files in a folder a class, as image_dataset_from_directory wants them; returns `folder`."""
+    """Link the files into one folder per class, as image_dataset_from_directory expects; returns `folder`."""
     for label, path in zip(lesions["label"], lesions["path"], strict=True):
         link = folder / label / Path(path).name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def link_by_class(lesions: pd.DataFrame, folder: Path) -> Path:
 
 
 def stock_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
-    """Images a second from keras.utils.image_dataset_from_directory, on links to the same files, a folder a class."""
+    """Images per second from keras.utils.image_dataset_from_directory, on links to the same files."""
     import keras
 
     link_by_class(lesions, folder)
@@ -79,7 +79,7 @@ def stock_speed(lesions: pd.DataFrame, side: int, folder: Path) -> float:
 
 
 def measure(side: int, rounds: int) -> pd.DataFrame:
-    """Minimum, median and maximum of each speed over the rounds, and how many times the stock recipe it is."""
+    """Minimum, median and maximum of each speed over the rounds, and its ratio to the speed of stock Keras."""
     dataset, lesions = lesions_to_measure()
     speeds = {"build the cache": [], "feed from the cache": [], "image_dataset_from_directory": []}
     with tempfile.TemporaryDirectory(dir=dataset_folder("demo").parent) as folder:
@@ -95,7 +95,7 @@ def measure(side: int, rounds: int) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=224, help="pixels")
+    parser.add_argument("--side", type=int, default=224, help="pixels per side")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,18 +1,18 @@
-"""How fast the study trains and predicts, beside the stock recipe, PyTorch, and the device's own ceiling.
+"""How fast the study trains and predicts, compared with stock Keras, PyTorch, and the upper limit of the machine.
 
-`make bench` measures the CNN, the CNN-LSTM and MobileNet of a study, on data/ham10000 or the folder in DATA_DIR, and on
-the demo if neither is there. All figures come from one process, in turns, on the same images and batch size; the table
-goes to benchmarks/throughput.csv and the figure beside it. The ways:
+`make bench` measures the CNN, the CNN-LSTM and MobileNet of a study, on data/ham10000 or the folder in DATA_DIR, or on
+the demo if neither exists. One process measures all ways in turn, with the same images and batch size. The table is
+written to benchmarks/throughput.csv, with the figure beside it. The ways:
 
-study           helpers.training: images on the device, batches gathered by index inside of the compiled step
-stock           image_dataset_from_directory from the JPEG files, and plain `fit`; needs TensorFlow, for reading them
-PyTorch         MobileNet's layers in PyTorch, with a DataLoader from the JPEG files, a process a core; needs torch, and
-                mirrors only, where the study augments by more
-one batch       the compiled step of the study on one batch that stays on the device: the ceiling
-PyTorch, one    the same of PyTorch
+study           helpers.training: images on the device, batches gathered by index inside the compiled step
+stock           image_dataset_from_directory on the JPEG files, and plain `fit`; needs TensorFlow to read the files
+PyTorch         MobileNet in PyTorch, with a DataLoader on the JPEG files and one process per core; needs torch. It only
+                mirrors images, while the study uses more augmentations
+one batch       the study's compiled step on one batch that stays on the device: the upper limit ("ceiling")
+PyTorch, one    the same in PyTorch
 
-The study's own speed is that of an epoch, without the judging on validation between two of them. With
-KERAS_BACKEND=jax the same is measured of JAX; `--out FOLDER` keeps it beside the first.
+The study's speed is that of a training epoch, without the evaluation on validation after it. KERAS_BACKEND=jax measures
+JAX instead; `--out FOLDER` writes its results to another folder.
 """
 
 import argparse
@@ -46,13 +46,13 @@ from helpers.training.fit import fit
 from helpers.training.fused import adamw
 from helpers.training.predict import predict
 
-Speed = Callable[[], float]  # measures once, images a second
-STEPS = 30  # of one batch, in a round
-FEW = 2000  # images
+Speed = Callable[[], float]  # measures once, in images per second
+STEPS = 30  # steps on one batch in a round
+FEW = 2000  # images used without a GPU
 
 
 def parameters(study: str) -> dict:
-    """What the notebooks of the CNN-LSTM and of MobileNet declare, as the study sets it."""
+    """The parameters of the CNN-LSTM and MobileNet notebooks, with the study's values."""
     declared = {}
     for notebook in ("04_cnn_lstm", "05_mobilenet"):
         declared |= declared_parameters(ROOT / "notebooks" / f"{notebook}.ipynb")
@@ -61,17 +61,17 @@ def parameters(study: str) -> dict:
 
 
 def networks(study: str, classes: int) -> dict[str, Callable[[], keras.Model]]:
-    """The study's three networks for diagnosis, by name, with random weights."""
+    """Functions that build the study's three diagnosis networks with random weights, by name."""
     p = parameters(study) | {"pretrained": "none"}
     return {name: partial(build_network, kind, p, classes) for kind, name in KINDS.items()}
 
 
 def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
-    """Training by `training.fit`, the median epoch after the first, and prediction by `training.predict`."""
+    """Training with `training.fit`, by its median epoch, and prediction with `training.predict`."""
     model, recipe = build(), Recipe(3, batch, 1e-3, 1e-4, "none", 3, 0)
     some = np.r_[np.unique(samples.labels, return_index=True)[1], np.arange(batch)]  # one of each class at least
     few = Samples(samples.pixels, samples.rows[some], samples.labels[some])
-    fit(model, few, few, recipe=recipe)  # compiles, and so does the next
+    fit(model, few, few, recipe=recipe)  # compiles training; the next line compiles prediction
     predict(model, samples)
 
     def prediction() -> float:
@@ -83,13 +83,13 @@ def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int)
 
 
 def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
-    """The same compiled steps again and again on one batch that lies on the device."""
+    """The same compiled steps, repeated on one batch that stays on the device."""
     train, forward = _bare_steps(*_bare_reader(build, samples, batch))
     return partial(_timed, train, batch), partial(_timed, forward, compiled.BATCH_FOR_PREDICTION)
 
 
 def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Reader, tuple, dict]:
-    """The network ready for training, one batch to train on and one to predict, both on the device."""
+    """The network ready for training, one batch for training and one for prediction, both on the device."""
     network = shared_network(build()).network
     reader, optimizer = Reader(network, None), adamw(1e-4, 0.0)
     optimizer.build(network.trainable_variables)
@@ -106,7 +106,7 @@ def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int)
 
 
 def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Callable]:
-    """A training step and a prediction, each giving something whose number is there when the step is done."""
+    """A training step and a prediction. The value that each returns is available only when the step is done."""
     if keras.config.backend() == "jax":
         import jax
 
@@ -130,17 +130,17 @@ def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Cal
 
 
 def _timed(step: Callable, batch: int) -> float:
-    for _ in range(2):  # both may compile: in the first, JAX makes variables that the second finds
+    for _ in range(2):  # both may compile, since in the first step JAX creates variables
         np.asarray(step())
     started = time.perf_counter()
     for _ in range(STEPS):
         last = step()
-    np.asarray(last)  # devices compute on while Python is ahead; this waits for the last
+    np.asarray(last)  # steps run asynchronously; this waits for the last one
     return STEPS * batch / (time.perf_counter() - started)
 
 
 def stock_speeds(build: Callable[[], keras.Model], folder: Path, *, side: int, batch: int) -> tuple[Speed, Speed]:
-    """`image_dataset_from_directory` and plain `fit` and `predict`, as Keras' own examples do it."""
+    """`image_dataset_from_directory` with plain `fit` and `predict`, as in Keras' own examples."""
     import tensorflow
 
     images, model = sum(1 for _ in folder.glob("*/*")), build()
@@ -153,7 +153,7 @@ def stock_speeds(build: Callable[[], keras.Model], folder: Path, *, side: int, b
 
     def measured(work: Callable, size: int) -> Speed:
         read = keras.utils.image_dataset_from_directory(folder, batch_size=size, verbose=False, **options)
-        # Whole batches only: the last one, being smaller, would be compiled anew while the time runs.
+        # Whole batches only: a smaller last batch would be compiled during the measurement.
         data, counted = read.map(to_bytes).take(images // size).prefetch(2), images // size * size
         work(data.take(2), verbose=0)
 
@@ -168,9 +168,9 @@ def stock_speeds(build: Callable[[], keras.Model], folder: Path, *, side: int, b
 
 
 def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFrame]:
-    """Speeds of all ways, see `_rounds`. Gives the table after each network, with those before.
+    """The speeds of all ways, see `_rounds`. Yields the table so far after each network.
 
-    images: so many are taken; None: FEW, or all for a GPU.
+    images: how many to use; None means FEW, or all if there is a GPU.
     """
     p, rows = parameters(study), []
     keras.config.set_dtype_policy(p["precision"])
@@ -194,7 +194,7 @@ def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFram
 
 
 def other_speeds(name: str, build: Callable[[], keras.Model], folder: Path, *, p: dict) -> dict[str, tuple]:
-    """The ways that are not the study's, of those that are installed."""
+    """The ways other than the study's, as far as their packages are installed."""
     ways = {}
     if find_spec("tensorflow"):
         ways["stock"] = stock_speeds(build, folder, side=p["side"], batch=p["batch_size"])
@@ -207,10 +207,10 @@ def other_speeds(name: str, build: Callable[[], keras.Model], folder: Path, *, p
 
 
 def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:
-    """Median, minimum and maximum of each way, and the share of the ceiling: that of the fastest rounds.
+    """Median, minimum and maximum of each way, and its share of the ceiling.
 
-    Every way has its turn in each round. What else runs on a machine only ever slows a round down, so the fastest are
-    the ones to compare.
+    Each round measures every way once. Other programs on the machine can only slow a round down, so the share compares
+    the fastest rounds.
     """
     seen = {(way, what): [] for way in ways for what in ("training", "prediction")}
     for _ in range(rounds):
@@ -228,8 +228,8 @@ def _rounds(ways: dict[str, tuple[Speed, Speed]], rounds: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", default="demo", help="whose sizes and precision are taken")
-    parser.add_argument("--images", type=int, help=f"of the dataset; {FEW} or, for a GPU, all if it is left out")
+    parser.add_argument("--study", default="demo", help="study whose sizes and precision are used")
+    parser.add_argument("--images", type=int, help=f"number of images; by default {FEW}, or all with a GPU")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""MobileNet (Howard et al. 2017) and its training in PyTorch, as one would write it there, for `throughput`."""
+"""MobileNet (Howard et al. 2017) and its training in idiomatic PyTorch, for comparison in `throughput`."""
 
 import os
 import time
@@ -12,14 +12,14 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-# Output channels at alpha 1 and stride of the thirteen pairs of a depthwise and a pointwise convolution.
+# Output channels (at alpha 1) and stride of the thirteen pairs of a depthwise and a pointwise convolution.
 PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
 PREDICTION_BATCH = 128
 STEPS = 30
 
 
 class Pictures(Dataset):
-    """JPEG files in a folder a class, cut to their centre square, shrunk, and in half of the cases mirrored."""
+    """JPEG files in one folder per class, cropped to their centre square, resized, and mirrored half of the time."""
 
     def __init__(self, folder: Path, side: int):
         self.files = sorted(folder.glob("*/*"))
@@ -62,7 +62,7 @@ class MobileNet(nn.Sequential):
 
 
 class Trained:
-    """The network, its optimizer and its two steps, compiled where there is a GPU."""
+    """The network, its optimizer and its two steps, compiled if there is a GPU."""
 
     def __init__(self, alpha: float, classes: int, precision: str):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -87,7 +87,7 @@ class Trained:
             return self.forward(images).softmax(1)
 
     def over(self, batches: Iterable, step: Callable) -> float:
-        """Images a second of a step over batches, from asking for the first to the end of the last."""
+        """Images per second of a step over batches, from the request for the first batch to the end of the last."""
         images, started = 0, time.perf_counter()
         for pixels, labels in batches:
             out = step(pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True))
@@ -97,11 +97,11 @@ class Trained:
 
 
 def torch_speeds(folder: Path, *, side: int, alpha: float, batch: int, precision: str) -> dict[str, tuple]:
-    """By the ways `PyTorch` and `PyTorch, one batch`: functions that measure training and prediction, images/s."""
+    """For `PyTorch` and `PyTorch, one batch`: functions that measure training and prediction in images per second."""
     data = Pictures(folder, side)
     trained = Trained(alpha, len(data.names), precision)
     options = {"num_workers": os.cpu_count(), "persistent_workers": True, "pin_memory": trained.device.type == "cuda"}
-    # Not by fork: this process has threads of another library.
+    # Not fork, since this process runs threads of another library.
     options |= {"shuffle": True, "drop_last": True, "multiprocessing_context": "forkserver"}
     loaders = [DataLoader(data, size, **options) for size in (batch, PREDICTION_BATCH)]
     steps = trained.step, trained.predict
