@@ -63,8 +63,8 @@ DRAW = $(PY) -c "from helpers.data.lesions import originals_folder; print('Demo 
 data: | $(ENVIRONMENT) ## download the study's dataset from its publisher into data/ (the demo's is generated)
 	$(if $(filter-out demo,$(DATASET)),$(PY) -m helpers.data.download $(DATASET) $(DATA_DIR:%=--folder "%"),$(DRAW))
 
-# The demo runs three notebooks at a time, since each keeps about one core busy: first those that others wait for, then
-# the longest. Its pictures are drawn before.
+# The demo runs three notebooks at a time, since each uses about one core. Those that others wait for start first, then
+# the longest. The demo's images are generated before.
 JOBS ?= $(if $(filter demo,$(DATASET)),3,1)
 FIRST := 01_eda 02_preprocessing
 EARLY := 03_cnn_baseline 05_mobilenet 04_cnn_lstm 11_explanation 09_tuning 10_lesion_history 06_augmentation 08_leakage

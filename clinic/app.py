@@ -68,7 +68,7 @@ def as_html(answer: Answer, deployment: Deployment) -> str:
     if answer.abstained:
         return text
     rows = "".join(
-        f"<tr><td>{html.escape(one.name)}</td><td>{share:.1%}</td></tr>"
+        f"<tr><td>{html.escape(one.name)}</td><td>{100 * share:.1f} %</td></tr>"
         for one, share in zip(deployment.classes, answer.calibrated, strict=True)
     )
     head = "<tr><th>class</th><th>calibrated probability</th></tr>"

@@ -25,10 +25,10 @@ def describe_answer(answer: Answer, deployment: Deployment) -> str:
 
 def percent(share: float) -> str:
     """A share from 0 to 1 in whole percent; only 0 itself is 0 %, and only 1 itself 100 %."""
-    rounded = f"{share:.0%}"
-    if rounded == "0%" and share > 0:
-        return "<1%"
-    return ">99%" if rounded == "100%" and share < 1 else rounded
+    rounded = f"{share:.0%}".replace("%", " %")
+    if rounded == "0 %" and share > 0:
+        return "<1 %"
+    return ">99 %" if rounded == "100 %" and share < 1 else rounded
 
 
 def describe_operating_point(deployment: Deployment) -> str:

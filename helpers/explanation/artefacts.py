@@ -144,8 +144,8 @@ def counterparts(having: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarra
     others = np.flatnonzero(~having)
     if not len(others):
         raise StudyError("All images have the artefact, so there is no image without it to compare with.")
-    alike = {label: others[labels[others] == label] for label in set(labels[having])}
-    return np.array([random.choice(alike[label] if len(alike[label]) else others) for label in labels[having]], int)
+    same = {label: others[labels[others] == label] for label in set(labels[having])}
+    return np.array([random.choice(same[label] if len(same[label]) else others) for label in labels[having]], int)
 
 
 def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:

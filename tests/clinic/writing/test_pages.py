@@ -52,12 +52,12 @@ def test_a_page_without_a_map_has_the_disclaimer_and_speaks_of_no_map(abstains):
 
 def test_bars_tell_a_small_probability_from_none():
     page = draw(calibrated=np.array([0.9994, 0.0006, *np.zeros(5)]))
-    assert [text.get_text() for text in page.axes[-1].texts] == [">99%", "<1%", *["0%"] * 5]
+    assert [text.get_text() for text in page.axes[-1].texts] == [">99 %", "<1 %", *["0 %"] * 5]
 
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0%"), (0.0006, "<1%"), (0.006, "1%"), (0.5, "50%"), (0.994, "99%"), (0.998, ">99%"), (1, "100%")],
+    [(0, "0 %"), (0.0006, "<1 %"), (0.006, "1 %"), (0.5, "50 %"), (0.994, "99 %"), (0.998, ">99 %"), (1, "100 %")],
 )
 def test_zero_and_one_hundred_percent_are_exact(share, text):
     assert percent(share) == percent(np.float32(share)) == text

@@ -20,7 +20,7 @@ UNCLEAR = {"value": 0.1, "low": -0.1, "high": 0.3}
 
 def test_an_answer_and_an_abstention():
     text = describe_answer(an_answer(), deployment())
-    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 40%, malignant 60%. At or above")
+    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 40 %, malignant 60 %. At or above")
     assert text.endswith("(uncalibrated score 0.800, operating point 0.300).")
     text = describe_answer(an_answer(True), deployment())
     assert "energy 1.00, below 2.00" in text and "melanoma" not in text
@@ -29,7 +29,7 @@ def test_an_answer_and_an_abstention():
 def test_an_answer_that_is_not_the_most_probable_diagnosis():
     """The answer is the highest before calibration; the words give both."""
     text = describe_answer(an_answer(calibrated=np.where(np.array(CODES) == "nv", 0.5, 0.5 / 6)), deployment())
-    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 8%, melanocytic nevus 50%, ")
+    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 8 %, melanocytic nevus 50 %, ")
 
 
 def test_the_operating_point():
