@@ -100,7 +100,7 @@ def show() -> None:
 
 
 def answer_upload(desk: Desk, data: bytes, text: "widgets.HTML", page: "widgets.Image") -> None:
-    """Show the answer to an upload. The previous answer disappears first, so that it never stands beside a failure."""
+    """Show the answer to an upload. The previous answer disappears first, so it is never shown after a failure."""
     text.value, page.value, page.layout.display = WORKING, b"", "none"
     try:
         text.value, page.value = desk.respond(data)

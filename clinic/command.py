@@ -1,7 +1,7 @@
 """`python -m clinic predict image.jpg folder/ --study ham10000_cpu --out results`
 
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
-tables and, where asked for, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
+tables and, on request, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
 were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that case the tables hold
 what was finished, and failed.csv lists the files that were not reached. After a crash, the tables are at most a minute
 old.

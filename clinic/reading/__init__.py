@@ -1,1 +1,1 @@
-"""Finds files, checks them, and decodes the pictures in them."""
+"""Finds files, checks them, and decodes their pictures."""

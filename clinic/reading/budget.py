@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """What threads may hold together, up to `most`; a larger amount is held alone. Threads wait for room."""
+    """Limits what threads hold together to `most`. Threads wait for room; a larger amount has to be held alone."""
 
     def __init__(self, most: int):
         self.most, self._in_use, self._changed = most, 0, threading.Condition()

@@ -18,7 +18,7 @@ from helpers.study import StudyError
 
 # Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.
 MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # passes, and the pixels of all passes together
-MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # of a JPEG; the others have no length, or stand inside of data
+MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # JPEG markers; the others have no length or occur inside data
 PASS, END = b"\xda", b"\xd9"
 _pixels = Budget(40_000_000)  # pixels decoded at the same time; a larger image is decoded alone
 
@@ -29,7 +29,7 @@ class Unreadable(StudyError):
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The form of pictures: side x side pixels for the model, preview x preview to be shown, or 0 for no preview."""
+    """The size of pictures: side x side pixels for the model, preview x preview for display, or 0 for no preview."""
 
     side: int
     colour_constancy: str = "none"
@@ -46,7 +46,7 @@ class ImageFormat:
 class Picture:
     """One image: `square` uint8 [side, side, 3] for the model, `measures` of `quality`, and its size in the file.
 
-    frame: its place in a file of several, from 1. preview: uint8 [preview, preview, 3] to be shown, or None.
+    frame: its number in the file, from 1. preview: uint8 [preview, preview, 3] for display, or None.
     burned_in_text: whether the file says that text, such as a name, is burned into the pixels.
     """
 

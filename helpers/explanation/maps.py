@@ -45,8 +45,8 @@ def rescaling(network: keras.Model) -> layers.Layer:
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, cells: int = 1) -> np.ndarray:
     """Grad-CAM: the evidence for a class in each cell of a feature map, float32 [n, height, width], 0 or more.
 
-    images: uint8 [n, side, side, 3]; classes: one for each image, int [n]; cells: at least so many per side, the last
-    such map of the network is used. Each channel is weighted by its mean gradient of the logit, the channels are
+    images: uint8 [n, side, side, 3]; classes: one for each image, int [n]; cells: minimum per side; the last map
+    of the network with so many is used. Each channel is weighted by its mean gradient of the logit, the channels are
     summed, and negative sums become 0 (Selvaraju et al., ICCV 2017). Raises StudyError if there is no such map.
     """
     cut = cut_at(model, partial(last_feature_map, cells=cells))
