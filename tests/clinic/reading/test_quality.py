@@ -71,7 +71,7 @@ def test_each_image_gets_its_warnings():
     found = warnings(noise, black, white, blurred, np.asarray(sharp))
     assert [UNLIKE in texts for texts in found[:3]] == [True] * 3 and BLURRED in found[3] and found[4] == ()
     assert warnings(np.asarray(sharp), size=(SIDE - 1, 100)) == [
-        ("too small: 31 x 100 px, and the model looks at 32 x 32",)
+        ("too small: 31 x 100 px, but the model needs 32 x 32",)
     ]
 
 
