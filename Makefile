@@ -133,7 +133,7 @@ units:
 
 # Compare a demo notebook with its reference. Its output is shown when it has finished.
 build/test/%.tested: $$(call reads,build/test,.tested)
-	@BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 \
+	@BUILD_DIR=$(CURDIR)/build/test RESULTS_DIR=$(CURDIR)/build/test/results TF_CPP_MIN_LOG_LEVEL=3 TQDM_DISABLE=1 \
 	  $(PY) -m pytest -p no:cacheprovider --nbval-lax --durations=3 tests/references/$*.ipynb > $@.log 2>&1 \
 	  && tail -n 6 $@.log && touch $@ || { cat $@.log; false; }
 
