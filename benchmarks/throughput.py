@@ -94,7 +94,7 @@ def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int)
     reader, optimizer = Reader(network, None), adamw(1e-4, 0.0)
     optimizer.build(network.trainable_variables)
     reader.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])
-    optimizer.restart(1e-3, 10_000)
+    optimizer.restart(1e-2, 1_000)
     images, large = (
         keras.ops.convert_to_tensor(samples.pixels[np.resize(samples.rows, size)])
         for size in (batch, compiled.BATCH_FOR_PREDICTION)

@@ -101,9 +101,8 @@ def write_references(executed: Path) -> None:
     for path in sorted(Path(executed).glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs = [output for output in cell.outputs if "image/png" not in output.get("data", {})]
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+            output.get("data", {}).pop("image/png", None)
         with atomic_path(REFERENCES / path.name) as temporary:
             nbformat.write(notebook, temporary)
 

@@ -175,12 +175,12 @@ def test_pages_and_their_index(tiny, monkeypatch, capsys):
 def test_references_keep_text_and_drop_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "REFERENCES", tmp_path / "references")
     notebook = notebook_of("draw()")
-    picture = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    picture = nbformat.v4.new_output("display_data", {"image/png": "AAAA", "text/plain": "<Figure>"})
     notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="kept\n"), picture]
     nbformat.write(notebook, tmp_path / "01_a.ipynb")
     assert report.main(["references", str(tmp_path)]) == 0
     outputs = nbformat.read(tmp_path / "references" / "01_a.ipynb", as_version=4).cells[1].outputs
-    assert [output.output_type for output in outputs] == ["stream"]
+    assert outputs[0].text == "kept\n" and outputs[1].data == {"text/plain": "<Figure>"}
 
 
 def test_the_table_of_this_readme_is_fresh():
