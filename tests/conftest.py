@@ -38,7 +38,7 @@ SLOW_FIXTURES = {"under_jax", "ray_cluster"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what trains networks or starts other backends, so that `make test-fast` leaves it out."""
     for item in items:
-        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(item.fixturenames):
+        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 
 
