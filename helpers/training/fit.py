@@ -72,12 +72,15 @@ class ProgressBar(keras.callbacks.Callback):
         self.labels = iter(names if stages > 1 else [label])
 
     def on_train_begin(self, logs=None):
-        self.bar = tqdm(total=self.params["epochs"], desc=next(self.labels), unit="epoch")
+        self.label = next(self.labels)
+        self.bar = tqdm(total=self.params["epochs"], desc=self.label, unit="epoch")
+        self.begun = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch > self.bar.n:
-            self.bar.write(f"{self.bar.desc}: resumed at epoch {epoch + 1} of {self.bar.total}", file=sys.stderr)
+        if epoch and not self.begun:
+            tqdm.write(f"{self.label}: resumed at epoch {epoch + 1} of {self.params['epochs']}", file=sys.stderr)
             self.bar.initial = self.bar.n = epoch  # the time left is estimated from the epochs of this process
+        self.begun = True
 
     def on_epoch_end(self, epoch, logs=None):
         balanced = logs["val_balanced_accuracy"]
