@@ -17,7 +17,7 @@ from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
 SIZE, DOTS = (8.27, 5.85), 150  # half an A4 page in inches, and dots per inch
-WRAP = 130  # characters of 8 points per line
+WRAP = 127  # characters of 8 points per line
 WARNING, GOOD = "#D55E00", "#333333"
 UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
 
