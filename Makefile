@@ -129,7 +129,7 @@ test-fast: | $(ENVIRONMENT) ## the unit tests that train nothing, in a minute an
 
 units:
 	@$(PY) -m slipcover --source helpers,clinic --json --out build/coverage.json -m pytest tests -n 2 --dist worksteal --durations=5
-	@$(PY) -m slipcover --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 90
+	@$(PY) -m slipcover --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 95
 
 # Compare a demo notebook with its reference. Its output is shown when it has finished.
 build/test/%.tested: $$(call reads,build/test,.tested)

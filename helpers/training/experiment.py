@@ -201,7 +201,7 @@ class Experiment:
         self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str, checkpoint: Checkpoint
     ) -> None:
         train, validation = self.samples["train"], self.samples["validation"]
-        bar = ProgressBar(name, len(stages))
+        bar = ProgressBar(name, len(stages), len(checkpoint.finished))
         options = {"stages": stages, "callbacks": [bar], "checkpoint": checkpoint}
         fitted = fit_stages(model, train, validation, **options)
         save_model(model, folder / "model.keras")

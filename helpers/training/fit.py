@@ -66,10 +66,10 @@ class Validation(keras.callbacks.Callback):
 class ProgressBar(keras.callbacks.Callback):
     """A progress bar for each stage of a training run, one step per epoch. Place it after `Validation`."""
 
-    def __init__(self, label: str, stages: int = 1):
+    def __init__(self, label: str, stages: int = 1, finished: int = 0):
         super().__init__()
         names = [f"{label}, stage {stage}" for stage in range(1, stages + 1)]
-        self.labels = iter(names if stages > 1 else [label])
+        self.labels = iter(names[finished:] if stages > 1 else [label])
 
     def on_train_begin(self, logs=None):
         self.label = next(self.labels)

@@ -9,7 +9,7 @@ from tiny import RECIPE, bright_or_dark, small_cnn
 
 from helpers.backend import set_seed
 from helpers.training.checkpoint import FILES, Checkpoint, is_finished, mark_finished
-from helpers.training.fit import fit_stages
+from helpers.training.fit import ProgressBar, fit_stages
 from helpers.training.predict import predict
 
 STAGES = [
@@ -38,7 +38,10 @@ def train(path, stages, *kills):
         model = small_cnn(dropout=0.5, augmentation=["symmetries", "brightness"])
         checkpoint = Checkpoint(path, "this training") if path else None
         parts = bright_or_dark(), bright_or_dark(seed=1)
-        callbacks = [Kill(epochs)] if epochs else []
+        callbacks = [
+            ProgressBar("tiny", len(stages), len(checkpoint.finished) if checkpoint else 0),
+            *([Kill(epochs)] if epochs else []),
+        ]
         try:
             fitted = fit_stages(model, *parts, stages=stages, callbacks=callbacks, checkpoint=checkpoint)
         except KeyboardInterrupt:
@@ -52,13 +55,15 @@ def undisturbed():
 
 
 @pytest.mark.parametrize("kills", [(1,), (2,), (3,), (5,), (6,), (1, 1, 1, 1)], ids=str)
-def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(kills, tmp_path, undisturbed):
+def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(kills, tmp_path, undisturbed, capsys):
     fitted, predictions = train(tmp_path / "state.npz", STAGES, *kills)
     expected, expected_predictions = undisturbed
     assert np.array_equal(predictions, expected_predictions)
     numbers = [name for name in expected.history if name != "seconds"]
     assert np.array_equal(fitted.history[numbers], expected.history[numbers])
     assert fitted.training["best_epoch"] == expected.training["best_epoch"]
+    said = {(1,): "tiny, stage 1: resumed at epoch 2 of 2", (3,): "tiny, stage 2: resumed at epoch 2 of 4"}
+    assert said.get(kills, "") in capsys.readouterr().err
 
 
 def test_a_training_whose_patience_ended_is_not_trained_further(tmp_path):
