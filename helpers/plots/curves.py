@@ -157,5 +157,7 @@ def robustness(table: pd.DataFrame, label: str, *, reference: tuple[float, str])
         axes.axhline(reference[0], color=NEUTRAL, linewidth=1, linestyle=":", label=reference[1])
         axes.set(title=name.split(" (")[0], xlabel=name, ylim=(0, 1))
     row[0].set_ylabel(label)
-    row[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    # Panels can show different models, and the legend names all of them.
+    lines = {line.get_label(): line for axes in row for line in axes.lines}
+    row[-1].legend(lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure

@@ -280,6 +280,13 @@ def test_curves_have_room_for_intervals_below_zero():
     assert list(drawn("malignancy_curves").axes[1].lines[-1].get_ydata()) == [40 / 60] * 2  # all called malignant
 
 
+def test_the_legend_of_robustness_names_a_model_that_only_one_panel_shows():
+    rows = [("darker", "brightness"), ("darker", "none"), ("turned", "rotation"), ("turned", "none")]
+    table = pd.DataFrame(rows, columns=["corruption", "model"]).assign(strength=1, value=0.5, low=0.4, high=0.6)
+    legend = plots.robustness(table, "score", reference=(0.1, "chance")).axes[-1].get_legend()
+    assert {text.get_text() for text in legend.get_texts()} == {"brightness", "rotation", "none", "chance"}
+
+
 def test_folds_and_trials_are_shown_one_by_one():
     axes = drawn("folds").axes[0]
     points = axes.collections[-1].get_offsets()
