@@ -4,6 +4,7 @@ study         a study's parameters and folders; the error raised for mistakes th
 sentences     numbers, sentences and code as a notebook shows them
 backend       seed, devices, versions
 records       files that are written completely or not at all, and the records of runs
+findings      the answer and the findings of a notebook
 demo          the generator of the embedded data
 data          tables of lesions, downloads, pixel cache, split, duplicates
 models        networks, augmentation and recipes, each defined once; published models

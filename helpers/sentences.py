@@ -2,7 +2,7 @@
 
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -33,6 +33,25 @@ def wording(figure: Mapping) -> str:
     """The result of `clear_sign` in words."""
     words = {1: "clearly more", -1: "clearly less", 0: "no clear difference", None: "not known"}
     return words[clear_sign(figure)]
+
+
+def by_sign(figure: Mapping, *, above: str, below: str, unclear: str) -> str:
+    """The words that fit a difference: `above` or `below` if its interval lies on that side of zero, else `unclear`.
+
+    figure: value, low and high, as in a record. An undefined difference is unclear too.
+    """
+    return {1: above, -1: below}.get(clear_sign(figure), unclear)
+
+
+def listed(names: Iterable[str], none: str = "none") -> str:
+    """Names as a reader lists them: `a`, `a and b`, `a, b and c`; the word of `none` if there are no names."""
+    *first, last = [str(name) for name in names] or [none]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(number: int, unit: str, units: str = "") -> str:
+    """A number with its noun: `1 lesion`, `2,004 images`. units: the plural, unless it only adds an s."""
+    return f"{number:,} {unit if number == 1 else units or unit + 's'}"
 
 
 def say(text: str) -> None:

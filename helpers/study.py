@@ -72,6 +72,14 @@ def declared_parameters(notebook: Path) -> dict:
     return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
 
 
+def asked_question(notebook: Path) -> str:
+    """The question of a notebook's opening cell. Raises StudyError if it asks none."""
+    for cell in json.loads(Path(notebook).read_text())["cells"]:
+        if found := re.search(r"\*\*Question\.\*\* (.+)", "".join(cell["source"])):
+            return found[1].strip()
+    raise StudyError(f"{notebook}: no question. Begin a paragraph of the opening cell with `**Question.**`.")
+
+
 def check_parameters(given: dict, declared: dict, where: str) -> None:
     """Raise StudyError if a parameter is not declared, or if its type differs from that of its default.
 

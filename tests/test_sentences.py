@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.sentences import clear_sign, with_interval, wording
+from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval, wording
 
 
 def test_figures_in_words():
@@ -28,3 +28,19 @@ def test_figures_in_words():
 def test_a_difference_is_clear_if_its_interval_leaves_out_zero(figure, sign, words):
     difference = dict(zip(("value", "low", "high"), figure, strict=True))
     assert clear_sign(difference) == sign and wording(difference) == words
+
+
+@pytest.mark.parametrize(
+    ("figure", "verb"),
+    [((0.2, 0.1, 0.3), "helps"), ((-0.2, -0.3, -0.1), "hurts"), ((0.2, -0.1, 0.3), "?"), ((0.2, None, None), "?")],
+)
+def test_a_sentence_turns_round_with_its_number(figure, verb):
+    difference = dict(zip(("value", "low", "high"), figure, strict=True))
+    assert by_sign(difference, above="helps", below="hurts", unclear="?") == verb
+
+
+def test_lists_and_counts_read_like_prose():
+    assert listed([]) == "none" and listed([], "no model") == "no model"
+    assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(pd.Index(list("abc"))) == "a, b and c"
+    assert counted(1, "lesion") == "1 lesion" and counted(2004, "image") == "2,004 images"
+    assert counted(0, "diagnosis", "diagnoses") == "0 diagnoses"

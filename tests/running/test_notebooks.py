@@ -21,10 +21,10 @@ def code_cells(path):
 
 
 def lines(cell):
-    """Lines of code, without blank ones and without sentences: what `say` shows is prose."""
+    """Lines of code, without blank ones and without sentences: what `say` or a finding shows is prose."""
     kept = cell.source.splitlines()
     for statement in ast.walk(ast.parse(cell.source)):
-        if isinstance(statement, ast.Call) and getattr(statement.func, "id", "") == "say":
+        if isinstance(statement, ast.Call) and ast.unparse(statement.func) in ("say", "findings.add", "findings.write"):
             kept[statement.lineno - 1 : statement.end_lineno] = [""] * (statement.end_lineno - statement.lineno + 1)
     return [line for line in kept if line.strip()]
 
@@ -47,6 +47,15 @@ def test_it_closes_with_summary_limitations_and_next(path):
     prose = "\n".join(cell.source for cell in read(path) if cell.cell_type == "markdown")
     headings = [line for line in prose.splitlines() if line.startswith("## ")]
     assert headings[-3:] == ["## Summary", "## Limitations", "## Next"]
+
+
+@every_notebook
+def test_findings_are_written_in_the_summary(path):
+    cells = read(path)
+    writing = [place for place, cell in enumerate(cells) if "findings.write(" in cell.source]
+    headings = [cell.source.startswith("## Summary") for cell in cells]
+    if any("Findings(run)" in cell.source for cell in cells):
+        assert writing == [headings.index(True) + 1]
 
 
 @every_notebook
