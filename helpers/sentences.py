@@ -61,6 +61,18 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
+def markdown_table(header: Iterable, rows: Iterable[Iterable]) -> str:
+    """A table in Markdown, for the notebook, README.md and model cards."""
+    header = list(header)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (header, ["---"] * len(header), *rows))
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """Show a table whose cells hold text, with its index as first column. No cell is cut off, unlike in pandas."""
+    header = [table.index.name or "", *table.columns]
+    say(markdown_table(header, table.itertuples(name=None)))
+
+
 def show_source(*functions: object) -> None:
     """Show the source code of functions or classes, with syntax highlighting."""
     from IPython.display import Code, display

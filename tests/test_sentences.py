@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval, wording
+from helpers.sentences import by_sign, clear_sign, counted, listed, show_table, with_interval, wording
 
 
 def test_figures_in_words():
@@ -44,3 +44,10 @@ def test_lists_and_counts_read_like_prose():
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(pd.Index(list("abc"))) == "a, b and c"
     assert counted(1, "lesion") == "1 lesion" and counted(2004, "image") == "2,004 images"
     assert counted(0, "diagnosis", "diagnoses") == "0 diagnoses"
+
+
+def test_a_table_of_sentences_is_shown_whole(monkeypatch):
+    shown = []
+    monkeypatch.setattr("helpers.sentences.say", shown.append)
+    show_table(pd.DataFrame({"finding": ["long " * 50], "n": [3]}, index=pd.Index(["age"], name="column")))
+    assert shown == [f"| column | finding | n |\n| --- | --- | --- |\n| age | {'long ' * 50} | 3 |"]

@@ -7,7 +7,7 @@ import pandas as pd
 from helpers.data.lesions import CREDIT, classes
 from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
-from helpers.sentences import with_interval
+from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
 
 CARD = "MODEL_CARD.md"
@@ -37,11 +37,6 @@ def write_card(study: str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join([*parts, _limits(), _use(study, first)]) + "\n", encoding="utf-8")
     return path
-
-
-def markdown_table(header: list, rows: list[list]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def _heading(study: str, record: dict) -> str:

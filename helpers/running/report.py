@@ -13,9 +13,9 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from helpers.records import atomic_path, read_records
-from helpers.running.model_card import markdown_table, write_card
+from helpers.running.model_card import write_card
 from helpers.running.verification import print_verification
-from helpers.sentences import with_interval
+from helpers.sentences import markdown_table, with_interval
 from helpers.study import ROOT, StudyError, build_folder, results_folder
 
 README = ROOT / "README.md"
