@@ -22,6 +22,26 @@ _Loader.add_implicit_resolver(
 )
 
 
+# The values that a number may have where its type does not say enough, by the names of parameters. A list has at least
+# one number, and each is within the range.
+RANGES = (
+    ("at least 1", lambda value: value >= 1, """arrivals augmentation_epochs batch_size cells deletion_steps dense_units
+     depth epochs explained_images filters fine_tuning_epochs fold_epochs frozen_epochs head_epochs history_batch_size
+     history_epochs history_units leakage_epochs lstm_layers lstm_units path_steps patience per_class resamples sampled
+     sampled_images scratch_epochs stride trial_epochs trials tuned_epochs unknown_epochs workers"""),
+    ("from 1 to 8", lambda value: 1 <= value <= 8, "views"),
+    ("0 or more", lambda value: value >= 0, "devices steps weight_decay"),
+    ("0 or more and below 2**32", lambda value: 0 <= value < 2**32, "history_seeds seed seeds split_seed"),
+    ("at least 8 pixels and at most 2048", lambda value: 8 <= value <= 2048, "side"),
+    ("1 or 2", lambda value: value in (1, 2), "version"),
+    ("above 0 and at most 10", lambda value: 0 < value <= 10, """alpha augmentation_learning_rate fine_tuning_rate
+     history_learning_rate leakage_learning_rate learning_rate unknown_learning_rate"""),
+    ("above 0 and at most 1", lambda value: 0 < value <= 1, "fractions patch patch_stride"),
+    ("above 0 and below 1", lambda value: 0 < value < 1, "coverage sensitivity"),
+    ("0 or more and below 1", lambda value: 0 <= value < 1, "dropout ema label_smoothing"),
+)  # fmt: skip
+
+
 class StudyError(Exception):
     """A mistake that the user can correct. The message says what is wrong, where, and what to do."""
 
@@ -81,7 +101,7 @@ def asked_question(notebook: Path) -> str:
 
 
 def check_parameters(given: dict, declared: dict, where: str) -> None:
-    """Raise StudyError if a parameter is not declared, or if its type differs from that of its default.
+    """Raise StudyError if a parameter is not declared, has another type than its default, or is not in its RANGES.
 
     An int is accepted for a float. List elements must have the type of the first element of the default list.
     """
@@ -93,6 +113,10 @@ def check_parameters(given: dict, declared: dict, where: str) -> None:
         if not _same_type(value, declared[name]):
             expected = f"{type(declared[name]).__name__}, like {declared[name]!r}"
             raise StudyError(f"{where}: parameter {name} is {value!r}; it must be {expected}.")
+        for words, is_within, names in RANGES:
+            values = value if isinstance(value, list) else [value]
+            if name in names.split() and not (values and all(map(is_within, values))):
+                raise StudyError(f"{where}: parameter {name} is {value!r}; it must be {words}.")
 
 
 def _list_names(folder: str, pattern: str) -> str:

@@ -2,6 +2,7 @@ import nbformat
 import pytest
 
 from helpers.study import (
+    RANGES,
     ROOT,
     StudyError,
     build_folder,
@@ -13,6 +14,8 @@ from helpers.study import (
 )
 
 DECLARED = {"study": "demo", "epochs": 5, "learning_rate": 1e-3, "filters": [16, 32], "keep": True, "seeds": []}
+DECLARED |= {"names": ["a"], "dropout": 0.3}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,7 @@ def test_values_have_the_type_that_their_notation_suggests(text, value):
 
 @pytest.mark.parametrize(
     "given",
-    [{"epochs": 9}, {"learning_rate": 1}, {"filters": [8]}, {"filters": []}, {"keep": False}, {"seeds": [1, 2]}, {}],
+    [{"epochs": 9}, {"learning_rate": 1}, {"filters": [8]}, {"names": []}, {"keep": False}, {"seeds": [1, 2]}, {}],
 )
 def test_parameters_of_the_declared_types_pass(given):
     check_parameters(given, DECLARED, "here")
@@ -35,7 +38,7 @@ def test_parameters_of_the_declared_types_pass(given):
     ("given", "message"),
     [
         ({"epoch": 9}, "studies/x.yaml: unknown parameter 'epoch'. Did you mean 'epochs'"),
-        ({"zzz": 9}, "unknown parameter 'zzz'. Known parameters: epochs, filters"),
+        ({"zzz": 9}, "unknown parameter 'zzz'. Known parameters: dropout, epochs, filters"),
         ({"epochs": "9"}, "parameter epochs is '9'; it must be int, like 5"),
         ({"epochs": 9.5}, "it must be int"),
         ({"epochs": True}, "it must be int"),
@@ -44,11 +47,26 @@ def test_parameters_of_the_declared_types_pass(given):
         ({"filters": 16}, "it must be list"),
         ({"filters": ["a"]}, "it must be list"),
         ({"keep": 1}, "it must be bool"),
+        ({"filters": [16, -4]}, r"parameter filters is \[16, -4\]; it must be at least 1"),
+        ({"filters": []}, "it must be at least 1"),
+        ({"seeds": [0, -1]}, "it must be 0 or more"),
+        ({"epochs": 0}, "it must be at least 1"),
+        ({"dropout": 1.0}, "it must be 0 or more and below 1"),
+        ({"learning_rate": float("nan")}, "it must be above 0"),
     ],
 )
 def test_unknown_parameters_and_wrong_types_are_named(given, message):
     with pytest.raises(StudyError, match=message):
         check_parameters(given, DECLARED, "studies/x.yaml")
+
+
+def test_every_number_of_a_notebook_has_one_range():
+    ranged = [name for _, _, names in RANGES for name in names.split()]
+    assert len(ranged) == len(set(ranged))
+    for declared in map(declared_parameters, NOTEBOOKS):
+        check_parameters(declared, declared, "defaults")
+        first = {name: value[0] if isinstance(value, list) else value for name, value in declared.items()}
+        assert {name for name, value in first.items() if type(value) in (int, float)} <= set(ranged)
 
 
 @pytest.mark.parametrize(
