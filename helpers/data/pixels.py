@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers.study import StudyError
 COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # even a whole-body camera has fewer; a larger image is broken or an attack
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
+MOVED = "name their folder: `make 02_preprocessing STUDY=… DATA_DIR=…`."
 VERSION = 1  # increased when the same settings give different pixels
 
 
@@ -80,12 +82,12 @@ def read_grey(path: Path, side: int) -> Image.Image:
 def read_masks(paths: Iterable[str | None], side: int) -> np.ndarray:
     """The centre squares of lesion masks, cut and resized like their images: bool [n, side, side], True on the lesion.
 
-    A mask without a file is all False. Raises StudyError for a file that cannot be read.
+    An image without a mask, None or NaN, is all False. Raises StudyError for a file that is gone or cannot be read.
     """
     paths = list(paths)
     masks = np.zeros((len(paths), side, side), bool)
     for place, path in enumerate(paths):
-        if isinstance(path, str) and Path(path).is_file():
+        if isinstance(path, str):
             masks[place] = np.asarray(read_grey(path, side)) >= 128
     return masks
 
@@ -120,12 +122,11 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_consta
         raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
     target = cache_path(folder, side, colour_constancy)
     description = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
-    if not (target.is_file() and description.items() <= _description(target).items()):
+    if not (target.is_file() and description.items() <= _description(target).items() and _is_intact(target)):
         target.with_suffix(".json").unlink(missing_ok=True)
         with atomic_path(target) as temporary:
             _write_pixels(temporary, list(lesions["path"]), side, colour_constancy=colour_constancy)
-        ids = "\n".join(description["image_ids"]).encode()
-        fingerprint = hashlib.sha256(file_sha256(target).encode() + ids).hexdigest()
+        fingerprint = _fingerprint(target, description["image_ids"])
         write_json(target.with_suffix(".json"), description | {"fingerprint": fingerprint})
     return open_cache(folder, side, colour_constancy)
 
@@ -137,13 +138,16 @@ def cache_path(folder: Path, side: int, colour_constancy: str = "none") -> Path:
 
 
 def open_cache(folder: Path, side: int, colour_constancy: str = "none") -> PixelCache:
-    """Open a finished cache read-only. Raises StudyError if there is none."""
+    """Open a finished cache read-only. Raises StudyError if there is none, or if its bytes are not those written."""
     target = cache_path(folder, side, colour_constancy)
-    if not target.is_file() or not _description(target):
-        raise StudyError(f"{target}: no finished pixel cache. Run the notebook 02_preprocessing of this study first.")
+    remedy = "Run `make 02_preprocessing STUDY=…`, which builds it again."
+    description = _description(target)
+    if not (target.is_file() and description):
+        raise StudyError(f"{target}: no finished pixel cache. {remedy}")
+    if not _is_intact(target):
+        raise StudyError(f"{target}: the pixel cache is damaged, its bytes are not those written. Delete it. {remedy}")
     # A plain array, because indexing a memmap object is slower.
     pixels = np.asarray(np.load(target, mmap_mode="r"))
-    description = _description(target)
     return PixelCache(pixels, np.array(description["image_ids"], dtype=object), description["fingerprint"])
 
 
@@ -166,6 +170,8 @@ def _open_square(path: Path, side: int, mode: str) -> Image.Image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             return centre_square(image, side, mode)
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such file. If the images were moved, {MOVED}") from error
     except Image.DecompressionBombError as error:
         raise StudyError(f"{path}: too large to be a photograph ({error}). Remove it or download it again.") from error
     except (UnidentifiedImageError, SyntaxError) as error:
@@ -217,3 +223,23 @@ def _description(target: Path) -> dict:
         return json.loads(target.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return {}
+
+
+def _fingerprint(target: Path, image_ids: list[str]) -> str:
+    return hashlib.sha256(file_sha256(target).encode() + "\n".join(image_ids).encode()).hexdigest()
+
+
+def _is_intact(target: Path) -> bool:
+    """Whether the pixels are those of the fingerprint.
+
+    All bytes are read if size, times or inode of the file have changed since the last check, which lies beside it.
+    """
+    status, description, checked = target.stat(), _description(target), target.with_suffix(".checked")
+    seal = f"{description['fingerprint']} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    if checked.is_file() and checked.read_text(errors="replace") == seal:
+        return True
+    intact = _fingerprint(target, description["image_ids"]) == description["fingerprint"]
+    if intact:
+        with suppress(OSError), atomic_path(checked) as temporary:  # in a read-only folder each opening checks
+            temporary.write_text(seal)
+    return intact

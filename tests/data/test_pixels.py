@@ -13,6 +13,7 @@ from PIL import Image
 from helpers.data import pixels
 from helpers.data.lesions import load_lesions
 from helpers.data.pixels import build_cache, open_cache, read_masks, read_square, shades_of_gray, skin_colour
+from helpers.records import file_sha256
 from helpers.study import StudyError
 
 
@@ -124,6 +125,39 @@ def test_a_cache_is_rebuilt_only_when_it_is_out_of_date(ham10000, tmp_path, monk
     assert count_decoded() == 4
 
 
+def zero_the_middle(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:2000] + bytes(500) + content[2500:])
+
+
+def zero_and_restore_the_time(path):
+    status = path.stat()
+    zero_the_middle(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "damage", [zero_the_middle, zero_and_restore_the_time, lambda path: path.write_bytes(path.read_bytes()[:-700])]
+)
+def test_a_damaged_cache_is_named_and_built_again(ham10000, tmp_path, damage):
+    lesions = load_lesions("ham10000", ham10000)
+    built = build_cache(lesions, 16, tmp_path / "cache").pixels.copy()
+    damage(tmp_path / "cache" / "16px.npy")
+    with pytest.raises(StudyError, match="16px.npy: the pixel cache is damaged.*make 02_preprocessing"):
+        open_cache(tmp_path / "cache", 16)
+    assert (build_cache(lesions, 16, tmp_path / "cache").pixels == built).all()
+
+
+def test_an_unchanged_cache_is_read_through_once(ham10000, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(pixels, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    cache = build_cache(load_lesions("ham10000", ham10000), 16, tmp_path / "cache")
+    read.clear()
+    assert open_cache(tmp_path / "cache", 16).fingerprint == cache.fingerprint and read == []
+    shutil.copytree(tmp_path / "cache", tmp_path / "copy")
+    assert open_cache(tmp_path / "copy", 16).fingerprint == cache.fingerprint and len(read) == 1
+
+
 def test_unreadable_images_are_all_named_and_no_file_stays(ham10000, tmp_path):
     lesions = load_lesions("ham10000", ham10000)
     with pytest.raises(StudyError, match="colour_constancy 'gray'"):
@@ -174,12 +208,14 @@ def test_a_mask_lies_on_its_image(tmp_path):
     image = save(Image.fromarray(pixels), tmp_path / "image.png")
     for number, mode in enumerate(("1", "L", "P")):
         mask = save(Image.fromarray(lesion).convert(mode), tmp_path / f"{number}_segmentation.png")
-        found = read_masks([str(mask), None, float("nan"), str(tmp_path / "absent.png")], 15)
-        assert found.shape == (4, 15, 15) and not found[1:].any()
+        found = read_masks([str(mask), None, float("nan")], 15)
+        assert found.shape == (3, 15, 15) and not found[1:].any()
         assert np.array_equal(found[0], read_square(image, 15).mean(axis=2) < 120)
     save(Image.new("L", (1, 1)), tmp_path / "broken.png").write_bytes(b"no mask")
     with pytest.raises(StudyError, match="broken.png: not an image"):
         read_masks([str(tmp_path / "broken.png")], 15)
+    with pytest.raises(StudyError, match="absent.png: no such file.*DATA_DIR"):
+        read_masks([str(tmp_path / "absent.png")], 15)
 
 
 def test_the_colour_of_the_skin_is_that_of_a_ring_around_the_lesion():
