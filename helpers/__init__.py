@@ -1,6 +1,7 @@
 """The packages of the study's code. Each imports only from those above it:
 
 study         a study's parameters and folders; the error raised for mistakes that a user can correct
+reading       tables and JSON files, read whole or refused by name
 sentences     numbers, sentences and code as a notebook shows them
 backend       seed, devices, versions
 records       files that are written completely or not at all, and the records of runs

@@ -12,6 +12,7 @@ from helpers.backend import set_seed
 from helpers.data.lesions import HAM10000, save_lesions
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
+from helpers.data.split import save_split
 from helpers.models.head import Common
 from helpers.models.networks import Convolutions, cnn
 from helpers.models.recipe import Recipe
@@ -57,7 +58,7 @@ def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) 
     save_lesions(patients, folder / "cache" / "lesions.csv")
     build_cache(patients, 16, folder / "cache")
     run = make_run(notebook, **given)
-    write_csv(run.folder.parent / "split.csv", table[["image_id", "lesion_id", "label", "part", "fold"]])
+    save_split(table[["image_id", "lesion_id", "label", "part", "fold"]], run.folder.parent / "split.csv")
     write_csv(run.folder.parent / "02_preprocessing" / "duplicates.csv", NO_DUPLICATES)
     return run
 

@@ -1,19 +1,21 @@
 """Every dataset as one tidy table of lesions, with the same columns for all publishers."""
 
-import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers.demo.generate import generate
+from helpers.reading import read_csv, read_json
 from helpers.records import write_csv, write_json
 from helpers.study import ROOT, StudyError
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
+PATHS = ["path", "mask_path"]
 OPTIONAL = ["date", "source"]  # columns that only some publishers provide
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder with the files; see data/README.md."
@@ -98,7 +100,7 @@ def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False)
     unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made), path, mask_path (None
     if there is none) and, if known, date (of the photograph, such as 2017-05-31) and source (collection or clinic).
     Missing images are an error unless `allow_missing_images`, which leaves out their rows; `attrs["missing_images"]` is
-    their number. Raises StudyError with file and row if the files are wrong.
+    their number, `attrs["folder"]` the folder. Raises StudyError with file and row if the files are wrong.
     """
     folder = Path(folder)
     classes = diagnoses(name)
@@ -109,24 +111,36 @@ def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False)
     table = table.assign(lesion_id=table["lesion_id"].fillna(table["image_id"]))
     _check_labels(source, table, [diagnosis.code for diagnosis in classes])
     table = _attach_images(source, table, folder, allow_missing=allow_missing_images)
+    table.attrs["folder"] = str(folder)
     table["malignant"] = table["label"].map({diagnosis.code: diagnosis.malignant for diagnosis in classes}).astype(bool)
     return _tidy(source, table)
 
 
 def save_lesions(lesions: pd.DataFrame, path: Path) -> None:
-    """Write a `lesions` table as csv, and its number of missing images as json with the same name."""
-    write_csv(path, lesions)
-    write_json(Path(path).with_suffix(".json"), {"missing_images": lesions.attrs.get("missing_images", 0)})
+    """Write a `lesions` table to <dataset folder>/cache/, and its `attrs` as json with the same name.
+
+    The paths of images and masks are written relative to the folder of the originals. This folder is written relative
+    to the table if it is the dataset's own, so that a checkout can be moved.
+    """
+    home = Path(path).absolute().parent.parent
+    folder = Path(lesions.attrs.get("folder", home)).absolute()
+    relative = {name: lesions[name].map(partial(os.path.relpath, start=folder), na_action="ignore") for name in PATHS}
+    write_csv(path, lesions.assign(**relative))
+    folder = ".." if folder == home else str(folder)
+    write_json(Path(path).with_suffix(".json"), {"missing_images": 0} | lesions.attrs | {"folder": folder})
 
 
 def read_lesions(path: Path) -> pd.DataFrame:
-    """Read a `lesions` table written by `save_lesions`, with its `attrs`. Raises StudyError if it is missing."""
-    counts = Path(path).with_suffix(".json")
-    if not (Path(path).is_file() and counts.is_file()):
-        raise StudyError(f"{path}: no such table yet. Run the notebook 02_preprocessing of this study first.")
-    lesions = pd.read_csv(path, dtype=dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"})
-    lesions["mask_path"] = lesions["mask_path"].where(lesions["mask_path"].notna(), None)
-    lesions.attrs.update(json.loads(counts.read_text()))
+    """Read a `lesions` table written by `save_lesions`, with its `attrs`. Raises StudyError if it is missing or cut."""
+    remedy = "Run `make 02_preprocessing STUDY=…`, which writes it again."
+    types = dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"}
+    lesions = read_csv(path, remedy, dtype=types)
+    lesions.attrs.update(read_json(Path(path).with_suffix(".json"), remedy))
+    folder = os.path.normpath(Path(path).parent / lesions.attrs["folder"])
+    for name in PATHS:
+        whole = lesions[name].map(partial(os.path.join, folder), na_action="ignore")
+        lesions[name] = whole.astype(object).where(whole.notna(), None)
+    lesions.attrs["folder"] = folder
     return lesions
 
 

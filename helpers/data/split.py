@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.reading import read_csv, read_json
+from helpers.records import describe_split, write_csv, write_json
 from helpers.study import StudyError
 
 FOLDS = 5  # fold 0 is the test part, one fifth of the images
 VALIDATION_SHARE = 1 / 8  # of the images outside the test part, that is, one tenth of all images
 PARTS = ("train", "validation", "test")
+COLUMNS = ("image_id", "lesion_id", "label", "part", "fold")
 
 
 def make_split(lesions: pd.DataFrame, groups: np.ndarray, seed: int) -> pd.DataFrame:
@@ -45,16 +48,25 @@ def fold_split(split: pd.DataFrame, fold: int, groups: np.ndarray, *, seed: int 
     return split.assign(part=part)
 
 
-def read_split(path: Path) -> pd.DataFrame:
-    """Read a split table. Raises StudyError if it is missing or incomplete."""
-    if not Path(path).is_file():
-        raise StudyError(f"{path}: no split yet. Run the notebook 02_preprocessing of this study first.")
-    split = pd.read_csv(path, dtype={"image_id": str, "lesion_id": str, "label": str, "part": str})
-    missing = {"image_id", "lesion_id", "label", "part", "fold"} - set(split.columns)
-    if missing:
-        raise StudyError(
-            f"{path}: column {', '.join(sorted(missing))} is missing. Run the notebook 02_preprocessing again."
-        )
+def save_split(split: pd.DataFrame, path: Path) -> None:
+    """Write a split table as csv, and its checksum and the sizes of its parts as json with the same name."""
+    write_csv(path, split)
+    write_json(Path(path).with_suffix(".json"), describe_split(split))
+
+
+def read_split(path: Path, lesions: pd.DataFrame) -> pd.DataFrame:
+    """Read a split table written by `save_split` for the images of the `lesions` table.
+
+    Raises StudyError if a file is missing or is not the one written, if a lesion is in two parts, and unless each image
+    of `lesions` is there exactly once.
+    """
+    remedy = "Run `make 02_preprocessing STUDY=…`, which splits the lesions again."
+    split = read_csv(path, remedy, dtype=dict.fromkeys(COLUMNS[:4], str))
+    recorded = read_json(Path(path).with_suffix(".json"), remedy)
+    if fault := _find_fault(split, lesions):
+        raise StudyError(f"{path}: {fault}. {remedy}")
+    if describe_split(split) != recorded:
+        raise StudyError(f"{path}: it is not the split that 02_preprocessing wrote; its checksum differs. {remedy}")
     return split
 
 
@@ -72,6 +84,23 @@ def training_subset(split: pd.DataFrame, fraction: float, seed: int) -> pd.DataF
         names = np.random.default_rng(seed).permutation(np.unique(lesions))
         kept.extend(names[: max(1, round(fraction * len(names)))])
     return split[(split["part"] != "train") | split["lesion_id"].isin(kept)]
+
+
+def _find_fault(split: pd.DataFrame, lesions: pd.DataFrame) -> str:
+    """What makes a table useless as a split of these images, in words; empty if nothing does."""
+    if missing := set(COLUMNS) - set(split.columns):
+        return f"column {', '.join(sorted(missing))} is missing"
+    listed, known = set(split["image_id"]), set(lesions["image_id"])
+    torn = split.groupby("lesion_id")["part"].nunique() > 1
+    faults = {
+        "have no part of the split": split.loc[~split["part"].isin(PARTS), "image_id"],
+        "are listed twice": split.loc[split["image_id"].duplicated(), "image_id"],
+        "are in two parts": torn.index[torn],
+        "are in lesions.csv, but not in the split": sorted(known - listed),
+        "are in the split, but not in lesions.csv": sorted(listed - known),
+    }
+    found = ((words, list(names)) for words, names in faults.items() if len(names))
+    return next((f"{len(names)} ids {words}, the first is {names[0]}" for words, names in found), "")
 
 
 def _groups_by_label(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:

@@ -72,7 +72,10 @@ class Experiment:
         self.missing_images, self.lesions = table.attrs["missing_images"], table.set_index("image_id")
         if self.missing_images:
             say(completeness(table))
-        self.original = read_split(run.folder.parent / "split.csv")
+        self.original = read_split(run.folder.parent / "split.csv", table)
+        images = int((self.original["part"] == "train").sum())
+        if p.get("batch_size", 1) > images:
+            raise StudyError(f"batch_size is {p['batch_size']}; it must be at most {images}, the training images.")
         cache = open_cache(folder, p["side"], p["colour_constancy"])
         self._set_data(self.original, _OPENED.setdefault(cache.fingerprint, cache))
         self._set_up_keras()

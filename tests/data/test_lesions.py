@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,8 +172,18 @@ def test_saved_lesions_come_back_the_same(ham10000, tmp_path, dates):
     back = read_lesions(tmp_path / "lesions.csv")
     pd.testing.assert_frame_equal(back, lesions, check_categorical=False, check_dtype=False)
     assert back.mask_path[0] is None
-    with pytest.raises(StudyError, match="02_preprocessing"):
+    with pytest.raises(StudyError, match="absent.csv: no such file.*make 02_preprocessing"):
         read_lesions(tmp_path / "absent.csv")
+
+
+def test_a_checkout_can_be_moved(ham10000, tmp_path):
+    (ham10000 / "ISIC_0000003_segmentation.png").touch()
+    save_lesions(load_lesions("ham10000", ham10000), ham10000 / "cache" / "lesions.csv")
+    assert str(tmp_path) not in (ham10000 / "cache" / "lesions.csv").read_text()
+    moved = ham10000.rename(tmp_path / "moved")
+    lesions = read_lesions(moved / "cache" / "lesions.csv")
+    assert all(Path(path).is_file() for path in [*lesions.path, lesions.mask_path[2]])
+    pd.testing.assert_frame_equal(lesions, load_lesions("ham10000", moved), check_categorical=False, check_dtype=False)
 
 
 def test_the_environment_names_the_folder_of_originals(monkeypatch, tmp_path):

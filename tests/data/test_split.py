@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +10,9 @@ from PIL import Image, ImageEnhance
 
 from helpers.data.duplicates import duplicate_groups, find_duplicates
 from helpers.data.lesions import load_lesions
-from helpers.data.split import FOLDS, fold_split, make_split, read_split
+from helpers.data.split import FOLDS, fold_split, make_split, read_split, save_split
 from helpers.records import file_sha256, write_csv
-from helpers.study import StudyError
+from helpers.study import ROOT, StudyError
 
 
 def made_up_lesions(sizes_by_label):
@@ -121,14 +123,47 @@ def test_no_duplicates_give_an_empty_table(tmp_path):
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path):
-    with pytest.raises(StudyError, match="02_preprocessing"):
-        read_split(tmp_path / "split.csv")
-    (tmp_path / "split.csv").write_text("image_id,lesion_id,label\n")
-    with pytest.raises(StudyError, match="column fold, part is missing"):
-        read_split(tmp_path / "split.csv")
-    split = split_lesions(made_up_lesions({"nv": [1] * 10}))
-    write_csv(tmp_path / "split.csv", split)
-    pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split, check_dtype=False)
+    lesions = made_up_lesions({"nv": [2] * 10})
+    with pytest.raises(StudyError, match="split.csv: no such file.*make 02_preprocessing"):
+        read_split(tmp_path / "split.csv", lesions)
+    save_split(split_lesions(lesions), tmp_path / "split.csv")
+    assert read_split(tmp_path / "split.csv", lesions).equals(split_lesions(lesions))
+
+
+def appended_as_train(split):
+    return pd.concat([split, split[split.part == "test"].assign(part="train")])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (appended_as_train, "4 ids are listed twice, the first is"),
+        (lambda split: split.drop(columns=["fold", "part"]), "column fold, part is missing"),
+        (lambda split: split.replace({"part": {"train": "training"}}), "have no part of the split"),
+        (lambda split: split.assign(part=["train", "test"] * 10), "10 ids are in two parts, the first is nv0"),
+        (lambda split: split.iloc[2:], "2 ids are in lesions.csv, but not in the split, the first is nv0-0"),
+        (lambda split: split.replace("nv0-0", "nv0-9"), "1 ids are in lesions.csv, but not"),
+        (lambda split: split.replace({"part": {"test": "train", "train": "test"}}), "its checksum differs"),
+    ],
+)
+def test_a_changed_split_is_refused_with_the_reason_and_the_remedy(tmp_path, damage, message):
+    lesions = made_up_lesions({"nv": [2] * 10})
+    save_split(split_lesions(lesions), tmp_path / "split.csv")
+    write_csv(tmp_path / "split.csv", damage(split_lesions(lesions)))
+    with pytest.raises(StudyError, match=f"split.csv: .*{message}.*make 02_preprocessing"):
+        read_split(tmp_path / "split.csv", lesions)
+    with pytest.raises(StudyError, match="are in the split, but not in lesions.csv"):
+        save_split(split_lesions(lesions), tmp_path / "split.csv")
+        read_split(tmp_path / "split.csv", lesions.iloc[1:])
+
+
+@pytest.mark.parametrize("study", ["ham10000_cpu", "isic2019_cpu"])
+def test_published_splits_are_those_that_their_records_name(study):
+    folder = ROOT / "results" / study
+    split = pd.read_csv(folder / "split.csv", dtype=str)
+    assert read_split(folder / "split.csv", split).image_id.equals(split.image_id)
+    recorded = json.loads((folder / "03_cnn_baseline" / "metrics.json").read_text())["split"]
+    assert recorded == json.loads((folder / "split.json").read_text())
 
 
 @pytest.mark.real

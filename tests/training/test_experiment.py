@@ -192,3 +192,9 @@ def test_another_split_with_a_part_of_its_own(run, trainings):
     assert variant.entry["split"] == describe_split(split)  # the study's own, which all records have to share
     train(experiment), train(own)
     assert len(trainings) == 2  # other images: another variant
+
+
+def test_a_batch_larger_than_the_training_part_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    run = make_study(tmp_path, monkeypatch, "03_cnn_baseline", batch_size=43)
+    with pytest.raises(StudyError, match="batch_size is 43; it must be at most 42, the training images"):
+        Experiment(run)
