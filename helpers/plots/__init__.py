@@ -19,7 +19,7 @@ from helpers.plots.curves import (
     robustness,
     roc_and_precision_recall,
 )
-from helpers.plots.data import ages, class_counts, colour_distributions, gallery, outline, overlay, share_heatmap
+from helpers.plots.data import ages, class_counts, gallery, outline, overlay, share_heatmap
 from helpers.plots.style import NEUTRAL, model_styles
 from helpers.plots.training import learning_curves, training_gaps, training_size
 from helpers.plots.tuning import bars, folds, search_history
@@ -30,7 +30,6 @@ __all__ = [
     "agreement",
     "bars",
     "class_counts",
-    "colour_distributions",
     "confusion_matrices",
     "cost",
     "decision_curves",

@@ -12,20 +12,19 @@ from scipy.ndimage import binary_erosion
 from helpers.plots.style import NEUTRAL, class_colours, rows_downwards
 
 
-def class_counts(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
-    """Number of images and lesions per class, as horizontal bars on a logarithmic axis."""
+def class_counts(lesions: pd.DataFrame, codes: Sequence[str], title: str) -> Figure:
+    """Number of images and lesions per class, as horizontal bars."""
     counts = lesions.groupby("label")["lesion_id"].agg(["size", "nunique"]).reindex(codes)
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(codes) + 1))
     places = rows_downwards(axes, codes)
     for offset, column, alpha, name in ((-0.2, "size", 1.0, "images"), (0.2, "nunique", 0.5, "lesions")):
         bars = axes.barh(places + offset, counts[column], 0.38, color=class_colours(codes), alpha=alpha)
         axes.bar_label(bars, [f"{count:,} {name}" for count in counts[column]], padding=3, fontsize=8)
-    axes.set(xscale="log", xlim=(1, 4 * counts["size"].max()), xlabel="count (logarithmic)")
-    axes.set_title(f"{len(lesions):,} images of {lesions['lesion_id'].nunique():,} lesions")
+    axes.set(xlim=(0, 1.25 * counts["size"].max()), xlabel="number of images or lesions", title=title)
     return figure
 
 
-def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
+def ages(lesions: pd.DataFrame, codes: Sequence[str], title: str) -> Figure:
     """Box plot of age by class: boxes show the quartiles, whiskers the 5th and 95th percentiles."""
     figure, axes = plt.subplots(figsize=(7, 3))
     groups = [lesions.loc[lesions["label"] == code, "age"].dropna() for code in codes]
@@ -34,7 +33,7 @@ def ages(lesions: pd.DataFrame, codes: Sequence[str]) -> Figure:
         box.set(facecolor=colour, edgecolor=colour)
     names = [f"{code}\nn = {len(group):,}" for code, group in zip(codes, groups, strict=True)]
     axes.set_xticks(range(1, len(codes) + 1), names)
-    axes.set(ylabel="age (years)", title="Age by diagnosis, images with known age")
+    axes.set(ylabel="age (years)", title=title)
     return figure
 
 
@@ -90,14 +89,3 @@ def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The images uint8 [n, side, side, 3] with a white line around each mask, bool [n, side, side]."""
     border = masks & ~binary_erosion(masks, np.ones((1, 3, 3)), border_value=1)
     return np.where(border[..., None], np.uint8(255), images)
-
-
-def colour_distributions(means: np.ndarray, labels: np.ndarray, codes: Sequence[str]) -> Figure:
-    """Distributions of mean red, green and blue per image, float [n, 3] from 0 to 255, one line per class."""
-    figure, panels = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, sharex=True)
-    for channel, (axes, name) in enumerate(zip(panels, ("red", "green", "blue"), strict=True)):
-        for code, colour in zip(codes, class_colours(codes), strict=True):
-            sns.kdeplot(means[labels == code, channel], ax=axes, color=colour, label=code)
-        axes.set(title=f"mean {name}", xlabel="intensity (0 to 255)", ylabel="density", xlim=(0, 255))
-    panels[-1].legend(loc="upper left")
-    return figure

@@ -71,16 +71,13 @@ FOLDS = pd.DataFrame({"kind": ["CNN"] * 5 + ["MobileNet"] * 5, "value": np.linsp
 COSTS = intervals([0.7] * 12, NAMES).assign(ms=np.geomspace(0.1, 90, 12), weights=1e5)
 
 FIGURES = {
-    "class_counts": lambda: plots.class_counts(LESIONS, CODES),
-    "ages": lambda: plots.ages(LESIONS, CODES),
+    "class_counts": lambda: plots.class_counts(LESIONS, CODES, "10 images"),
+    "ages": lambda: plots.ages(LESIONS, CODES, "Age"),
     "share_heatmap": lambda: plots.share_heatmap(
         pd.DataFrame({"face": [1, 0, 5], "back": [3, 2, 5]}, index=CODES), "Site"
     ),
     "gallery": lambda: plots.gallery(
         {"mel": GREY[:2], "nv": GREY}, "Title", "Images: somebody, CC BY", captions=["first", "second"]
-    ),
-    "colour_distributions": lambda: plots.colour_distributions(
-        np.random.default_rng(0).uniform(0, 255, (30, 3)), np.repeat(CODES, 10), CODES
     ),
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
     "training_gaps": lambda: plots.training_gaps(dict.fromkeys(["none", "flip", "zoom", "noise", "all"], HISTORY)),
@@ -145,11 +142,10 @@ def written(figure: Figure) -> list[Text]:
 
 # What each figure says, among other things.
 WORDS = {
-    "class_counts": ["10 images of 5 lesions", "3 images", "1 lesions", "count (logarithmic)"],
+    "class_counts": ["10 images", "3 images", "1 lesions", "number of images or lesions"],
     "ages": ["bcc\nn = 1", "nv\nn = 5", "age (years)"],
     "share_heatmap": ["Site", "bcc (n = 4)", "% of the class"],
     "gallery": ["mel", "nv", "Title", "Images: somebody, CC BY", "first", "second"],
-    "colour_distributions": ["mean red", "intensity (0 to 255)", *CODES],
     "learning_curves": ["kept: epoch 2", "stage 2 begins", "validation, balanced", "epoch", "accuracy"],
     "training_gaps": ["none", "flip", "zoom", "noise", "all", "epoch", "accuracy"],
     "training_size": ["100", "700", "training images", "scratch", "fine-tuned", "chance"],
@@ -269,7 +265,7 @@ def test_epochs_are_whole_and_the_kept_one_is_marked():
 
 
 def test_every_panel_has_a_line_for_each_of_its_names():
-    expected = {"colour_distributions": [3, 3, 3], "risk_coverage": [2, 1], "deletion_insertion": [2, 1]}
+    expected = {"risk_coverage": [2, 1], "deletion_insertion": [2, 1]}
     expected |= {"robustness": [4, 4], "malignancy_curves": [4, 4]}  # three models and a reference
     expected |= {"roc_and_precision_recall": [5, 4], "decision_curves": [5, 3]}  # four or three, and references
     assert {name: [len(axes.lines) for axes in drawn(name).axes] for name in expected} == expected
