@@ -19,7 +19,7 @@ from helpers.plots.curves import (
     robustness,
     roc_and_precision_recall,
 )
-from helpers.plots.data import ages, class_counts, gallery, outline, overlay, share_heatmap
+from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
 from helpers.plots.style import NEUTRAL, model_styles
 from helpers.plots.training import learning_curves, training_gaps, training_size
 from helpers.plots.tuning import bars, folds, search_history
@@ -35,6 +35,7 @@ __all__ = [
     "decision_curves",
     "deletion_insertion",
     "differences",
+    "flow",
     "folds",
     "forest",
     "gallery",

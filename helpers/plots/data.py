@@ -1,6 +1,7 @@
 """Figures of the data: counts, ages, colours, and image galleries."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,28 @@ def class_counts(lesions: pd.DataFrame, codes: Sequence[str], title: str) -> Fig
         bars = axes.barh(places + offset, counts[column], 0.38, color=class_colours(codes), alpha=alpha)
         axes.bar_label(bars, [f"{count:,} {name}" for count in counts[column]], padding=3, fontsize=8)
     axes.set(xlim=(0, 1.25 * counts["size"].max()), xlabel="number of images or lesions", title=title)
+    return figure
+
+
+def flow(chain: Mapping[str, str], parts: Sequence[str]) -> Figure:
+    """Where the images of a study come from and go to: boxes one below the other, then a row of boxes for the parts.
+
+    chain: a note beside the arrow that leads to each box, by the text of the box; parts: the texts of the last row.
+    """
+    figure, axes = plt.subplots(figsize=(9, 1.1 * (len(chain) + 1)))
+    axes.set(xlim=(-0.5, len(parts) - 0.5), ylim=(len(chain) + 0.4, -0.4))
+    axes.axis("off")
+    look = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round", "facecolor": "white", "edgecolor": NEUTRAL}}
+    middle = (len(parts) - 1) / 2
+    boxes = [axes.text(middle, row, text, **look) for row, text in enumerate(chain)]
+    ends = [axes.text(place, len(chain), text, **look) for place, text in enumerate(parts)]
+    for row, note in enumerate(chain.values()):
+        options = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": NEUTRAL}
+        axes.annotate(note, (middle, row - 0.5), (12, 0), **options)
+    for above, below in [*pairwise(boxes), *((boxes[-1], end) for end in ends)]:
+        line = {"arrowstyle": "->", "color": NEUTRAL}
+        line |= {"patchA": above.get_bbox_patch(), "patchB": below.get_bbox_patch()}
+        axes.annotate("", below.get_position(), above.get_position(), arrowprops=line)
     return figure
 
 

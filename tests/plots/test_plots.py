@@ -72,6 +72,7 @@ COSTS = intervals([0.7] * 12, NAMES).assign(ms=np.geomspace(0.1, 90, 12), weight
 
 FIGURES = {
     "class_counts": lambda: plots.class_counts(LESIONS, CODES, "10 images"),
+    "flow": lambda: plots.flow({"listed": "", "read": "1 missing"}, ["train", "test"]),
     "ages": lambda: plots.ages(LESIONS, CODES, "Age"),
     "share_heatmap": lambda: plots.share_heatmap(
         pd.DataFrame({"face": [1, 0, 5], "back": [3, 2, 5]}, index=CODES), "Site"
@@ -143,6 +144,7 @@ def written(figure: Figure) -> list[Text]:
 # What each figure says, among other things.
 WORDS = {
     "class_counts": ["10 images", "3 images", "1 lesions", "number of images or lesions"],
+    "flow": ["listed", "read", "1 missing", "train", "test"],
     "ages": ["bcc\nn = 1", "nv\nn = 5", "age (years)"],
     "share_heatmap": ["Site", "bcc (n = 4)", "% of the class"],
     "gallery": ["mel", "nv", "Title", "Images: somebody, CC BY", "first", "second"],
