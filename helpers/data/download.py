@@ -18,7 +18,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from helpers.data.lesions import IMAGE_SUFFIXES
+from helpers.data.layouts import IMAGE_SUFFIXES
 from helpers.study import ROOT, StudyError
 
 SCRATCH = "download"

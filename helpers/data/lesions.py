@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from helpers.data.layouts import (
+    HOW_TO_GET,
+    check_ids,
+    choose_file,
+    find_images,
+    is_there,
+    known_ids,
+    read_ham10000,
+    read_isic2019,
+    refuse,
+)
 from helpers.demo.generate import generate
 from helpers.reading import read_csv, read_json
 from helpers.records import write_csv, write_json
@@ -17,8 +27,6 @@ COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", 
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
 PATHS = ["path", "mask_path"]
 OPTIONAL = ["date", "source"]  # columns that only some publishers provide
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder with the files; see data/README.md."
 
 
 @dataclass(frozen=True)
@@ -96,20 +104,22 @@ def originals_folder(dataset: str) -> Path:
 def load_lesions(name: str, folder: Path, *, allow_missing_images: bool = False) -> pd.DataFrame:
     """The `lesions` table of a dataset: one row per image, sorted by image_id.
 
-    Columns: image_id, lesion_id (the image_id if missing), label (class code), malignant (bool), age (years, NaN if
-    unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made), path, mask_path (None
-    if there is none) and, if known, date (of the photograph, such as 2017-05-31) and source (collection or clinic).
-    Missing images are an error unless `allow_missing_images`, which leaves out their rows; `attrs["missing_images"]` is
-    their number, `attrs["folder"]` the folder. Raises StudyError with file and row if the files are wrong.
+    Columns: image_id, lesion_id (the image_id if it is unknown), label (class code), malignant (bool), age (years, NaN
+    if unknown), sex and site (category, `unknown` allowed), reference (how the diagnosis was made), path, mask_path
+    (None if there is none) and, if known, date (of the photograph, such as 2017-05-31) and source (collection or
+    clinic). Missing images are an error unless `allow_missing_images`, which leaves out their rows;
+    `attrs["missing_images"]` is their number, `attrs["folder"]` the folder. Raises StudyError with file and row if the
+    files are wrong.
     """
     folder = Path(folder)
     classes = diagnoses(name)
     if not folder.is_dir():
         raise StudyError(f"{folder}: no such folder. {HOW_TO_GET}")
-    source, table = _read_isic2019(folder) if name == "isic2019" else _read_ham10000(folder)
-    _check_ids(source, table)
-    table = table.assign(lesion_id=table["lesion_id"].fillna(table["image_id"]))
-    _check_labels(source, table, [diagnosis.code for diagnosis in classes])
+    codes = [diagnosis.code for diagnosis in classes]
+    source, table = (read_isic2019 if name == "isic2019" else read_ham10000)(folder, codes)
+    check_ids(source, table)
+    table = table.assign(lesion_id=known_ids(table["lesion_id"]).fillna(table["image_id"]))
+    _check_labels(source, table, codes)
     table = _attach_images(source, table, folder, allow_missing=allow_missing_images)
     table.attrs["folder"] = str(folder)
     table["malignant"] = table["label"].map({diagnosis.code: diagnosis.malignant for diagnosis in classes}).astype(bool)
@@ -145,122 +155,55 @@ def read_lesions(path: Path) -> pd.DataFrame:
 
 
 def completeness(lesions: pd.DataFrame) -> str:
-    """A sentence that says whether all images in the publisher's table are available."""
+    """Says whether all images in the publisher's table are available, and how many have no lesion id."""
+    there = f"All **{len(lesions):,} images** that the publisher's table lists are here."
     if count := lesions.attrs["missing_images"]:
         missing = f"**{count:,} images that the publisher's table lists are missing here**"
-        return f"{missing}; all results are for the other {len(lesions):,}."
-    return f"All **{len(lesions):,} images** that the publisher's table lists are here."
-
-
-def _read_ham10000(folder: Path) -> tuple[Path, pd.DataFrame]:
-    """HAM10000's metadata with the column names of the `lesions` table."""
-    names = [f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt")]
-    source = next((folder / name for name in names if (folder / name).is_file()), None)
-    if source is None:
-        raise StudyError(f"{folder}: contains no HAM10000_metadata.csv (or HAM10000_metadata). {HOW_TO_GET}")
-    table = _read_table(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
-    names = {"dx": "label", "dx_type": "reference", "localization": "site", "dataset": "source"}
-    return source, table.rename(columns=names)
-
-
-def _read_isic2019(folder: Path) -> tuple[Path, pd.DataFrame]:
-    """ISIC 2019's one-hot ground truth and metadata, with the column names of the `lesions` table."""
-    source, described = folder / "ISIC_2019_Training_GroundTruth.csv", folder / "ISIC_2019_Training_Metadata.csv"
-    for path in (source, described):
-        if not path.is_file():
-            raise StudyError(f"{folder}: contains no {path.name}. {HOW_TO_GET}")
-    codes = [diagnosis.code for diagnosis in ISIC2019]
-    truth = _read_table(source, ["image", *codes]).rename(columns={"image": "image_id"})
-    metadata = _read_table(described, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
-    metadata = metadata.rename(columns={"image": "image_id", "age_approx": "age", "anatom_site_general": "site"})
-    _check_ids(described, metadata)
-    hot = truth[codes].apply(pd.to_numeric, errors="coerce").to_numpy()
-    several = (hot == 1).sum(axis=1) != 1
-    _refuse(source, truth, several, fault=f"there is not exactly one 1 in {' '.join(codes)}", remedy="Correct the row.")
-    absent, fault = ~truth["image_id"].isin(metadata["image_id"]), f"no row for this image in {described.name}"
-    _refuse(source, truth, absent, fault=fault, remedy="Download both files again.")
-    table = truth[["image_id", "row"]].merge(metadata.drop(columns="row"), on="image_id", how="left")
-    # Lesion ids begin with their collection. All images outside the two large collections are from MSK.
-    collection = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False)
-    collection = collection.map({"HAM": "HAM10000", "BCN": "BCN_20000"}).fillna("MSK")
-    return source, table.assign(label=np.array(codes)[hot.argmax(axis=1)], reference="unknown", source=collection)
-
-
-def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A comma- or tab-separated file as text columns, plus `row`, the line number (the header is line 1)."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            separator = "\t" if "\t" in file.readline() else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise StudyError(f"{path}: not a readable table ({error}). Download it again.") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise StudyError(f"{path}: column {', '.join(missing)} is missing. Download it again.")
-    table["row"] = np.arange(len(table)) + 2
-    return table.dropna(how="all", subset=columns)
-
-
-def _refuse(source: Path, table: pd.DataFrame, wrong: pd.Series, *, fault: str, remedy: str) -> None:
-    """Raise StudyError for the first row that is `wrong`, bool [rows]. `fault` may contain column names, as {age}."""
-    for row in table[np.asarray(wrong, bool)].head(1).to_dict("records"):
-        place = f"{source}, row {row['row']} (image {row['image_id']})"
-        raise StudyError(f"{place}: {fault.format(**row)}. {remedy}")
-
-
-def _check_ids(source: Path, table: pd.DataFrame) -> None:
-    """Raise StudyError unless every row has a different image id."""
-    if table.empty:
-        raise StudyError(f"{source}: it has no rows. Download it again.")
-    ids = table["image_id"]
-    _refuse(source, table, ids.isna(), fault="the image id is missing", remedy="Correct or remove the row.")
-    _refuse(source, table, ids.duplicated(), fault="this image id is in an earlier row", remedy="Keep only one row.")
+        there = f"{missing}; all results are for the other {len(lesions):,}."
+    alone = int((lesions["lesion_id"] == lesions["image_id"]).sum())
+    return f"{there} {alone:,} images have no lesion id; each counts as its own lesion." if alone else there
 
 
 def _check_labels(source: Path, table: pd.DataFrame, codes: list[str]) -> None:
     """Raise StudyError for an unknown diagnosis, or for a lesion with two diagnoses."""
     unknown, known = ~table["label"].isin(codes), f"Known diagnoses: {', '.join(codes)}."
-    _refuse(source, table, unknown, fault="unknown diagnosis {label!r}", remedy=known)
+    refuse(source, table, unknown, fault="unknown diagnosis {label!r}", remedy=known)
     table = table.assign(first=table.groupby("lesion_id")["label"].transform("first"))
     fault = "lesion {lesion_id} has two diagnoses, {first} in an earlier row and {label} here"
-    _refuse(source, table, table["first"] != table["label"], fault=fault, remedy="Correct one of them.")
+    refuse(source, table, table["first"] != table["label"], fault=fault, remedy="Correct one of them.")
 
 
 def _attach_images(source: Path, table: pd.DataFrame, folder: Path, *, allow_missing: bool) -> pd.DataFrame:
     """Add path and mask_path, and leave out rows without an image if the study allows that."""
-    images, masks = _find_images(folder)
-    path = table["image_id"].map(images).fillna((table["image_id"] + "_downsampled").map(images))
-    count = int(path.isna().sum())
+    images, masks = find_images(folder)
+    ids = table["image_id"]
+    found = ids.map(images).fillna((ids + "_downsampled").map(images))
+    path = found.map(choose_file, na_action="ignore")
+    absent = ~path.map(is_there, na_action="ignore").eq(True)
+    count = int(absent.sum())
     if not allow_missing:
+        link = path.map("{} is only a link; fetch its file".format, na_action="ignore")
+        table["fault"] = link.fillna("there is no image file with this name")
         remedy = f"Below {folder}, {count} of {len(table)} are missing: add them, or set allow_missing_images: true."
-        _refuse(source, table, path.isna(), fault="there is no image file with this name", remedy=remedy)
+        refuse(source, table, absent, fault="{fault}", remedy=remedy)
     if count == len(table):
         raise StudyError(f"{folder}: none of the {count} images listed in {source.name} was found. {HOW_TO_GET}")
-    table = table.assign(path=path, mask_path=table["image_id"].map(masks)).loc[path.notna()].copy()
+    masks = ids.map(masks).map(choose_file, na_action="ignore")
+    table = table.assign(path=path, mask_path=masks).loc[~absent].copy()
     table.attrs["missing_images"] = count
     return table
 
 
-def _find_images(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Paths of images and masks by image id, from the folder itself and its subfolders except `cache`."""
-    images, masks = {}, {}
-    places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir() and place.name != "cache")]
-    for path in (path for place in places for path in sorted(place.iterdir())):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            files = masks if path.stem.endswith("_segmentation") else images
-            files.setdefault(path.stem.removesuffix("_segmentation"), str(path))
-    return images, masks
-
-
 def _tidy(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Set the types and order of the `lesions` table. Raises StudyError for an invalid age or date."""
-    age = pd.to_numeric(table["age"], errors="coerce")
+    age = table["age"].astype("string").str.replace(",", ".")  # a European spreadsheet writes 45,0
+    age = pd.to_numeric(age.astype(object), errors="coerce")
     wrong = (age.isna() & table["age"].notna() & (table["age"] != "unknown")) | (age < 0) | (age > 120)
-    _refuse(source, table, wrong, fault="age {age!r} is not an age in years", remedy="Correct it or leave it empty.")
+    refuse(source, table, wrong, fault="age {age!r} is not an age in years", remedy="Correct it or leave it empty.")
     if "date" in table:
         day = pd.to_datetime(table["date"], errors="coerce", format="ISO8601")
         wrong, fault = day.isna() & table["date"].notna(), "date {date!r} is not a date such as 2017-05-31"
-        _refuse(source, table, wrong, fault=fault, remedy="Correct it or leave it empty.")
+        refuse(source, table, wrong, fault=fault, remedy="Correct it or leave it empty.")
         table["date"] = day.dt.strftime("%Y-%m-%d")
     table["age"], table["reference"] = age.astype(float), table["reference"].fillna("unknown")
     for column in ("sex", "site"):

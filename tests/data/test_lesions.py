@@ -129,8 +129,8 @@ def test_bad_rows_are_named(ham10000, changes, message):
     [
         (",".join(COLUMNS[1:]), "HAM10000_metadata.csv: column lesion_id is missing"),
         (",".join(COLUMNS) + "\n", "it has no rows"),
-        ("", "not a readable table"),
-        (None, "contains no HAM10000_metadata.csv .*make data"),
+        ("", "not a table"),
+        (None, "contains no HAM10000_metadata.csv.*make data"),
     ],
 )
 def test_bad_tables_are_named(ham10000, content, message):

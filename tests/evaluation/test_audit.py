@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.evaluation.audit import audit_split, count_leaks, main, merge_duplicates, read_lesion_ids, read_split_files
+from helpers.evaluation.audit import audit_split, count_leaks, main, merge_duplicates
 from helpers.study import ROOT, StudyError
 
 LESIONS = pd.DataFrame({"image_id": ["a1", "a2", "b1", "c1", "c2", "d1"], "lesion_id": ["a", "a", "b", "c", "c", None]})
@@ -65,29 +65,6 @@ def test_duplicates_make_one_lesion_of_two():
         merge_duplicates(LESIONS, pairs.drop(columns="image_b"))
 
 
-def test_splits_are_read_as_others_write_them(tmp_path):
-    (tmp_path / "train.csv").write_text("filename\nimages/a1.jpg\nb1.PNG\n")
-    (tmp_path / "test.csv").write_text("filename\na2.jpg\n")
-    table = read_split_files([tmp_path / "train.csv", tmp_path / "test.csv"])
-    assert table.values.tolist() == [["a1", "train"], ["b1", "train"], ["a2", "test"]]
-    (tmp_path / "split.csv").write_text("image,set\na1,1\na2,2\n")
-    assert read_split_files([tmp_path / "split.csv"]).values.tolist() == [["a1", "1"], ["a2", "2"]]
-    (tmp_path / "metadata.csv").write_text("image,lesion_id,sex\na1,a,male\nd1,,male\n")
-    assert read_lesion_ids(tmp_path / "metadata.csv")["lesion_id"].isna().tolist() == [False, True]
-    (tmp_path / "metadata.tab").write_text("lesion_id\timage_id\na\ta1\n")
-    assert read_lesion_ids(tmp_path / "metadata.tab").values.tolist() == [["a1", "a"]]
-
-
-@pytest.mark.parametrize(("name", "text", "fault"), [("split", "x,y\n1,2\n", "no column of images"), ("gone", "", "")])
-def test_unusable_files_are_refused(tmp_path, name, text, fault):
-    if text:
-        (tmp_path / f"{name}.csv").write_text(text)
-    with pytest.raises(StudyError, match=fault or "cannot be read"):
-        read_split_files([tmp_path / f"{name}.csv"])
-    with pytest.raises(StudyError, match="no column image_id, lesion_id" if text else "cannot be read"):
-        read_lesion_ids(tmp_path / f"{name}.csv")
-
-
 def test_the_command_line_has_three_exit_codes(tmp_path, capsys):
     LESIONS.to_csv(tmp_path / "metadata.csv", index=False)
     paths = {}
@@ -106,17 +83,11 @@ def test_the_command_line_has_three_exit_codes(tmp_path, capsys):
     assert main([*lesions, paths["clean"], "--duplicates", str(tmp_path / "pairs.csv")]) == 1
 
 
-@pytest.mark.parametrize("name", ["Split", "partition", "usage", " PART "])
-def test_a_column_of_parts_by_another_name_is_found(tmp_path, name):
-    (tmp_path / "split.csv").write_text(f"Image_ID,{name}\na1,train\na2,test\n")
-    assert read_split_files([tmp_path / "split.csv"]).values.tolist() == [["a1", "train"], ["a2", "test"]]
-
-
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("image_id,role\na1,x\na2,y\n", "there is only one part"),
-        ("image_id,part\n", "a header but no rows"),
+        ("image_id,part\n", "it names no images"),
         ("image_id,part\na1,train\na2,\n", "1 rows of the split have no part, the first is a2"),
     ],
 )
@@ -138,6 +109,20 @@ def test_altered_copies_are_found_by_the_id_in_their_names(tmp_path, capsys):
     assert "test: 1 images; 1 are also in another part" in capsys.readouterr().out
     assert main([*words, "--id-pattern", "a[0-9]"]) == 2 and "names do not match, such as b1" in capsys.readouterr().err
     assert main([*words, "--id-pattern", "["]) == 2 and "not a regular expression" in capsys.readouterr().err
+
+
+def test_never_more_than_ten_names_are_printed(tmp_path, capsys):
+    images = [f"i{number}" for number in range(40)]
+    lesions = pd.DataFrame({"image": images, "lesion": [f"l{number // 2}" for number in range(30)] + ["unknown"] * 10})
+    lesions.to_csv(tmp_path / "metadata.csv", index=False)
+    words = ["--lesions", str(tmp_path / "metadata.csv"), str(tmp_path / "split.csv")]
+    pd.DataFrame({"image": images, "fold": images}).to_csv(tmp_path / "split.csv", index=False)
+    assert main(words) == 1
+    printed = capsys.readouterr().out
+    assert "and 30 more parts" in printed and "l9 and 5 more" in printed and len(printed.splitlines()) == 14
+    assert "10 images have no lesion id; each counts as its own lesion" in printed
+    pd.DataFrame([range(40)], columns=[f"column {number}" for number in range(40)]).to_csv(words[-1], index=False)
+    assert main(words) == 2 and "column 9 and 30 more" in capsys.readouterr().err
 
 
 def test_the_module_runs():
