@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from helpers.data.colour import to_srgb
 from helpers.records import atomic_path, file_sha256, write_json
 from helpers.study import StudyError
 
@@ -22,7 +23,7 @@ COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # even a whole-body camera has fewer; a larger image is broken or an attack
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
 MOVED = "name their folder: `make 02_preprocessing STUDY=… DATA_DIR=…`."
-VERSION = 1  # increased when the same settings give different pixels
+VERSION = 2  # increased when the same settings give different pixels
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,15 @@ def read_square(path: Path, side: int) -> np.ndarray:
 def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
     """The centre square of an open image, resized to `side` pixels, in mode `RGB` or `L`, as used by every model.
 
-    A large JPEG is decoded at a reduced scale first. Raises Pillow's errors for a broken file.
+    A large JPEG is decoded at a reduced scale first, and colours are converted to sRGB, see `to_srgb`. Raises Pillow's
+    errors for a broken file.
     """
-    image.draft(mode, (2 * side, 2 * side))
+    image.draft("RGB" if "icc_profile" in image.info else mode, (2 * side, 2 * side))
     if image.format != "JPEG" or "exif" in image.info:
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit values instead of scaling them
         image = image.point(lambda value: value / 256).convert("L")
+    image = to_srgb(image)
     if image.mode != mode:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
     edge = min(image.size)
