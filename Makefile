@@ -81,7 +81,7 @@ all: | $(ENVIRONMENT) ## run every notebook of the study that is not up to date
 09_tuning.reads := 04_cnn_lstm 05_mobilenet
 10_lesion_history.reads := 05_mobilenet
 11_explanation.reads := 03_cnn_baseline 04_cnn_lstm 05_mobilenet
-12_prediction.reads := 11_explanation
+12_prediction.reads := 03_cnn_baseline 04_cnn_lstm 05_mobilenet
 13_unknown.reads := 05_mobilenet
 reads = $(addprefix $(1)/,$(addsuffix $(2),$(if $(filter $(FIRST),$*),,02_preprocessing $($*.reads))))
 
@@ -147,7 +147,7 @@ bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(PY) benchmarks/throughput.py --study $(STUDY)
 	$(if $(filter tensorflow,$(BACKEND)),$(PY) benchmarks/devices.py)
 
-demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model; needs requirements-app.txt
+demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model
 	$(PY) -m clinic.app --study $(STUDY) $(ARGS)
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab

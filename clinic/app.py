@@ -1,64 +1,84 @@
-"""A small page to try a model: upload an image, see what the model says. `python -m clinic.app --study demo`.
+"""A page in the browser to try a model: upload an image, see what the model says. `python -m clinic.app`.
 
-Voilà serves the page only to this machine, at an address with a token. An upload stays in memory until the next one
-replaces it.
+One process of this machine serves it to this machine alone, at an address with a token. The page fetches nothing from
+elsewhere. An upload stays in memory until it is answered.
 """
 
 import argparse
+import base64
 import html
 import io
-import os
 import secrets
 import sys
-import tempfile
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+import threading
+import webbrowser
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer, answer_pictures
 from clinic.answering.deployment import Deployment, find_deployment, load
-from clinic.answering.maps import grad_cam
 from clinic.answering.network import Network
 from clinic.reading.pictures import Unreadable, decode, ignore_warnings
-from clinic.writing.overlays import PREVIEW, overlays
-from clinic.writing.pages import DOTS, Page
-from clinic.writing.sentences import describe_answer, describe_maps
-from helpers.study import ROOT, StudyError
+from clinic.writing.pages import DOTS, PREVIEW, Page
+from clinic.writing.sentences import describe_answer
+from helpers.study import StudyError
 
-if TYPE_CHECKING:
-    import ipywidgets as widgets
-
-WORKING = '<p role="status">The model is looking at the image …</p>'
-NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
 LARGEST = 8 * 2**20  # bytes of an upload
-STUDY = "CLINIC_STUDY"  # environment variable that names the study of the page's model
 HOST, PORT = "127.0.0.1", 8866
-NEEDED = "The page needs Voilà and ipywidgets: pip install -r requirements-app.txt"
+TOO_LARGE = f'<p role="alert">This file cannot be read: larger than {LARGEST // 2**20} MiB.</p>'
+NO_ANSWER = '<p role="alert">The program failed: there is no answer for this image.</p>'
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src data:; connect-src 'self'; script-src 'nonce-{0}'; "
+    "style-src 'nonce-{0}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+PAGE = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>What does the model say?</title>
+<link rel="icon" href="data:,">
+<style nonce="{{0}}">body {{{{ font: 1rem sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem }}}}
+img {{{{ max-width: 100% }}}}</style></head><body>
+<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>
+<p><label>An image, up to {LARGEST // 2**20} MiB: <input type="file" id="image"></label>
+It stays in the memory of this computer and is not kept.</p>
+<div id="result" aria-live="polite"></div>
+<script nonce="{{0}}">
+const input = document.getElementById("image"), result = document.getElementById("result");
+input.addEventListener("change", async () => {{{{
+  result.innerHTML = "<p role='status'>The model is looking at the image …</p>";
+  try {{{{
+    const answer = await fetch("/answer" + location.search, {{{{method: "POST", body: input.files[0]}}}});
+    result.innerHTML = await answer.text();
+  }}}} catch {{{{ result.innerHTML = "<p role='alert'>The program does not answer. Start it again.</p>"; }}}}
+  input.value = "";
+}}}});
+</script></body></html>"""
 
 
 class Desk:
     """The model of a study, ready to answer. Raises StudyError if the study has no deployment."""
 
     def __init__(self, study: str):
-        deployment, file = find_deployment(study)
-        self.model, self.deployment = load(deployment, file)
-        self.network, self.draw_maps = Network(self.model), partial(grad_cam, self.model)
+        model, self.deployment = load(*find_deployment(study))
+        self.network, self._one_at_a_time = Network(model), threading.Lock()
 
-    def respond(self, data: bytes) -> tuple[str, bytes]:
-        """The result for an uploaded JPEG or PNG: text as HTML, and a page as PNG, empty if there is none."""
+    def respond(self, data: bytes) -> str:
+        """The result for an uploaded image, as HTML."""
         try:
-            if len(data) > LARGEST:
-                raise Unreadable(f"larger than {LARGEST // 2**20} MiB")
-            picture = decode(data, self.deployment.image_format(PREVIEW))
+            with self._one_at_a_time:
+                picture = decode(data, self.deployment.image_format(PREVIEW))
+                (answer,) = answer_pictures([picture], self.network(picture.square[None]), self.deployment)
         except Unreadable as fault:
-            return f'<p role="alert">This file cannot be read: {html.escape(str(fault))}.</p>', b""
-        (answer,) = answer_pictures([picture], self.network(picture.square[None]), self.deployment)
-        overlay = None if answer.abstained else overlays(self.draw_maps, [picture])[0]
+            return f'<p role="alert">This file cannot be read: {html.escape(str(fault))}.</p>'
+        except Exception:  # its message could quote the file
+            return NO_ANSWER
         with io.BytesIO() as file:
-            page = Page("upload", picture, answer, self.deployment, overlay)
-            page.draw().savefig(file, dpi=DOTS, facecolor="white")
-            return as_html(answer, self.deployment), file.getvalue()
+            Page("upload", picture, answer, self.deployment).draw().savefig(file, dpi=DOTS, facecolor="white")
+            image = base64.b64encode(file.getvalue()).decode()
+        return f'{as_html(answer, self.deployment)}<img alt="" src="data:image/png;base64,{image}">'
 
 
 def as_html(answer: Answer, deployment: Deployment) -> str:
@@ -72,76 +92,67 @@ def as_html(answer: Answer, deployment: Deployment) -> str:
         for one, share in zip(deployment.classes, answer.calibrated, strict=True)
     )
     head = "<tr><th>class</th><th>calibrated probability</th></tr>"
-    table = f"<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
-    return f"{text}{table}<p>{html.escape(describe_maps(deployment))}</p>"
+    return f"{text}<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
 
 
-def show() -> None:
-    """Build the page in the notebook that Voilà serves."""
-    import ipywidgets as widgets
-    from IPython.display import display
+class Handler(BaseHTTPRequestHandler):
+    """Answers requests that name this machine and bring the token, and no others."""
 
-    ignore_warnings()
-    desk = Desk(os.environ.get(STUDY, "demo"))
-    upload = widgets.FileUpload(accept=".jpg,.jpeg,.png", description="Choose an image", layout={"width": "200px"})
-    text, page = widgets.HTML(), widgets.Image(format="png", layout={"display": "none", "max_width": "900px"})
+    server: "Server"
+    timeout = 60  # seconds without a byte, after which a connection is closed
 
-    def respond(change: dict) -> None:
-        if not change["new"]:
+    def do_GET(self) -> None:
+        """Send the page."""
+        if self._is_allowed("/"):
+            nonce = secrets.token_urlsafe(16)
+            self._send(HTTPStatus.OK, PAGE.format(nonce), nonce)
+
+    def do_POST(self) -> None:
+        """Send the result for the image in the body."""
+        if not self._is_allowed("/answer"):
             return
-        data = bytes(change["new"][0]["content"])
-        upload.value = ()  # the file is not kept
-        answer_upload(desk, data, text, page)
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal():
+            self._send(HTTPStatus.LENGTH_REQUIRED)
+        elif int(size) > LARGEST:
+            self.rfile.read(min(int(size), 4 * LARGEST))  # or the browser would not read the reply
+            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+        else:
+            self._send(HTTPStatus.OK, self.server.desk.respond(self.rfile.read(int(size))))
 
-    upload.observe(respond, "value")
-    heading = f"<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>"
-    limits = f"<p>JPEG or PNG, up to {LARGEST // 2**20} MiB. The file stays in memory and is not kept.</p>"
-    display(widgets.VBox([widgets.HTML(heading + limits), upload, text, page]))
+    def log_message(self, *_) -> None:
+        """Log nothing: the address holds the token."""
 
+    def _is_allowed(self, path: str) -> bool:
+        """Whether a request is for `path`, names this machine as its host, and has the token; if not, refuse it."""
+        asked, port = urlsplit(self.path), self.server.server_port
+        # A foreign name that leads here would let its page read what is shown.
+        known = self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
+        token = parse_qs(asked.query).get("token", [""])[0].encode()
+        if known and secrets.compare_digest(token, self.server.token.encode()) and asked.path == path:
+            return True
+        self._send(HTTPStatus.FORBIDDEN)
+        return False
 
-def answer_upload(desk: Desk, data: bytes, text: "widgets.HTML", page: "widgets.Image") -> None:
-    """Show the answer to an upload. The previous answer disappears first, so it is never shown after a failure."""
-    text.value, page.value, page.layout.display = WORKING, b"", "none"
-    try:
-        text.value, page.value = desk.respond(data)
-    except Exception:  # its message could quote the file
-        text.value = NO_ANSWER
-    page.layout.display = "block" if page.value else "none"
-
-
-def serve(study: str, port: int, token: str, browser: bool) -> None:
-    """Serve the page until it is interrupted. Raises StudyError if there is no model to show, or no Voilà."""
-    find_deployment(study)
-    try:
-        import ipywidgets  # noqa: F401, the page needs it, in a process of its own
-        import nbformat
-        from traitlets.config import Config
-        from voila.app import Voila
-    except ImportError as error:
-        raise StudyError(NEEDED) from error
-    os.environ |= {
-        STUDY: study,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.ipynb"
-        code = nbformat.v4.new_code_cell("from clinic.app import show\n\nshow()")
-        nbformat.write(nbformat.v4.new_notebook(cells=[code]), page)
-        print(f"http://{HOST}:{port}/?token={token}  (end with Ctrl-C)", flush=True)
-        Voila.launch_instance([str(page)], config=Config(_settings(port, token, browser)))
+    def _send(self, status: HTTPStatus, text: str = "", nonce: str = "") -> None:
+        data = text.encode()
+        self.send_response(status)
+        for name, value in HEADERS.items():
+            self.send_header(name, value.format(nonce))
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
 
-def _settings(port: int, token: str, browser: bool) -> dict:
-    """Voilà's settings: only this machine, only with the token, and only the page.
+class Server(ThreadingHTTPServer):
+    """Serves a desk to this machine, under a token. port: 0 for any that is free."""
 
-    Messages may be larger than the largest upload, so that the page can report an upload that is too large.
-    """
-    server = {"ip": HOST, "port": port, "port_retries": 0, "token": token, "open_browser": browser, "log_level": "WARN"}
-    return {
-        "Voila": server | {"tornado_settings": {"websocket_max_message_size": 4 * LARGEST}},
-        "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": False},
-    }
+    daemon_threads = True
+
+    def __init__(self, desk: Desk, port: int, token: str):
+        self.desk, self.token = desk, token
+        super().__init__((HOST, port), Handler)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -152,11 +163,20 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--token", default="", help="secret part of the address; random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     given = parser.parse_args(words)
+    ignore_warnings()
     try:
-        serve(given.study, given.port, given.token or secrets.token_urlsafe(16), not given.no_browser)
-    except StudyError as error:
+        server = Server(Desk(given.study), given.port, given.token or secrets.token_urlsafe(16))
+    except (StudyError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    address = f"http://{HOST}:{server.server_port}/?token={server.token}"
+    print(f"{address}  (end with Ctrl-C)", flush=True)
+    if not given.no_browser:
+        webbrowser.open(address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
     return 0
 
 

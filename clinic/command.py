@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,23 +61,20 @@ def arguments() -> argparse.ArgumentParser:
     command.add_argument("--model", type=Path, help="model file, in place of the deployment's; .keras only")
     command.add_argument("--trust", action="store_true", help="load a model file whose checksum is not known")
     command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
-    command.add_argument("--dicom", action="store_true", help="write a structured report, and maps, for DICOM files")
+    command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
     command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
     command.add_argument(
         "--deidentify",
         action="store_true",
-        help="leave identifiers out of DICOM and FHIR results, and draw maps and pages only for DICOM files that say "
-        "that no text is burned into the image",
+        help="leave identifiers out of DICOM and FHIR results, and draw pages only for DICOM files that say that no "
+        "text is burned into the image",
     )
-    command.add_argument("--no-maps", action="store_true", help="leave out the maps (Grad-CAM)")
-    command.add_argument("--names", action="store_true", help="show file names, which may name patients")
     return parser
 
 
 def predict(given: argparse.Namespace) -> int:
     """Predict the files of the command line; returns the exit code. Raises StudyError before anything is written."""
     from clinic.answering.deployment import load
-    from clinic.answering.maps import grad_cam
     from clinic.answering.network import Network
     from clinic.answering.prediction import answer_files
     from clinic.reading.files import find_files
@@ -86,14 +82,12 @@ def predict(given: argparse.Namespace) -> int:
     from clinic.writing.outputs import Outputs, prepare_folder
     from clinic.writing.tables import Tables
 
-    if given.names and given.deidentify:
-        raise StudyError("File names may name patients: choose either --names or --deidentify.")
     files, (deployment, file) = find_files(given.input), _find_deployment(given)
     folder = prepare_folder(given.out, given.input)
     model, deployment = load(deployment, given.model or file, given.trust)
     options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
-    outputs = Outputs(folder, deployment, **options, draw_maps=None if given.no_maps else partial(grad_cam, model))
-    network, tables = Network(model), Tables(folder, deployment, files, given.names)
+    outputs = Outputs(folder, deployment, **options)
+    network, tables = Network(model), Tables(folder, deployment, files)
     with (
         Reader(deployment.image_format(outputs.preview), key=outputs.key) as reader,
         closing(answer_files(reader.read(files), deployment, network)) as outcomes,
@@ -129,8 +123,7 @@ def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") 
 
 
 def _message(fault: dict, files: int) -> str:
-    name = f", {fault['name']}," if "name" in fault else ""
-    return f"file {fault['file']}{name} of {files}: {fault['fault']}"
+    return f"file {fault['file']} of {files}: {fault['fault']}"
 
 
 def _summary(tables: "Tables") -> str:

@@ -11,7 +11,7 @@ from conftest import picture
 from PIL import Image
 
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import ABSTENTION, MALIGNANT, MAPS, Deployment, write_deployment
+from clinic.answering.deployment import ABSTENTION, MALIGNANT, Deployment, write_deployment
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import DERMOSCOPIC, Place, read_object
 from clinic.reading.quality import learn_profile
@@ -58,7 +58,6 @@ def deployment(**other) -> Deployment:
         "abstention_threshold": 2.0,
         "abstention": dict.fromkeys(ABSTENTION, FIGURE),
         "malignant": dict.fromkeys(MALIGNANT, FIGURE),
-        "maps": dict.fromkeys(MAPS, FIGURE | {"images": 42}),
         "side": SIDE,
         "colour_constancy": "none",
         "profile": PROFILE,
@@ -74,20 +73,12 @@ def by_brightness(images: np.ndarray) -> np.ndarray:
     return logits
 
 
-def maps_of_the_middle(images: np.ndarray) -> np.ndarray:
-    """Maps of a model that looks at the middle of every image."""
-    maps = np.zeros(images.shape[:3], np.float32)
-    maps[:, 12:20, 12:20] = 1
-    return maps
-
-
 def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> list[str]:
     """Let the command line use `logits` for a network; gives the words that name the deployment."""
     deployed = deployment(abstention_threshold=-9.0)
     write_deployment(deployed, folder / "deployment.json")
     monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: (None, deployed))
     monkeypatch.setattr("clinic.answering.network.Network", lambda _: logits)
-    monkeypatch.setattr("clinic.answering.maps.grad_cam", lambda _, images: maps_of_the_middle(images))
     return ["--deployment", str(folder / "deployment.json")]
 
 

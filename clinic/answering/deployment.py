@@ -23,8 +23,6 @@ DIFFERENCE = "error rate, abstentions minus answers"
 ABSTENTION = ("coverage", "error rate without abstention", "error rate of answers", "error rate of abstentions")
 ABSTENTION = (*ABSTENTION, DIFFERENCE)
 MALIGNANT = ("sensitivity", "specificity", "abstained")
-WAY, TURNED = "Grad-CAM", "rank correlation with the map of the turned image"
-MAPS = ("share of the mass on the lesion", "pointing game", "insertion minus deletion", TURNED)
 # Names from earlier versions, which published deployments still use.
 FORMER = {
     "silence": "abstention_threshold",
@@ -50,7 +48,7 @@ class Deployment:
 
     Measured on test, each as {"value", "low", "high", "images"}: abstention: by ABSTENTION. malignant: by MALIGNANT,
     sensitivity and specificity on the images that the model answers, and the share of malignant ones on which it
-    abstains. maps: by those of MAPS that were measured.
+    abstains.
     """
 
     name: str
@@ -65,7 +63,6 @@ class Deployment:
     abstention_threshold: float
     abstention: dict[str, dict]
     malignant: dict[str, dict]
-    maps: dict[str, dict]
     side: int
     colour_constancy: str
     profile: Profile
@@ -136,6 +133,7 @@ def _parsed(text: str) -> Deployment:
     """The deployment in a file's text. Raises ValueError, TypeError or KeyError if it is something else."""
     content = json.loads(text, object_hook=lambda found: {FORMER.get(key, key): value for key, value in found.items()})
     content["classes"] = tuple(Diagnosis(**one) for one in content["classes"])
+    content.pop("maps", None)  # measured by earlier versions
     profile = content["profile"]
     arrays = {"mean": tuple(profile["mean"]), "whitening": tuple(map(tuple, profile["whitening"]))}
     content["profile"] = Profile(**profile | arrays)
@@ -145,7 +143,6 @@ def _parsed(text: str) -> Deployment:
         raise ValueError("a bias is missing")
     _check_figures(deployment.abstention, ABSTENTION)
     _check_figures(deployment.malignant, MALIGNANT)
-    _check_figures(deployment.maps, deployment.maps)
     deployment.image_format()
     return deployment
 

@@ -3,25 +3,18 @@
 While the network predicts one batch, the next one is read and the previous one is answered and written.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from clinic.answering.answers import Answer, answer_pictures
 from clinic.answering.deployment import Deployment
-from clinic.answering.network import BATCH, SMALL_BATCH, Logits, Network
+from clinic.answering.network import BATCH, SMALL_BATCH, Logits
 from clinic.reading.files import InputFile
 from clinic.reading.pictures import Picture
-from clinic.reading.reader import Reader
-
-if TYPE_CHECKING:  # answers need no backend
-    import keras
 
 
 @dataclass(frozen=True)
@@ -89,33 +82,3 @@ def _batches(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
             batch, count, size = [], 0, SMALL_BATCH if shown else BATCH
     if batch:
         yield batch
-
-
-def measure_speeds(
-    files: Sequence[InputFile], deployment: Deployment, model: "keras.Model", network: Network, rounds: int = 3
-) -> dict[str, float]:
-    """Images per second, the median of `rounds` rounds. Each round measures all of these in turn on the same images.
-
-    `bare`: the network, with images in memory. `files`: from files to answers. `keras`: Keras' `predict` of the model,
-    with images in memory. `least share`, `share` and `largest share`: least, median and largest files / bare of the
-    rounds. network: of the model.
-    """
-    with Reader(deployment.image_format()) as reader:
-        images = np.stack([picture.square for file in reader.read(files) for picture in file.pictures])
-        ways = {
-            "bare": lambda: network(images),
-            "files": lambda: list(answer_files(reader.read(files), deployment, network)),
-            "keras": lambda: model.predict(images, BATCH, verbose=0),
-        }
-        turns = [{name: _seconds(way) for name, way in ways.items()} for _ in range(rounds + 1)]
-    taken = pd.DataFrame(turns[1:])  # in the first round, the networks are compiled
-    share = taken["bare"] / taken["files"]
-    shares = {"least share": share.min(), "share": share.median(), "largest share": share.max()}
-    return {name: float(value) for name, value in ((len(images) / taken.median()).to_dict() | shares).items()}
-
-
-def _seconds(way: Callable[[], object]) -> float:
-    """How long a call takes."""
-    started = time.perf_counter()
-    way()
-    return time.perf_counter() - started

@@ -1,29 +1,18 @@
-"""Prepares a deployment for 12_prediction, with measurements of the model's abstention and maps on test."""
+"""Prepares a deployment for 12_prediction, with measurements of the model's abstention on test."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, MAPS, WAY, Deployment
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
 from clinic.reading.quality import Profile
 from helpers.data.lesions import Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
-from helpers.study import StudyError, results_folder
+from helpers.study import StudyError
 
 if TYPE_CHECKING:
     from helpers.evaluation.predictions import Predictions
-
-EXPLAINED = Path("11_explanation", "explanation.json")
-# The table of EXPLAINED for each of MAPS, and what follows the network's name in the name of its row.
-TABLES = (
-    ("share of the mass, beyond the blob", f", {WAY}"),
-    ("pointing game, beyond the blob", f", {WAY}"),
-    ("insertion minus deletion, beyond the blob", ""),
-    ("stability", ""),
-)
 
 
 def prepare(
@@ -31,9 +20,8 @@ def prepare(
 ) -> Deployment:
     """The deployment of a model with a run record.
 
-    chosen: temperature, biases and abstention_threshold, set on validation. measured: by `measure_abstention`. The
-    figures of the maps come from 11_explanation of the study, if that used the same model file. Raises StudyError
-    for a record without the checksum of its model.
+    chosen: temperature, biases and abstention_threshold, set on validation. measured: by `measure_abstention`. Raises
+    StudyError for a record without the checksum of its model.
     """
     if not record.get("model_sha256"):
         raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
@@ -47,7 +35,6 @@ def prepare(
         classes=tuple(classes),
         abstention={name: measured[name] for name in ABSTENTION},
         malignant={name: measured[name] for name in MALIGNANT},
-        maps=measure_maps(record),
         profile=profile,
         missing_images=record.get("missing_images", 0),
     )
@@ -78,13 +65,3 @@ def measure_abstention(
     rows = (every, every, answered, ~answered, every, answered & malignant, answered & ~malignant, malignant)
     named = zip((*ABSTENTION, *MALIGNANT), figures, rows, strict=True)
     return {name: figure | {"images": int(about.sum())} for name, figure, about in named}
-
-
-def measure_maps(record: Mapping) -> dict[str, dict]:
-    """The figures of MAPS from 11_explanation of the study; none if it used another model file."""
-    path, name = results_folder(record["study"]) / EXPLAINED, record["name"]
-    explained = json.loads(path.read_text()) if path.is_file() else {}
-    if explained.get("model_sha256", {}).get(name) != record["model_sha256"]:
-        return {}
-    rows = (explained.get(table, {}).get(f"{name}{way}") for table, way in TABLES)
-    return {measure: row for measure, row in zip(MAPS, rows, strict=True) if row}

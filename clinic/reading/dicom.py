@@ -6,7 +6,6 @@
 import datetime
 import hashlib
 import io
-import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +17,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from clinic import MAKER
 from clinic.reading.pictures import ImageFormat, Picture, Unreadable, from_array
@@ -37,7 +35,6 @@ READ = {  # the storage classes that are read
 MODALITIES = ("DMS", "XC", "OT", "")
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
-WITH_LOSS = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 MOST_FRAMES = 64
 DAY = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -49,9 +46,9 @@ class Place:
     """Where the results for an object are filed: only the identifiers of its patient, its study and itself.
 
     Texts are as in DICOM, empty where the object has none. patient_issuer: who issued patient_id; acquired: the day of
-    the image as YYYYMMDD, or else that of its content or its study; loss: the ratio of lossy compression, 1 if it is
-    not stated, 0 for none; burned_in, recognisable: whether the object says that text is burned into its pixels, and
-    that a person can be recognised in them, YES, NO or empty; anonymous: whether the identifiers are made up.
+    the image as YYYYMMDD, or else that of its content or its study; burned_in, recognisable: whether the object says
+    that text is burned into its pixels, and that a person can be recognised in them, YES, NO or empty; anonymous:
+    whether the identifiers are made up.
     """
 
     sop_class: str
@@ -72,7 +69,6 @@ class Place:
     burned_in: str = ""
     recognisable: str = ""
     frames: int = 1
-    loss: float = 0.0
     anonymous: bool = False
 
     def without_identifiers(self, key: bytes) -> "Place":
@@ -85,7 +81,7 @@ class Place:
         return Place(**kept, **renamed, anonymous=True)
 
 
-KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "loss")  # fields that identify nobody
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames")  # fields that identify nobody
 NAMED = {  # attributes of DICOM behind the identifiers of a place
     "sop_class": "SOPClassUID",
     "sop_instance": "SOPInstanceUID",
@@ -142,7 +138,7 @@ def place_of(dataset: Dataset) -> Place:
         found = {name: _text(dataset, keyword) for name, keyword in NAMED.items()}
         modality, maker = _text(dataset, "Modality"), str(dataset.get("Manufacturer", "")).strip()
         burned_in, recognisable = (_yes_or_no(dataset, keyword) for keyword in PIXELS_SHOW)
-        loss, acquired = _loss(dataset), _acquired(dataset)
+        acquired = _acquired(dataset)
     except Unreadable:
         raise
     except Exception as error:
@@ -156,8 +152,8 @@ def place_of(dataset: Dataset) -> Place:
     uids = [found[name] for name in ("sop_instance", "series", "study")]
     if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
         raise Unreadable("its UIDs are missing or not valid")
-    about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "loss": loss}
-    return Place(**found, **about, acquired=acquired)
+    about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "acquired": acquired}
+    return Place(**found, **about)
 
 
 def check_header(dataset: Dataset) -> None:
@@ -225,16 +221,6 @@ def _renamed(uid: str, key: bytes) -> str:
     """A new UID derived from `uid` and `key`, always the same for both, in the form of PS3.5 B.2."""
     digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
     return f"2.25.{int.from_bytes(digest)}"
-
-
-def _loss(dataset: Dataset) -> float:
-    """The ratio of lossy compression, 1 if it is not stated, 0 for none."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if str(dataset.get("LossyImageCompression", "")) != "01" and syntax not in WITH_LOSS:
-        return 0.0
-    stated = dataset.get("LossyImageCompressionRatio") or 1.0
-    ratio = float(stated if isinstance(stated, float | int | str) else math.prod(float(one) for one in stated))
-    return ratio if math.isfinite(ratio) and ratio > 0 else 1.0
 
 
 def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:

@@ -8,17 +8,13 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from clinic.answering.deployment import Deployment
-from clinic.answering.maps import Maps
 from clinic.answering.prediction import Outcome
 from clinic.reading.dicom import Place
 from clinic.writing.datasets import new_series, save
 from clinic.writing.fhir import bundle
-from clinic.writing.overlays import PREVIEW, overlays
-from clinic.writing.pages import Page
-from clinic.writing.structured import map_image, report
+from clinic.writing.pages import PREVIEW, Page
+from clinic.writing.structured import report
 from helpers.records import write_json
 from helpers.study import StudyError
 
@@ -28,8 +24,8 @@ class Outputs:
     """Writes the requested results into a folder, under names that identify nobody.
 
     pages: png, pdf, or empty for none; dicom, fhir: whether to write these; deidentify: whether to leave out the
-    identifiers of patients and studies, and all pixels that may name or show a person; draw_maps: None for no maps;
-    key: random bytes for the names under `deidentify`, otherwise empty.
+    identifiers of patients and studies, and all pixels that may name or show a person; key: random bytes for the names
+    under `deidentify`, otherwise empty.
     """
 
     folder: Path
@@ -39,9 +35,8 @@ class Outputs:
     dicom: bool = False
     fhir: bool = False
     deidentify: bool = False
-    draw_maps: Maps | None = None
     key: bytes = field(init=False)
-    _entries: dict = field(init=False, default_factory=lambda: defaultdict(new_series))  # by study and kind of result
+    _entries: dict = field(init=False, default_factory=lambda: defaultdict(new_series))  # by study
 
     def __post_init__(self):
         self.key = secrets.token_bytes(32) if self.deidentify else b""
@@ -49,59 +44,37 @@ class Outputs:
     @property
     def preview(self) -> int:
         """Pixels per side of the previews; 0 if there are none."""
-        return PREVIEW if self.pages or (self.dicom and self.draw_maps) else 0
+        return PREVIEW if self.pages else 0
 
     def write(self, outcome: Outcome) -> list[str]:
         """Write everything about an outcome; returns what could not be written, and why."""
-        faults, shown = [], [None] * len(outcome.answers)
+        faults = []
         if not outcome.answers:
             return faults
-        with _collect_fault(faults, "map"):
-            shown = self._overlays(outcome)
         with _collect_fault(faults, "page"):
-            self._write_pages(outcome, shown)
+            self._write_pages(outcome)
         with _collect_fault(faults, "DICOM result"):
-            self._write_dicom(outcome, shown)
+            self._write_dicom(outcome)
         with _collect_fault(faults, "FHIR bundle"):
             self._write_fhir(outcome)
         return faults
 
-    def _overlays(self, outcome: Outcome) -> list[np.ndarray | None]:
-        """Each picture with its map laid over it; None without a map or an answer, or if it must not be shown."""
-        if not (self.preview and self.draw_maps) or self._reason_to_hide(outcome):
-            return [None] * len(outcome.answers)
-        drawn = overlays(self.draw_maps, outcome.file.pictures)
-        return [None if answer.abstained else shown for answer, shown in zip(outcome.answers, drawn, strict=True)]
-
-    def _write_pages(self, outcome: Outcome, shown: list) -> None:
+    def _write_pages(self, outcome: Outcome) -> None:
         if not self.pages:
             return
         if reason := self._reason_to_hide(outcome):
             raise StudyError(f"no page, since {reason}")
-        for (picture, answer), overlay in zip(outcome.pairs, shown, strict=True):
+        for picture, answer in outcome.pairs:
             name = f"{outcome.file.image}-{picture.frame}"
-            page = Page(name, picture, answer, self.deployment, overlay)
-            page.write(self.folder / "pages" / f"{name}.{self.pages}")
+            Page(name, picture, answer, self.deployment).write(self.folder / "pages" / f"{name}.{self.pages}")
 
-    def _write_dicom(self, outcome: Outcome, shown: list) -> None:
-        """Write the report and the maps of a DICOM object; other files have no study to put them in.
-
-        Raises StudyError, after the report is written, if there are maps that must not be shown.
-        """
+    def _write_dicom(self, outcome: Outcome) -> None:
+        """Write the report about a DICOM object; other files have no study to put it in."""
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
-        path = self.folder / "dicom" / outcome.file.image
-        entry = next(self._entries[place.study, "report"])
-        save(report(place, outcome.answers, self.deployment, entry=entry), Path(f"{path}-report.dcm"))
-        for frame, overlay in enumerate(shown, 1):
-            if overlay is not None:
-                entry = next(self._entries[place.study, "map"])
-                image = map_image(place, overlay, self.deployment, entry=entry, frame=frame)
-                save(image, Path(f"{path}-map-{frame}.dcm"))
-        reason = self._reason_to_hide(outcome)
-        if reason and self.draw_maps and not all(answer.abstained for answer in outcome.answers):
-            raise StudyError(f"no map, since {reason}")
+        document = report(place, outcome.answers, self.deployment, entry=next(self._entries[place.study]))
+        save(document, self.folder / "dicom" / f"{outcome.file.image}-report.dcm")
 
     def _write_fhir(self, outcome: Outcome) -> None:
         if not self.fhir:

@@ -1,4 +1,4 @@
-"""A page about one image, for print or screen: the image, its map, the answer, and facts about the model."""
+"""A page about one image, for print or screen: the image, the answer, and facts about the model."""
 
 import textwrap
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import WAY, Deployment
+from clinic.answering.deployment import Deployment
 from clinic.reading.pictures import Picture
 from clinic.writing import sentences
 from helpers.plots.style import NEUTRAL, class_colours
 from helpers.records import atomic_path
 
+PREVIEW = 512  # pixels per side of an image that is shown to people
 SIZE, DOTS = (8.27, 5.85), 150  # half an A4 page in inches, and dots per inch
 WRAP = 127  # characters of 8 points per line
 WARNING, GOOD = "#D55E00", "#333333"
@@ -26,14 +27,13 @@ UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "pn
 class Page:
     """A page about a picture that has a preview. It shows no probabilities if the model abstains.
 
-    name: of the picture in the tables; overlay: the map laid over the preview, uint8 like the preview, or None.
+    name: of the picture in the tables.
     """
 
     name: str
     picture: Picture
     answer: Answer
     deployment: Deployment
-    overlay: np.ndarray | None = None
 
     def write(self, path: Path) -> None:
         """Write the page as png or pdf, by the suffix of path; atomically, and without date and software metadata."""
@@ -43,12 +43,9 @@ class Page:
     def draw(self) -> Figure:
         """The page as a figure."""
         figure = Figure(figsize=SIZE, layout="none")
-        for place, (title, pixels) in enumerate((("Image", self.picture.preview), (WAY, self.overlay))):
-            if pixels is not None:
-                axes = figure.add_axes((0.04 + 0.225 * place, 0.54, 0.215, 0.31))
-                axes.imshow(pixels)
-                axes.set_title(title, fontsize=9, loc="left")
-                axes.set_axis_off()
+        axes = figure.add_axes((0.04, 0.54, 0.215, 0.31))
+        axes.imshow(self.picture.preview)
+        axes.set_axis_off()
         if not self.answer.abstained:
             self._draw_bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)))
         self._write_text(figure)
@@ -91,8 +88,6 @@ class Page:
         paragraphs = [(sentences.describe_answer(answer, deployment), 9.5, colour)]
         if answer.warnings:
             paragraphs.append((f"Warning: {'; '.join(answer.warnings)}.", 8.5, WARNING))
-        if self.overlay is not None:
-            paragraphs.append((sentences.describe_maps(deployment), 7.5, GOOD))
         small = (
             sentences.describe_operating_point,
             sentences.describe_malignant_classes,

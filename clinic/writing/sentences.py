@@ -1,9 +1,9 @@
 """Sentences about an answer, and about how well a deployment does on test."""
 
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, TURNED, WAY, Deployment
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
 from clinic.writing.codes import ABSTAINS, risk_code
-from helpers.sentences import clear_sign, with_interval, wording
+from helpers.sentences import with_interval, wording
 
 
 def describe_answer(answer: Answer, deployment: Deployment) -> str:
@@ -60,30 +60,6 @@ def describe_abstention(deployment: Deployment) -> str:
         f"abstention, {without} of all answers would be wrong."
         + (f" {missing:,} images of the publisher's list were missing." if missing else "")
     )
-
-
-def describe_maps(deployment: Deployment) -> str:
-    """How trustworthy the maps are."""
-    if not deployment.maps:
-        return f"The quality of its maps ({WAY}) was not measured: do not read them as where the model looked."
-    figures = {name: f"{with_interval(one, 2)} (n = {one['images']:,})" for name, one in deployment.maps.items()}
-    compared = [name for name in deployment.maps if name != TURNED]
-    listed = "; ".join(f"{name} {figures[name]}, {wording(deployment.maps[name])}" for name in compared)
-    turned = f" A map has a {TURNED} of {figures[TURNED]}." if TURNED in figures else ""
-    ahead = [clear_sign(deployment.maps[name]) == 1 for name in compared]
-    return (
-        f"The maps ({WAY}) were compared with a blob in the centre that ignores the image (map minus blob, on n test "
-        f"images): {listed}.{turned} {_judge_maps(ahead)}"
-    )
-
-
-def _judge_maps(ahead: list[bool]) -> str:
-    """The conclusion from whether the maps beat the blob on each measure."""
-    if ahead and all(ahead):
-        return "They beat the blob on every measure."
-    if any(ahead):
-        return "They beat the blob on some of these measures only: interpret them with caution."
-    return "They beat it on none of these measures: do not read them as where the model looked."
 
 
 def _percent(figure: dict) -> str:

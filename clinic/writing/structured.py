@@ -1,29 +1,27 @@
-"""DICOM results in the study of their image: a structured report and the map.
+"""DICOM results in the study of their image: structured reports.
 
 From the header of the image they copy only what is in `reading.dicom.Place`.
 """
 
-import datetime
 import uuid
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
-from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 from clinic import MAKER
 from clinic.answering.answers import Answer
-from clinic.answering.deployment import WAY, Deployment, software_version
+from clinic.answering.deployment import Deployment, software_version
 from clinic.reading.dicom import Place
 from clinic.writing import codes, sentences
 from clinic.writing.datasets import Entry, identifiers, strict_values, with_attributes
 
 NOTE = "Research only, not for diagnosis"
-REPORTS, MAPS = 9001, 9002  # numbers of the series, far above those that a study usually has
+REPORTS = 9001  # number of the series, far above those that a study usually has
 DEIDENTIFIED = {  # in words, since the results do not meet a coded confidentiality profile (PS3.15, E)
     "PatientIdentityRemoved": "YES",
     "DeidentificationMethod": "Identifiers of patient and study not taken over",
@@ -62,35 +60,6 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, e
         scheme.CodingSchemeUID = codes.SCHEME_UID
         document.CodingSchemeIdentificationSequence = [scheme]
         return with_attributes(document, _equipment(deployment) | (DEIDENTIFIED if place.anonymous else {}))
-
-
-def map_image(place: Place, overlay: np.ndarray, deployment: Deployment, *, entry: Entry, frame: int = 1) -> Dataset:
-    """A map laid over its image, uint8 [rows, columns, 3], as a Secondary Capture that refers to the image.
-
-    frame: of the image, from 1. Raises StudyError if DICOM does not allow the identifiers of the place.
-    """
-    now = datetime.datetime.now()
-    attributes = {
-        "SOPClassUID": SecondaryCaptureImageStorage,
-        "SOPInstanceUID": generate_uid(prefix=None),
-        "SeriesInstanceUID": entry.series,
-        "SeriesNumber": MAPS,
-        "SeriesDescription": f"Map. {NOTE}",
-        "InstanceNumber": entry.number,
-        "Modality": "OT",
-        "ConversionType": "WSD",
-        "ImageType": ["DERIVED", "SECONDARY"],
-        "ContentDate": f"{now:%Y%m%d}",
-        "ContentTime": f"{now:%H%M%S}",
-        "PatientOrientation": None,
-        "Laterality": None,
-        "DerivationDescription": f"{WAY}, laid over the image. {sentences.describe_maps(deployment)}",
-        "SourceImageSequence": [_source(place, frame)],
-    }
-    with strict_values():
-        image = with_attributes(identifiers(place), attributes | _equipment(deployment) | _pixel_history(place))
-        image.set_pixel_data(np.uint8(overlay), "RGB", 8, generate_instance_uid=False)
-        return with_attributes(image, DEIDENTIFIED if place.anonymous else {})
 
 
 def outline(document: Dataset, depth: int = 0) -> list[str]:
@@ -179,26 +148,3 @@ def _equipment(deployment: Deployment) -> dict[str, str]:
         "SoftwareVersions": f"{software_version()} {deployment.version}",
         "DeviceSerialNumber": deployment.model_sha256,
     }
-
-
-def _pixel_history(place: Place) -> dict:
-    """The lossy compression of the image, and what its file says about text and persons in its pixels."""
-    history = {"LossyImageCompression": "01" if place.loss else "00"}
-    if place.loss:
-        history["LossyImageCompressionRatio"] = round(place.loss, 3)
-    if place.burned_in == "NO":  # the program cannot tell by itself
-        history["BurnedInAnnotation"] = "NO"
-    if place.recognisable:
-        history["RecognizableVisualFeatures"] = place.recognisable
-    return history
-
-
-def _source(place: Place, frame: int) -> Dataset:
-    """A reference to the image that a map was made from."""
-    purpose = sr.CodedConcept.from_code(standard.DCM.SourceImageForImageProcessingOperation)
-    source = {
-        "ReferencedSOPClassUID": place.sop_class,
-        "ReferencedSOPInstanceUID": place.sop_instance,
-        "PurposeOfReferenceCodeSequence": [purpose],
-    }
-    return with_attributes(Dataset(), source | ({"ReferencedFrameNumber": frame} if place.frames > 1 else {}))

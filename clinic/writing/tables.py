@@ -13,7 +13,7 @@ from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment, software_version
 from clinic.answering.prediction import Outcome
 from clinic.reading.files import InputFile
-from clinic.writing.sentences import describe_abstention, describe_maps, describe_operating_point
+from clinic.writing.sentences import describe_abstention, describe_operating_point
 from helpers.records import write_csv, write_json
 
 DIGITS = 6
@@ -24,14 +24,13 @@ SAVED_EVERY = 60.0  # seconds between two saves of the tables
 class Tables:
     """The tables of a run so far, in a folder.
 
-    files: all files of the run. named: whether to show their names, which may name patients. answered, failed: rows as
-    in `answer_rows` and `fault_rows`. reached: how many files were added.
+    files: all files of the run. answered, failed: rows as in `answer_rows` and `fault_rows`. reached: how many files
+    were added.
     """
 
     folder: Path
     deployment: Deployment
     files: Sequence[InputFile]
-    named: bool = False
     answered: list[dict] = field(default_factory=list)
     failed: list[dict] = field(default_factory=list)
     reached: int = 0
@@ -39,8 +38,8 @@ class Tables:
 
     def add(self, outcome: Outcome, unwritten: Sequence[str] = ()) -> list[dict]:
         """Add the next file; returns the rows of its faults. unwritten: as in `fault_rows`."""
-        faults = fault_rows(outcome.file, unwritten, self.named)
-        self.answered += answer_rows(outcome, self.deployment, self.named)
+        faults = fault_rows(outcome.file, unwritten)
+        self.answered += answer_rows(outcome, self.deployment)
         self.failed += faults
         self.reached += 1
         return faults
@@ -49,7 +48,7 @@ class Tables:
         """Write the tables as if the run ended here: the remaining files count as failed."""
         fault = "the run ended before this file"
         rest = [replace(file, fault=fault) for file in self.files[self.reached :]]
-        unread = [row for file in rest for row in fault_rows(file, named=self.named)]
+        unread = [row for file in rest for row in fault_rows(file)]
         write_tables(self.folder, self.deployment, self.answered, self.failed + unread)
 
     def save(self) -> None:
@@ -60,31 +59,22 @@ class Tables:
             self._due = ended + max(SAVED_EVERY, 19 * (ended - started))
 
 
-def answer_rows(outcome: Outcome, deployment: Deployment, named: bool = False) -> list[dict]:
-    """The rows of a file, one per picture. named: with the name of the file, which may be a patient's."""
+def answer_rows(outcome: Outcome, deployment: Deployment) -> list[dict]:
+    """The rows of a file, one per picture."""
     file = outcome.file
     return [
-        {"file": file.number, "image": file.image, "frame": picture.frame}
-        | ({"name": shown_name(file.path)} if named else {})
-        | _answer_row(answer, deployment)
+        {"file": file.number, "image": file.image, "frame": picture.frame} | _answer_row(answer, deployment)
         for picture, answer in outcome.pairs
     ]
 
 
-def fault_rows(file: InputFile, unwritten: Sequence[str] = (), named: bool = False) -> list[dict]:
+def fault_rows(file: InputFile, unwritten: Sequence[str] = ()) -> list[dict]:
     """A row for each failure of a file: its number, its name in results, and the fault.
 
-    unwritten: why results for it could not be written. named: as in `answer_rows`.
+    unwritten: why results for it could not be written.
     """
     about = {"file": file.number, "image": file.image}
-    name = {"name": shown_name(file.path)} if named else {}
-    return [about | {"fault": fault} | name for fault in (file.fault, *unwritten) if fault]
-
-
-def shown_name(path: Path) -> str:
-    """A file's name for a table or a message: only printable characters, and nothing that a spreadsheet would run."""
-    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
+    return [about | {"fault": fault} for fault in (file.fault, *unwritten) if fault]
 
 
 def write_tables(folder: Path, deployment: Deployment, answered: list[dict], failed: list[dict]) -> None:
@@ -144,7 +134,6 @@ def _about(deployment: Deployment) -> dict:
             "summary": describe_operating_point(deployment),
             "on_test": deployment.malignant,
         },
-        "maps": {"summary": describe_maps(deployment), "on_test": deployment.maps},
         "calibration": {
             "temperature": deployment.temperature,
             "biases": dict(zip(deployment.codes, deployment.biases, strict=True)),

@@ -68,7 +68,7 @@ def test_files_become_results_by_a_network(patient, tmp_path, capfd):
     assert predict(patient, out, "--deployment", name, "--dicom", "--fhir", "--pages", "png") == DONE
     assert set(pd.read_csv(out / "predictions.csv")["sha256"]) == {deployed.model_sha256}
     counts = {folder: len(list((out / folder).iterdir())) for folder in ("pages", "fhir", "dicom")}
-    assert counts == {"pages": 2, "fhir": 2, "dicom": 2}
+    assert counts == {"pages": 2, "fhir": 2, "dicom": 1}
     printed = capfd.readouterr()
     assert "2 images in 2 files" in printed.out and "Not a medical device" in printed.out and names_nobody(printed)
 
@@ -80,18 +80,16 @@ def test_results_without_identifiers_are_not_called_by_their_files(patient, tmp_
         assert not any(digest in path.name or digest.encode() in path.read_bytes() for digest in digests)
 
 
-def test_files_that_fail_are_named_only_if_asked_for(patient, tmp_path, words, capfd):
+def test_files_that_fail_are_not_named(patient, tmp_path, words, capfd):
     (patient / "Muster.txt").write_text("Ward 7")
     (patient / "Muster").symlink_to(tmp_path)
-    assert predict(patient, tmp_path / "out", *words, "--no-maps") == SOME_FAILED
+    assert predict(patient, tmp_path / "out", *words) == SOME_FAILED
     printed = capfd.readouterr()
     assert "2 files failed" in printed.out and names_nobody(printed)
     assert (
         "file 1 of 4: neither JPEG, PNG nor DICOM" in printed.err and "file 4 of 4: a link to a folder" in printed.err
     )
     assert files_of(tmp_path / "out", "failed") == [1, 4]
-    assert predict(patient, tmp_path / "named", *words, "--names") == SOME_FAILED
-    assert "file 1, Muster.txt, of 4: neither JPEG" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -175,11 +173,6 @@ def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
         dicom_file(tmp_path / "in" / f"{number}.dcm", number)
     assert predict(tmp_path / "in", tmp_path / "out", *words) == NO_RESULTS
     assert started and all(process.poll() is not None for process in started)
-
-
-def test_names_and_no_identifiers_do_not_go_together(patient, tmp_path, words, capfd):
-    assert predict(patient, tmp_path / "out", *words, "--names", "--deidentify") == NO_RESULTS
-    assert "either --names or --deidentify" in capfd.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("given", [["--model", "absent.keras"], ["--deployment", "absent"], []])

@@ -1,7 +1,7 @@
 """Files spoilt at random: each gives pictures that can be reported, or a fault, soon, and the program lives on.
 
-A hundred files of each kind; CLINIC_FUZZ_ROUNDS sets another number of hundreds. They are read in another process,
-which a decoder may crash or hang.
+A hundred files of each kind; CLINIC_FUZZ_ROUNDS sets another number of hundreds. Images are read in another process,
+which a decoder may crash or hang; DICOM is by itself.
 """
 
 import faulthandler
@@ -13,10 +13,9 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pytest
 from clinical import SECRETS, SIDE, an_answer, deployment, install_made_up_model, secret_object
 from conftest import picture
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from clinic.command import SOME_FAILED, main
@@ -29,36 +28,32 @@ from clinic.writing.fhir import bundle
 from clinic.writing.structured import report
 from helpers.study import ROOT, StudyError
 
-ROUNDS = int(os.environ.get("CLINIC_FUZZ_ROUNDS", 1))
+FILES = 100 * int(os.environ.get("CLINIC_FUZZ_ROUNDS", 1))
 SLOWEST = 10.0  # seconds for one file
-ROUND = settings(max_examples=100, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 WANTED = ImageFormat(SIDE, preview=64)
-PIXELS = np.asarray(picture(5, 40))
 
 
-def encoded(form: str, **options) -> bytes:
-    with io.BytesIO() as file:
-        picture(5, 40).save(file, form, **options)
-        return file.getvalue()
+def images() -> list[bytes]:
+    """Small images as JPEG, JPEG in several passes, and PNG."""
+    found = []
+    for form, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("PNG", {"bits": 2})):
+        with io.BytesIO() as file:
+            picture(5, 40).save(file, form, **options)
+            found.append(file.getvalue())
+    return found
 
 
 def objects() -> list[bytes]:
     """Small DICOM objects in several transfer syntaxes."""
-    found = [as_bytes(secret_object(PIXELS)), as_bytes(secret_object(PIXELS, jpeg=True))]
-    for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless):
-        image = secret_object(PIXELS)
+    made = [secret_object(np.asarray(picture(5, 40)), jpeg=jpeg) for jpeg in (True, False, False, False, False)]
+    for image, syntax in zip(made[2:], (JPEG2000Lossless, JPEGLSLossless, RLELossless), strict=True):
         image.compress(syntax, generate_instance_uid=False)
-        found.append(as_bytes(image))
-    return found
-
-
-IMAGES = [encoded("JPEG"), encoded("JPEG", progressive=True), encoded("PNG"), encoded("PNG", bits=2)]
+    return list(map(as_bytes, made))
 
 
 def spoilt(original: bytes, number: int) -> bytes:
     """A file with some bytes overwritten, and sometimes others put in, left out or cut off; a number for each way."""
-    random = np.random.default_rng(number)
-    data = bytearray(original)
+    random, data = np.random.default_rng(number), bytearray(original)
     for _ in range(random.integers(1, 5)):
         # Headers lie at the beginning, and that is where most can be broken.
         place = int(random.integers(min(len(data), 700) if random.random() < 0.5 else len(data)))
@@ -68,16 +63,12 @@ def spoilt(original: bytes, number: int) -> bytes:
 
 
 def fuzz(read, originals: list[bytes]) -> dict[str, int]:
-    """Read spoilt files, a hundred per round; gives how many were read and refused.
-
-    Crashed are those that a decoder did not survive, or took too long for, which is no refusal.
-    """
+    """How many spoilt files were read, refused, and cost a decoder its life or its time, which is no refusal."""
     counts = {"read": 0, "refused": 0, "crashed": 0}
-
-    def one(original, number):
+    for number in range(FILES):
         faulthandler.dump_traceback_later(SLOWEST + 5, exit=True)
         try:
-            pictures = read(spoilt(original, number))
+            pictures = read(spoilt(originals[number % len(originals)], number))
             assert all(one.square.shape == (SIDE, SIDE, 3) and np.isfinite(one.measures).all() for one in pictures)
             counts["read"] += 1
         except Unreadable as fault:
@@ -85,63 +76,47 @@ def fuzz(read, originals: list[bytes]) -> dict[str, int]:
             lost = str(fault).startswith(("its decoder crashed", "not decoded within"))
             counts["crashed" if lost else "refused"] += 1
         faulthandler.cancel_dump_traceback_later()
-
-    for number in range(ROUNDS):
-        seed(number)(ROUND(given(st.sampled_from(originals), st.integers(0, 2**32 - 1))(one)))()
     return counts
 
 
-def check_results(place: Place, count: int) -> None:
-    """A place can be reported whatever it was read from, or is refused in words that quote nothing."""
-    deployed, answers = deployment(), [an_answer()] * count
-    for make in (
-        lambda: report(place, answers, deployed, entry=Entry("1.2.99")),
-        lambda: bundle("0", answers[0], deployed, place=place),
-    ):
-        try:
-            make()
-        except StudyError as fault:
-            assert not any(secret in str(fault) for secret in SECRETS)
-
-
 def fuzz_images() -> dict[str, int]:
-    return fuzz(lambda data: [decode(data, WANTED)], IMAGES)
-
-
-def fuzz_objects() -> dict[str, int]:
-    with Decoder(SLOWEST) as decoder:
-
-        def read(data: bytes):
-            place, pictures = decoder.read(data, WANTED)
-            check_results(Place(**place), len(pictures))
-            return pictures
-
-        return fuzz(read, objects())
-
-
-def counted(name: str) -> dict[str, int]:
-    """The counts of a function of this module, in another process that neither crashes nor hangs."""
-    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "clinic")])}
-    words = [sys.executable, "-c", f"import json, test_fuzz; print(json.dumps(test_fuzz.{name}()))"]
-    done = subprocess.run(words, env=os.environ | path, capture_output=True, text=True, timeout=600 * ROUNDS)
-    assert done.returncode == 0, done.stderr
-    print(done.stdout)
-    return json.loads(done.stdout)
+    return fuzz(lambda data: [decode(data, WANTED)], images())
 
 
 def test_spoilt_jpeg_and_png():
-    counts = counted("fuzz_images")
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "clinic")])}
+    words = [sys.executable, "-c", "import json, test_fuzz; print(json.dumps(test_fuzz.fuzz_images()))"]
+    done = subprocess.run(words, env=os.environ | path, capture_output=True, text=True, timeout=6 * FILES)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
     assert counts["read"] > 5 and counts["refused"] > 5 and not counts["crashed"]
 
 
+@pytest.mark.slow
 def test_spoilt_dicom():
-    counts = counted("fuzz_objects")
-    assert counts["read"] > 5 and counts["refused"] > 5
-    assert counts["crashed"] <= 0.01 * sum(counts.values())
+    """What is read can be reported, or is refused in words that quote nothing."""
+
+    def read(data: bytes):
+        place, pictures = decoder.read(data, WANTED)
+        answers = [an_answer()] * len(pictures)
+        for make in (
+            lambda: report(Place(**place), answers, deployment(), entry=Entry("1.2.99")),
+            lambda: bundle("0", answers[0], deployment(), place=Place(**place)),
+        ):
+            try:
+                make()
+            except StudyError as fault:
+                assert not any(secret in str(fault) for secret in SECRETS)
+        return pictures
+
+    with Decoder(SLOWEST) as decoder:
+        counts = fuzz(read, objects())
+    assert counts["read"] > 5 and counts["refused"] > 5 and counts["crashed"] <= 0.01 * FILES
 
 
+@pytest.mark.slow
 def test_a_folder_of_spoilt_files_is_predicted_as_far_as_it_can_be(tmp_path, monkeypatch, capfd):
-    known, originals = install_made_up_model(monkeypatch, tmp_path), [*IMAGES, *objects()]
+    known, originals = install_made_up_model(monkeypatch, tmp_path), [*images(), *objects()]
     (tmp_path / "in").mkdir()
     for number in range(45):  # every third is whole
         original = originals[number % len(originals)]

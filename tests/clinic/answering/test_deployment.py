@@ -58,7 +58,7 @@ def test_what_is_no_deployment_is_refused(tmp_path, text):
         read_deployment(tmp_path / "absent.json")
 
 
-@pytest.mark.parametrize("spoil", [{"biases": [0.0]}, {"abstention": {}}, {"maps": {"pointing game": 3}}])
+@pytest.mark.parametrize("spoil", [{"biases": [0.0]}, {"abstention": {}}, {"malignant": {"sensitivity": 3}}])
 def test_a_deployment_that_lacks_something_is_refused(tmp_path, spoil):
     (tmp_path / "deployment.json").write_text(json.dumps(asdict(deployment()) | spoil))
     with pytest.raises(StudyError, match="not a deployment"):

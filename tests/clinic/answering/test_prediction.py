@@ -8,8 +8,8 @@ import pytest
 from clinical import by_brightness, deployment, image_file
 
 from clinic.answering import prediction
-from clinic.answering.prediction import answer_files, measure_speeds
-from clinic.reading.files import InputFile, find_files
+from clinic.answering.prediction import answer_files
+from clinic.reading.files import find_files
 from clinic.reading.reader import Reader
 from helpers.study import StudyError
 
@@ -45,13 +45,6 @@ def test_one_bad_file_among_many(six, monkeypatch):
     monkeypatch.setattr(prediction, "SMALL_BATCH", 2)
     energies = [[answer.energy for outcome in one for answer in outcome.answers] for one in (whole, outcomes_of(six))]
     assert energies[0] == energies[1]
-
-
-def test_a_fault_that_was_found_before_reading(tmp_path):
-    file = InputFile(1, tmp_path, "not a file")
-    with Reader(DEPLOYED.image_format()) as reader:
-        (outcome,) = answer_files(reader.read([file]), DEPLOYED, by_brightness)
-    assert outcome.answers == () and outcome.file == file
 
 
 @pytest.mark.parametrize(("preview", "sizes"), [(0, [12, 96, 96, 96]), (8, [12] * 25)])
@@ -104,25 +97,3 @@ def test_an_error_of_the_network_comes_where_its_answers_would(six, one_by_one, 
         for outcome in answer_files(reader.read(find_files([six])), DEPLOYED, model):
             outcomes.append(outcome.file.number)
     assert outcomes == [1, 2, 3] and threading.active_count() == threads
-
-
-def test_speeds_compare_the_same_images_round_by_round(tmp_path, monkeypatch):
-    """Seconds by a made-up clock: 9 each in the first round, which does not count, then as given."""
-    for number in range(20):
-        image_file(tmp_path / f"{number}.png", number, 24)
-    calls = []
-
-    class Model:
-        def predict(self, images, batch, verbose):
-            calls.append(("keras", len(images)))
-
-    def network(images):
-        calls.append(("network", len(images)))
-        return by_brightness(images)
-
-    taken = iter([9, 9, 9, 1, 2, 4, 2, 8, 4, 1, 1, 4])
-    clock = (moment for seconds in taken for moment in (0, seconds))
-    monkeypatch.setattr(prediction.time, "perf_counter", lambda: next(clock))
-    found = measure_speeds(find_files([tmp_path]), DEPLOYED, Model(), network, rounds=3)
-    assert calls == [("network", 20), ("network", 16), ("network", 4), ("keras", 20)] * 4
-    assert found == {"bare": 20, "files": 10, "keras": 5, "least share": 0.25, "share": 0.5, "largest share": 1.0}

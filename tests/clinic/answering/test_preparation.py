@@ -1,13 +1,11 @@
-"""What a deployment is prepared from: abstention, sensitivity and maps, measured on test."""
-
-import json
+"""What a deployment is prepared from: abstention and sensitivity, measured on test."""
 
 import numpy as np
 import pytest
 from clinical import BIASES, FIGURE, SIDE, deployment
 
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
-from clinic.answering.preparation import EXPLAINED, TABLES, measure_abstention, measure_maps, prepare
+from clinic.answering.preparation import measure_abstention, prepare
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
 from helpers.study import StudyError
@@ -64,32 +62,13 @@ def test_images_of_a_lesion_are_drawn_together():
     }
 
 
-def write_explanation(folder, sha256: str) -> None:
-    """What 11_explanation leaves about a MobileNet, as far as a deployment reads it."""
-    tables = {table: {f"MobileNet{way}": FIGURE | {"images": 42}} for table, way in TABLES}
-    (folder / "demo" / EXPLAINED).parent.mkdir(parents=True)
-    (folder / "demo" / EXPLAINED).write_text(json.dumps(tables | {"model_sha256": {"MobileNet": sha256}}))
-
-
 def prepared(**record):
     given, figures = deployment(), dict.fromkeys((*ABSTENTION, *MALIGNANT), FIGURE)
     return prepare(RECORD | record, given.classes, given.profile, chosen=CHOSEN, measured=figures)
 
 
-def test_a_deployment_holds_what_was_measured(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    write_explanation(tmp_path, "ab" * 32)
+def test_a_deployment_holds_what_was_measured_and_names_changes_in_its_version():
     assert prepared() == deployment()
-
-
-def test_maps_of_another_model_file_or_of_none_are_left_out(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    assert measure_maps(RECORD) == {}
-    write_explanation(tmp_path, "cd" * 32)
-    assert measure_maps(RECORD) == {}
-
-
-def test_a_version_names_changes_and_a_model_without_checksum_is_refused():
     assert prepared(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
         prepared(model_sha256=None)

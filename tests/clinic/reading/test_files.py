@@ -52,11 +52,6 @@ def test_a_folder_that_cannot_be_opened_is_a_fault(tmp_path, monkeypatch):
     assert faults(tmp_path / "in") == {"a.jpg": "", "closed": "a folder that cannot be opened"}
 
 
-def test_a_pipe_is_not_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert faults(tmp_path) == {"pipe.jpg": "not a file"}
-
-
 def test_nothing_to_predict(tmp_path):
     with pytest.raises(StudyError, match="no file to predict"):
         find_files([tmp_path])

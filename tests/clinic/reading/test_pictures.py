@@ -2,10 +2,7 @@
 
 import io
 import struct
-import threading
-import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,8 +10,6 @@ from clinical import jpeg
 from conftest import picture
 from PIL import Image
 
-from clinic.reading import pictures
-from clinic.reading.budget import Budget
 from clinic.reading.pictures import MOST_PASSES, ImageFormat, Unreadable, decode, from_array, passes
 from helpers.data.pixels import read_square, shades_of_gray
 
@@ -118,26 +113,3 @@ def test_a_large_png_is_read_whatever_its_bytes_look_like():
     data = png(Image.fromarray(noise), compress_level=0)
     assert len(data) > 6_000_000 and data.count(b"\xff\xda") > MOST_PASSES
     assert decode(data, ImageFormat(32)).square.shape == (32, 32, 3)
-
-
-def test_large_images_are_decoded_one_at_a_time(monkeypatch):
-    """In four threads, where a single image has more pixels than may be decoded at a time."""
-    centre_square, inside, most, lock = pictures.centre_square, [0], [0], threading.Lock()
-
-    def watched(*arguments):
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-        try:
-            time.sleep(0.01)
-            return centre_square(*arguments)
-        finally:
-            with lock:
-                inside[0] -= 1
-
-    monkeypatch.setattr(pictures, "centre_square", watched)
-    monkeypatch.setattr(pictures, "_pixels", Budget(50 * 50))
-    data = png(Image.new("RGB", (60, 60), (200, 150, 120)))
-    with ThreadPoolExecutor(4) as pool:
-        read = list(pool.map(lambda _: decode(data, ImageFormat(32, preview=40)), range(4)))
-    assert most == [1] and all((one.square == (200, 150, 120)).all() for one in read)

@@ -5,14 +5,13 @@ import os
 import re
 import threading
 import time
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from clinical import SIDE, decode_here, dicom_file, image_file, jpeg
 
-from clinic.reading import files, reader
+from clinic.reading import files
 from clinic.reading.budget import Budget
 from clinic.reading.files import InputFile, find_files
 from clinic.reading.pictures import ImageFormat
@@ -64,23 +63,10 @@ def test_a_file_that_is_too_large_or_gone(tmp_path, monkeypatch):
     assert read(path).fault == "the file cannot be opened"
 
 
-def test_a_file_of_another_kind_is_refused_by_its_first_bytes(tmp_path):
-    """Sixty-four megabytes that are no image are not read as a whole."""
-    with (tmp_path / "video.mp4").open("wb") as file:
-        file.truncate(64 * 2**20)
-    tracemalloc.start()
-    try:
-        found = read(tmp_path / "video.mp4")
-        assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
-    assert found.fault == "neither JPEG, PNG nor DICOM" and found.image == ""
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes that are files")
 def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path):
     path = tmp_path / "a.jpg"
     os.mkfifo(path)
+    assert find_files([tmp_path])[0].fault == "not a file"
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(read, path)
         try:
@@ -97,23 +83,6 @@ def test_the_picture_is_of_the_bytes_that_the_name_is_of(tmp_path, monkeypatch):
     monkeypatch.setattr(Reader, "_name", lambda *data: (name(*data), path.write_bytes(b"other"))[0])
     again = read(path)
     assert again.image == expected.image and (again.pictures[0].square == expected.pictures[0].square).all()
-
-
-def test_files_are_held_up_to_a_number_of_bytes(tmp_path, monkeypatch):
-    """Three files that are each more than half of what may be held are read one after the other."""
-    found = [InputFile(seed, image_file(tmp_path / f"{seed}.jpg", seed)) for seed in range(3)]
-    inside, most = [], [0]
-
-    def decode(*_):
-        inside.append(1)
-        most[0] = max(most[0], len(inside))
-        time.sleep(0.02)
-        inside.pop()
-
-    monkeypatch.setattr(reader, "_bytes", Budget(max(file.path.stat().st_size for file in found)))
-    monkeypatch.setattr(reader, "decode", decode)
-    with Reader(FORMAT) as opened:
-        assert len(list(read_ahead(found, opened, ahead=3, threads=3))) == 3 and most == [1]
 
 
 @pytest.mark.parametrize(("amounts", "together"), [([5, 5, 5], 2), ([6, 6], 1), ([99, 1], 1), ([1] * 8, 8)])

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clinical import NAMING, PLACE, SECRETS, SIDE, an_answer, by_brightness, deployment, dicom_file, image_file
-from clinical import maps_of_the_middle as draw_maps
 from conftest import picture
 from matplotlib.text import Text
 from pydicom import dcmread
@@ -40,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def run(source: Path, folder: Path, **options) -> list[str]:
     """Read, predict and write everything about the files of a folder; gives what could not be written."""
     deployed, files = deployment(abstention_threshold=-9.0), find_files([source])
-    written = Outputs(folder, deployed, dicom=True, fhir=True, draw_maps=draw_maps, **options)
+    written = Outputs(folder, deployed, dicom=True, fhir=True, **options)
     tables, unwritten = Tables(folder, deployed, files), []
     with Reader(deployed.image_format(written.preview), key=written.key) as reader:
         for one in answer_files(reader.read(files), deployed, by_brightness):
@@ -66,7 +65,7 @@ def test_only_dicom_and_fhir_carry_identifiers_and_only_those_of_filing(tmp_path
     assert run(source, tmp_path, pages="pdf") == []
     found = contents(tmp_path)
     kinds = sorted(name.rsplit("-", 1)[-1] for name in found)
-    assert kinds == ["1.dcm", "1.json", "1.json", "1.pdf", "1.pdf", "predictions.csv", "predictions.json", "report.dcm"]
+    assert kinds == ["1.json", "1.json", "1.pdf", "1.pdf", "predictions.csv", "predictions.json", "report.dcm"]
     for name, data in found.items():
         assert not any(secret in name for secret in SECRETS)
         there = {secret for secret in SECRETS if secret.encode() in data}
@@ -82,7 +81,7 @@ def test_deidentified_results_carry_none_and_do_not_lead_to_their_files(tmp_path
     (fault,) = run(source, tmp_path, pages="png", deidentify=True)
     assert "does not say that no text" in fault  # a JPEG cannot say it
     found = contents(tmp_path)
-    assert sum(name.startswith("pages") for name in found) == sum("map" in name for name in found) == 1
+    assert sum(name.startswith("pages") for name in found) == 1
     for name, data in found.items():
         assert not any(secret.encode() in data for secret in (*SECRETS, uid, *names)), name
         assert not any(known in name for known in names)
@@ -98,52 +97,27 @@ def test_deidentified_results_carry_none_and_do_not_lead_to_their_files(tmp_path
     ],
 )
 def test_pixels_that_may_name_or_show_a_person_are_not_shown(tmp_path, stated, deidentify, reason):
-    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, deidentify=deidentify, draw_maps=draw_maps)
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, deidentify=deidentify)
     hidden = replace(CLEAR, **stated)
-    assert written.write(outcome(hidden)) == [f"no page, since {reason}", f"no map, since {reason}"]
-    assert written.write(outcome(hidden, abstains=True)) == [f"no page, since {reason}"]  # it would have no map anyway
+    assert written.write(outcome(hidden)) == [f"no page, since {reason}"]
     assert list(contents(tmp_path)) == ["dicom/0123-report.dcm"]
 
 
-def test_pixels_are_shown_where_nothing_is_said_about_text_but_not_called_free_of_it(tmp_path):
-    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, draw_maps=draw_maps)
-    assert written.write(outcome(replace(CLEAR, burned_in=""))) == [] and len(contents(tmp_path)) == 3
-    assert "BurnedInAnnotation" not in dcmread(tmp_path / "dicom" / "0123-map-1.dcm")
-
-
-def test_results_of_one_study_share_a_series_for_each_kind(tmp_path):
-    written = Outputs(tmp_path, deployment(), dicom=True, draw_maps=draw_maps)
-    made = {"SR": [], "OT": []}
+def test_reports_of_one_study_share_a_series(tmp_path):
+    written, made = Outputs(tmp_path, deployment(), dicom=True), []
     for _ in range(2):
-        assert written.write(outcome()) == []
-        for path in (tmp_path / "dicom").iterdir():
-            result = dcmread(path)
-            made[result.Modality].append((result.SeriesInstanceUID, result.InstanceNumber, result.SOPInstanceUID))
-    for results in made.values():
-        series, numbers, uids = map(list, zip(*results, strict=True))
-        assert len(set(series)) == 1 and numbers == [1, 2] and len(set(uids)) == 2
-    assert made["SR"][0][0] != made["OT"][0][0]
+        assert written.write(outcome(replace(CLEAR, burned_in=""))) == []
+        made.append(dcmread(tmp_path / "dicom" / "0123-report.dcm"))
+    assert made[0].SeriesInstanceUID == made[1].SeriesInstanceUID and made[0].SOPInstanceUID != made[1].SOPInstanceUID
+    assert [one.InstanceNumber for one in made] == [1, 2]
 
 
-def has_no_map(images):
-    raise StudyError("no map")
-
-
-@pytest.mark.parametrize(
-    ("options", "abstains"), [({"draw_maps": None}, False), ({"draw_maps": has_no_map}, False), ({}, True)]
-)
-def test_without_a_map_there_is_a_page_and_a_report(tmp_path, options, abstains):
-    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, **{"draw_maps": draw_maps} | options)
-    assert written.write(outcome(abstains=abstains)) == []
+def test_where_the_model_abstains_there_are_a_page_and_a_report(tmp_path):
+    """The image is shown where nothing is said about text, and kept for showing only if there are pages."""
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True)
+    assert written.write(outcome(replace(CLEAR, burned_in=""), abstains=True)) == []
     assert set(contents(tmp_path)) == {"pages/0123-1.png", "dicom/0123-report.dcm"}
-
-
-def test_images_are_kept_for_showing_only_where_they_are_shown(tmp_path):
-    assert (
-        Outputs(tmp_path, deployment(), dicom=True).preview == Outputs(tmp_path, deployment(), fhir=True).preview == 0
-    )
-    assert Outputs(tmp_path, deployment(), pages="png").preview == outputs.PREVIEW
-    assert Outputs(tmp_path, deployment(), dicom=True, draw_maps=draw_maps).preview == outputs.PREVIEW
+    assert written.preview == outputs.PREVIEW and Outputs(tmp_path, deployment(), dicom=True, fhir=True).preview == 0
 
 
 def test_identifiers_that_dicom_does_not_allow_cost_the_dicom_results_alone(tmp_path):
@@ -159,8 +133,8 @@ def test_a_result_that_cannot_be_written_does_not_stop_the_others(tmp_path, monk
         raise OSError(28, "No space left on device", str(tmp_path / "Erika Muster"))
 
     monkeypatch.setattr(Page, "write", full)
-    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, fhir=True, draw_maps=full)
-    assert written.write(outcome()) == ["its map could not be written", "its page could not be written"]
+    written = Outputs(tmp_path, deployment(), pages="png", dicom=True, fhir=True)
+    assert written.write(outcome()) == ["its page could not be written"]
     assert set(contents(tmp_path)) == {"dicom/0123-report.dcm", "fhir/0123-1.json"}
 
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from clinical import CODES, FIGURE, an_answer, deployment
 
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, MAPS, TURNED
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
 from clinic.writing.sentences import (
     describe_abstention,
     describe_answer,
     describe_malignant_classes,
-    describe_maps,
     describe_operating_point,
 )
 from helpers.data.lesions import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
@@ -66,21 +65,3 @@ def test_abstention(difference, words):
 )
 def test_malignant_classes_are_those_of_the_model(classes, words):
     assert describe_malignant_classes(deployment(classes=classes)).endswith(words)
-
-
-@pytest.mark.parametrize(
-    ("figures", "words"),
-    [
-        ([AHEAD, AHEAD, AHEAD, BEHIND], "beat the blob on every measure"),
-        ([AHEAD, UNCLEAR, BEHIND, AHEAD], "some of these measures only"),
-        ([BEHIND, BEHIND, UNCLEAR, AHEAD], "none of these measures: do not read them as where the model looked"),
-    ],
-)
-def test_maps_by_how_they_compare_with_a_blob(figures, words):
-    maps = {name: figure | {"images": 42} for name, figure in zip(MAPS, figures, strict=True)}
-    text = describe_maps(deployment(maps=maps))
-    assert words in text and text.count("(n = 42)") == 4 and f"{TURNED} of " in text
-
-
-def test_maps_that_were_not_measured():
-    assert "was not measured: do not read them" in describe_maps(deployment(maps={}))

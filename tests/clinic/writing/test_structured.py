@@ -14,8 +14,7 @@ from clinic.reading.dicom import place_of, read_object
 from clinic.reading.pictures import ImageFormat, Unreadable
 from clinic.writing.codes import SCHEME, SCHEME_UID, SYSTEMS, diagnosis_code
 from clinic.writing.datasets import Entry, save
-from clinic.writing.sentences import describe_maps
-from clinic.writing.structured import map_image, outline, report
+from clinic.writing.structured import outline, report
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
 
@@ -27,13 +26,6 @@ needs_dciodvfy = pytest.mark.needs("dciodvfy")  # Debian: dicom3tools
 
 def make_report(place=PLACE, *answers):
     return report(place, answers or [an_answer()], deployment(), entry=ENTRY)
-
-
-def make_map(place=PLACE, pixels=PIXELS, **deployed):
-    return map_image(place, pixels, deployment(**deployed), entry=ENTRY)
-
-
-MAKERS = pytest.mark.parametrize("make", [make_report, make_map], ids=["report", "map"])
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +72,6 @@ PLACES = {
     "frames": {"frames": 2, "sop_class": "1.2.840.10008.5.1.4.1.1.7.4"},
     "capture": {"sop_class": "1.2.840.10008.5.1.4.1.1.7"},
     "empty": dict.fromkeys(OF_THE_PATIENT, ""),
-    "burned in": {"burned_in": "", "recognisable": "YES"},
-    "lossy": {"loss": 12.5},
 }
 
 
@@ -93,7 +83,6 @@ def test_results_are_valid(tmp_path, kind):
     answers = [an_answer(), an_answer(abstained=True)]
     assert errors(make_report(place, *answers[: place.frames]), tmp_path) == []
     assert errors(make_report(place, *answers[-place.frames :]), tmp_path) == []
-    assert errors(make_map(place), tmp_path) == []
 
 
 def test_a_report_holds_the_answer(document):
@@ -150,31 +139,8 @@ def test_a_report_in_a_file_keeps_all_alphabets_and_the_identifier_of_the_coding
     assert SYSTEMS[SCHEME] == f"urn:oid:{SCHEME_UID}"
 
 
-def test_a_map_has_its_pixels_its_source_and_its_worth():
-    image = make_map()
-    assert (image.pixel_array == PIXELS).all()
-    (source,) = image.SourceImageSequence
-    assert source.ReferencedSOPInstanceUID == PLACE.sop_instance and "ReferencedFrameNumber" not in source
-    worth = image.DerivationDescription
-    assert worth.startswith("Grad-CAM") and describe_maps(deployment()) in worth
-
-
-@pytest.mark.parametrize("stated", ["NO", "YES", ""])
-def test_a_map_repeats_what_its_source_states_about_the_pixels(stated):
-    place = place_of(secret_object(PIXELS, BurnedInAnnotation=stated, RecognizableVisualFeatures=stated))
-    for image in (make_map(place), make_map(place.without_identifiers(b"key"))):
-        assert image.get("BurnedInAnnotation", "") == ("NO" if stated == "NO" else "")
-        assert image.get("RecognizableVisualFeatures", "") == stated
-
-
-def test_a_map_of_a_lossy_image_states_the_loss():
-    image = make_map(place_of(dermoscopic_object(PIXELS, jpeg=True, LossyImageCompressionRatio=12.5)))
-    assert (image.LossyImageCompression, image.LossyImageCompressionRatio) == ("01", 12.5)
-
-
-@MAKERS
-def test_results_are_in_the_study_and_take_over_nothing_else(make):
-    made = make(place_of(SOURCE))
+def test_results_are_in_the_study_and_take_over_nothing_else():
+    made = make_report(place_of(SOURCE))
     assert (made.StudyInstanceUID, made.SeriesInstanceUID) == (SOURCE.StudyInstanceUID, "1.2.99")
     assert made.SOPInstanceUID != SOURCE.SOPInstanceUID and made.InstanceNumber == 3
     kept = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate")
@@ -185,10 +151,9 @@ def test_results_are_in_the_study_and_take_over_nothing_else(make):
         read_object(data, ImageFormat(SIDE))
 
 
-@MAKERS
-def test_deidentified_results_have_no_identifiers(make):
+def test_deidentified_results_have_no_identifiers():
     place = place_of(SOURCE).without_identifiers(b"key")
-    made = make(place)
+    made = make_report(place)
     assert made.PatientIdentityRemoved == "YES" and made.LongitudinalTemporalInformationModified == "REMOVED"
     assert "not taken over" in made.DeidentificationMethod and "DeidentificationMethodCodeSequence" not in made
     uids, data = [SOURCE.StudyInstanceUID, SOURCE.SeriesInstanceUID, SOURCE.SOPInstanceUID], as_bytes(made)
@@ -196,21 +161,19 @@ def test_deidentified_results_have_no_identifiers(make):
     assert made.StudyInstanceUID == place.study
 
 
-@MAKERS
 @pytest.mark.parametrize(
     ("name", "value"),
     [("patient_id", "7" * 70), ("patient_issuer", "R" * 70), ("patient_name", "M" * 70), ("birth_date", "yesterday")],
 )
-def test_identifiers_that_dicom_does_not_allow_are_refused(make, name, value):
+def test_identifiers_that_dicom_does_not_allow_are_refused(name, value):
     with pytest.raises(StudyError, match="identifiers") as refused:
-        make(replace(PLACE, **{name: value}))
+        make_report(replace(PLACE, **{name: value}))
     assert value not in str(refused.value) and config.settings.reading_validation_mode == config.WARN
 
 
-@MAKERS
-def test_optional_identifiers_that_are_missing_or_not_allowed_are_left_out(make):
+def test_optional_identifiers_that_are_missing_or_not_allowed_are_left_out():
     optional = {"sex": "female", "study_time": "99", "study_id": "7" * 17, "accession_number": "A" * 17}
-    made = make(replace(PLACE, patient_issuer="", **optional))
+    made = make_report(replace(PLACE, patient_issuer="", **optional))
     assert "IssuerOfPatientID" not in made and made.PatientID == "P-17"
     for keyword in ("PatientSex", "StudyTime", "StudyID", "AccessionNumber"):
         assert made[keyword].value in ("", None)

@@ -10,7 +10,7 @@ from clinical import CODES, bright, by_brightness, deployment
 from clinic.answering.prediction import answer_files
 from clinic.reading.files import find_files
 from clinic.reading.reader import Reader
-from clinic.writing.tables import Tables, answer_rows, fault_rows
+from clinic.writing.tables import Tables, answer_rows
 
 DEPLOYED = deployment()
 
@@ -74,11 +74,6 @@ def test_tables_without_an_answer_have_their_columns(files, outcomes, tmp_path):
     Tables(tmp_path, DEPLOYED, files[3:]).write()
     table = written(tmp_path, "predictions")
     assert len(table) == 0 and list(table) == list(answer_rows(outcomes[0], DEPLOYED)[0])
-
-
-def test_names_stand_in_rows_only_if_asked_for_and_never_as_a_formula(outcomes):
-    assert answer_rows(outcomes[0], DEPLOYED, named=True)[0]["name"] == "'=Muster.png"
-    assert [row["name"] for row in fault_rows(outcomes[3].file, ["no page"], named=True)] == ["d.png"] * 2
 
 
 def test_tables_are_saved_when_it_is_due(files, tmp_path, monkeypatch):
