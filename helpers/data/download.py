@@ -149,7 +149,7 @@ def _download(original: Original, folder: Path) -> Path:
         retry_if_failed=RETRIES,
     )
     try:
-        return Path(store.fetch(original.name, downloader=partial(_receive, original)))
+        return Path(store.fetch(original.name, downloader=partial(_receive, original=original)))
     except (Refused, requests.HTTPError, ValueError) as error:
         fault = str(error).rstrip(".")
     except requests.RequestException as error:  # its text is hard to read
@@ -166,7 +166,7 @@ def _how_to_go_on(dataset: str, folder: Path) -> str:
     )
 
 
-def _receive(original: Original, url: str, output_file: str, _: pooch.Pooch) -> None:
+def _receive(url: str, output_file: str, _: pooch.Pooch, *, original: Original) -> None:
     """Downloader for pooch that keeps partial data in `<name>.part` and asks the server only for the rest."""
     part = Path(output_file).with_name(f"{original.name}.part")
     arrived = part.stat().st_size if part.exists() else 0

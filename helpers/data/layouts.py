@@ -52,7 +52,7 @@ def read_ham10000(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFram
         remedy = "Add ISIC2018_Task3_Training_LesionGroupings.csv, which the challenge of 2018 published later"
         raise StudyError(f"{truth}: this table does not say which images are of one lesion. {remedy}.")
     described = _read_columns(groupings, ["image", "lesion_id", "diagnosis_confirm_type"])
-    table = _join(truth, groupings, described, [code.upper() for code in codes])
+    table = _join(truth, groupings, described, codes=[code.upper() for code in codes])
     table["label"] = table["label"].str.lower()
     return truth, table.rename(columns={"diagnosis_confirm_type": "reference"}).assign(age=None, sex=None, site=None)
 
@@ -64,7 +64,7 @@ def read_isic2019(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFram
     if not (source and metadata):
         raise StudyError(_explain_absence(folder, names[bool(source)]))
     described = _read_columns(metadata, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
-    table = _join(source, metadata, described, codes)
+    table = _join(source, metadata, described, codes=codes)
     # Lesion ids begin with their collection. All images outside the two large collections are from MSK.
     collection = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False)
     collection = collection.map({"HAM": "HAM10000", "BCN": "BCN_20000"}).fillna("MSK")
@@ -142,7 +142,7 @@ def _explain_absence(folder: Path, name: str) -> str:
     return f"{folder}: contains no {name}. {HOW_TO_GET}"
 
 
-def _join(truth: Path, other: Path, described: pd.DataFrame, codes: Sequence[str]) -> pd.DataFrame:
+def _join(truth: Path, other: Path, described: pd.DataFrame, *, codes: Sequence[str]) -> pd.DataFrame:
     """A one-hot ground truth as `label`, with the columns that another table has for its images."""
     table = _read_columns(truth, ["image", *codes])
     check_ids(other, described)

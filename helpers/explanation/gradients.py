@@ -1,4 +1,4 @@
-"""Gradients of a class's logit with respect to a layer, under any backend."""
+"""Gradients of a class's logit with respect to a layer, under TensorFlow and JAX."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from helpers.study import StudyError
+from helpers.study import StudyError, check_choice
 from helpers.training.compiled import shared_network
 
 BLOCK = 64  # images whose activations are in memory together
@@ -25,11 +25,13 @@ class Cut:
             raise StudyError(f"{network.name}: its last layer is not a dense layer with softmax, so it has no logits.")
         self.before = keras.Model(network.inputs[0], layer.output)
         self.after = keras.Model(layer.output, self.softmax.input)
+        check_choice("The backend of explanations", keras.config.backend(), BACKENDS)
         self._forward, self._gradient = BACKENDS[keras.config.backend()](self)
 
     def logits(self, values, picked):
         """The logits [n] of the picked classes, one-hot [n, classes], as a tensor of the backend."""
-        return _logits(self.after(values, training=False), self.softmax.kernel, self.softmax.bias, picked)
+        last = self.softmax.kernel, self.softmax.bias
+        return _logits(self.after(values, training=False), last, picked)
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The layer's output for images uint8 [n, side, side, 3]: float32 [n, …]."""
@@ -53,8 +55,9 @@ def _in_blocks(compute: Callable[[np.ndarray], Iterable], count: int) -> list[np
     return [np.concatenate(parts)[:count] for parts in zip(*found, strict=True)]
 
 
-def _logits(hidden, kernel, bias, picked):
-    """The logits [n] of the picked classes, one-hot [n, classes]."""
+def _logits(hidden, last, picked):
+    """The logits [n] of the picked classes, one-hot [n, classes]; last: kernel and bias of the softmax."""
+    kernel, bias = last
     scores = ops.matmul(ops.cast(hidden, "float32"), kernel) + bias
     return ops.sum(scores * ops.convert_to_tensor(picked), axis=1)
 
@@ -82,8 +85,9 @@ def _jax(cut: Cut) -> tuple[Callable, Callable]:
             [variable.value for variable in kind] for kind in (model.trainable_variables, model.non_trainable_variables)
         ]
 
-    def total(values, weights, last, picked):
-        logits = _logits(cut.after.stateless_call(*weights, values, training=False)[0], *last, picked)
+    def total(values, learnt, picked):
+        body, last = learnt
+        logits = _logits(cut.after.stateless_call(*body, values, training=False)[0], last, picked)
         return ops.sum(logits), logits
 
     gradients = jax.jit(jax.grad(total, has_aux=True))
@@ -91,32 +95,15 @@ def _jax(cut: Cut) -> tuple[Callable, Callable]:
 
     def gradient(values, picked):
         last = cut.softmax.kernel.value, cut.softmax.bias.value
-        found, logits = gradients(values, weights(cut.after), last, picked)
+        found, logits = gradients(values, (weights(cut.after), last), picked)
         return logits, found
 
     return lambda images: forward(weights(cut.before), images), gradient
 
 
-def _torch(cut: Cut) -> tuple[Callable, Callable]:
-    import torch
-
-    def forward(images):
-        with torch.no_grad():
-            return cut.before(images, training=False)
-
-    def gradient(values, picked):
-        values = ops.convert_to_tensor(values).detach().requires_grad_()
-        with torch.enable_grad():
-            logits = cut.logits(values, picked)
-            (found,) = torch.autograd.grad(logits.sum(), values)
-        return logits.detach(), found
-
-    return forward, gradient
-
-
 # Each returns two functions: one from images to the layer's values [n, …], and one from values and one-hot classes
 # [n, k] to logits [n] and their gradients [n, …].
-BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+BACKENDS = {"tensorflow": _tensorflow, "jax": _jax}
 
 
 def cut_at(model: keras.Model, find: Callable[[keras.Model], layers.Layer]) -> Cut:

@@ -1,7 +1,7 @@
 """Which parts of an image a network's answer rests on: by gradients, by occlusion, or in closed form.
 
-A map has one number per cell. A higher number means more evidence for the class in question. The same code runs under
-every Keras backend; only the gradient is computed by the backend itself.
+A map has one number per cell. A higher number means more evidence for the class in question. Only the gradient is
+computed by the backend itself.
 """
 
 from collections.abc import Callable, Iterable, Iterator

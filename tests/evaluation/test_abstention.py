@@ -58,15 +58,6 @@ def test_risk_falls_with_coverage_if_confidence_follows_the_errors():
     assert difference["value"] == pytest.approx(low["value"] - high["value"]) and difference["high"] < 0
 
 
-def test_images_of_a_lesion_are_resampled_together():
-    confidence, wrong = np.tile(np.linspace(1, 0, 50), 4), np.tile(np.arange(50) < 25, 4)
-    alone, together = (
-        risk_coverage(confidence, wrong, lesions, bootstrap=Bootstrap(300)).iloc[-1]
-        for lesions in (NAMES, np.tile(np.arange(50), 4))
-    )
-    assert together.high - together.low > 1.5 * (alone.high - alone.low)
-
-
 def test_the_threshold_reaches_the_coverage():
     confidence = np.random.default_rng(0).random(1000)
     assert (confidence >= abstention_threshold(confidence, 0.9)).mean() == pytest.approx(0.9, abs=0.002)

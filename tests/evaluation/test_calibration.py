@@ -25,13 +25,6 @@ def test_temperature_is_recovered(known):
     assert values(undone)["ece"] < 0.02 < 0.05 < values(predictions)["ece"]
 
 
-def test_temperature_by_hand():
-    """Two classes at logits (1, 0), three of four right: the best probability is 3/4, so T = 1 / log 3."""
-    stated = 1 / (1 + np.exp(-1))
-    predictions = make([0, 0, 0, 1], [[stated, 1 - stated]] * 4)
-    assert fit_temperature(predictions) == pytest.approx(1 / np.log(3), abs=1e-4)
-
-
 def test_temperature_stays_within_its_bounds_and_takes_zeros():
     right, wrong = (make(labels, [[1, 0], [0, 1]]) for labels in ([0, 1], [1, 0]))
     assert TEMPERATURES[0] <= fit_temperature(right) < 0.5  # all that low are equally good

@@ -20,12 +20,6 @@ def test_pairs_are_sharper_than_two_intervals():
     assert width(difference) < 0.5 * np.hypot(width(first), width(second))
 
 
-def test_pairs_have_a_sign():
-    better, worse = random_predictions(500, 14, skill=3), random_predictions(500, 14, skill=1)
-    assert paired_difference(better, worse, "macro_auc", bootstrap=Bootstrap(200))["low"] > 0
-    assert paired_difference(worse, better, "macro_auc", bootstrap=Bootstrap(200))["high"] < 0
-
-
 def test_only_predictions_for_the_same_images_are_compared():
     p = random_predictions(50, 0)
     reversed_lesions = Predictions(p.labels, p.probabilities, p.lesions[::-1], HAM10000, MALIGNANT)

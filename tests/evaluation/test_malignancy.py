@@ -98,19 +98,9 @@ def test_a_two_class_model_is_compared_with_summed_classes():
         compare_malignancy(tuple(dedicated), summed[::-1], Bootstrap(10))
 
 
-def test_decision_curve_of_a_perfect_and_of_a_useless_model():
-    labels, thresholds = np.repeat([0, 1], [25, 75]), np.array([0.1, 0.2, 0.5])
-    perfect = decision_curve(make(labels, np.eye(2)[labels]), thresholds, Bootstrap(50))
-    assert perfect["value"].tolist() == [0.25] * 3  # a quarter is malignant, and nobody is treated in vain
-    useless = decision_curve(make(labels, [[0.25, 0.75]] * 100), thresholds, Bootstrap(50))
-    everybody = [0.25 - 0.75 / 9, 0.25 - 0.75 / 4, 0.25 - 0.75]
-    assert useless["all"].tolist() == perfect["all"].tolist() == pytest.approx(everybody)
-    assert useless["value"].tolist() == pytest.approx([*everybody[:2], 0])  # all are treated, then none
-    assert useless.index.tolist() == thresholds.tolist()
-
-
 def test_decision_curve_by_hand():
     p = make([0, 0, 1, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]])
     found = decision_curve(p, np.array([0.25, 0.5]))
     assert found["value"].tolist() == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
+    assert found["all"].tolist() == pytest.approx([2 / 5 - 3 / 5 / 3, 2 / 5 - 3 / 5])
     assert found.loc[0.25, ["low", "high"]].tolist() == pytest.approx([-2 / 15, 14 / 15], abs=0.15)

@@ -109,20 +109,12 @@ def matched(first_rows, second_rows, bootstrap, chosen=None, kinds=None):
     return matched_accuracy_differences(first, second, kinds, chosen=chosen, bootstrap=bootstrap)
 
 
-def test_matching_removes_differences_of_kind_and_label():
-    # Images of kind 1 are easier, in both sets alike, and the chosen ones are of that kind.
-    first = [(0, 1, 18, 2), (0, 0, 10, 10), (1, 1, 9, 1), (1, 0, 5, 5)]
-    second = [(0, 1, 9, 1), (0, 0, 6, 6), (1, 1, 27, 3), (1, 0, 8, 8)]
-    table = matched(first, second, Bootstrap(300))
-    assert np.allclose(table["value"], 0) and (table["low"] < 0).all() and (table["high"] > 0).all()
-    assert table["images"].to_dict() == {"chosen": 30, "others": 30, "difference": 60}
-
-
 def test_a_matched_difference_is_a_mean_over_labels():
     # Of label 0 the chosen are right in 1.0, their like in 0.5; of label 1 in 0.5 and 0.25. Others do as their like.
     first = [(0, 1, 40, 0), (0, 0, 10, 10), (1, 1, 5, 5), (1, 0, 4, 6)]
     second = [(0, 1, 5, 5), (0, 0, 8, 8), (1, 1, 5, 15), (1, 0, 4, 6)]
     table = matched(first, second, Bootstrap(300))
+    assert table["images"].to_dict() == {"chosen": 50, "others": 30, "difference": 80}
     assert np.allclose(table["value"], [0.375, 0, 0.375]) and list(table.index) == ["chosen", "others", "difference"]
     assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
 
@@ -137,17 +129,3 @@ def test_labels_with_too_few_comparable_lesions_are_left_out():
     assert list(matched(*rows, Bootstrap(50), chosen=False).index) == ["others"]
     nothing = matched(*rows, Bootstrap(50), kinds=2)
     assert nothing.empty and list(nothing.columns) == ["value", "low", "high", "images", "classes"]
-
-
-def test_the_interval_of_a_matched_difference_covers_the_true_one():
-    covered = 0
-    for seed in range(60):
-        random = np.random.default_rng(seed)
-        chances = {(0, 1): 0.9, (0, 0): 0.6, (1, 1): 0.7, (1, 0): 0.4}
-        sets = []
-        for leak, count in ((0.1, 60), (0.0, 80)):
-            counts = {key: random.binomial(count, chance + leak * key[1]) for key, chance in chances.items()}
-            sets.append([(*key, right, count - right) for key, right in counts.items()])
-        found = matched(*sets, Bootstrap(200, seed)).loc["difference"]
-        covered += found.low <= 0.1 <= found.high
-    assert covered >= 53

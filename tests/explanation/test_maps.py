@@ -115,11 +115,6 @@ def test_the_last_map_with_enough_cells_is_found_in_the_network(name, cells, lay
     assert found.name.startswith(layer) and min(found.output.shape[1:3]) >= cells
 
 
-def test_a_finer_map_is_explained_on_demand():
-    shapes = [grad_cam(network("cnn"), IMAGES, CLASSES, cells=cells).shape[1:] for cells in (1, 17)]
-    assert shapes == [(16, 16), (32, 32)]
-
-
 def test_integrated_gradients_of_a_linear_network_are_exact_in_one_step():
     model = linear_model()
     found, gained = integrated_gradients(model, IMAGES, CLASSES, steps=1)
