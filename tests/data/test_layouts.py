@@ -45,16 +45,23 @@ def test_an_export_of_the_isic_archive_is_called_one(ham10000):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "separator", "first"),
-    [("utf-8-sig", ";", ""), ("utf-16", "\t", ""), ("utf-8", ",", "sep=,\r\n"), ("utf-8", ";", "sep=;\n")],
+    ("ending", "encoding", "separator", "first"),
+    [
+        (".csv", "utf-8-sig", ";", ""),
+        (".txt", "utf-16", "\t", ""),
+        (".tab", "utf-8", "\t", ""),  # as Dataverse serves it
+        ("", "utf-8", ",", "sep=,\r\n"),
+        (".csv", "utf-8", ";", "sep=;\n"),
+    ],
 )
-def test_tables_saved_by_spreadsheets_give_the_same_lesions(ham10000, encoding, separator, first):
+def test_tables_saved_by_spreadsheets_give_the_same_lesions(ham10000, ending, encoding, separator, first):
+    path = ham10000 / f"HAM10000_metadata{ending}"
     expected = load_lesions("ham10000", ham10000)
     text = pd.read_csv(ham10000 / METADATA, dtype=str).to_csv(sep=separator, index=False, lineterminator="\r\n")
     text = first + (text.replace("45.0", "45,0") if separator == ";" else text)
-    (ham10000 / METADATA).write_bytes(text.encode(encoding))
+    (ham10000 / METADATA).rename(path).write_bytes(text.encode(encoding))
     pd.testing.assert_frame_equal(load_lesions("ham10000", ham10000), expected)
-    (ham10000 / METADATA).write_bytes(text.replace("mel", "x").encode(encoding))
+    path.write_bytes(text.replace("mel", "x").encode(encoding))
     with pytest.raises(StudyError, match=f"row {5 if first else 4} .image ISIC_0000003.: unknown diagnosis 'x'"):
         load_lesions("ham10000", ham10000)
 

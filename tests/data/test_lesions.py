@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COLUMNS, ROWS
+from conftest import COLUMNS
 
 from helpers.data.lesions import COLUMNS as LESION_COLUMNS
 from helpers.data.lesions import diagnoses, load_lesions, originals_folder, read_lesions, save_lesions
@@ -52,13 +52,6 @@ def test_row_order_does_not_matter(ham10000):
     pd.testing.assert_frame_equal(load_lesions("ham10000", ham10000), lesions)
 
 
-@pytest.mark.parametrize("name", ["HAM10000_metadata", "HAM10000_metadata.tab"])
-def test_a_tab_separated_table_is_read(ham10000, name):
-    (ham10000 / "HAM10000_metadata.csv").unlink()
-    pd.DataFrame(ROWS, columns=COLUMNS).to_csv(ham10000 / name, sep="\t", index=False)
-    assert len(load_lesions("ham10000", ham10000)) == 4
-
-
 def test_images_in_one_folder_and_masks_are_found_among_other_files(ham10000):
     for part in (1, 2):
         for path in (ham10000 / f"HAM10000_images_part_{part}").iterdir():
@@ -94,14 +87,11 @@ def test_missing_images_only_when_allowed_and_counted(tmp_path):
         load_lesions("isic2019", folder)
     lesions = load_lesions("isic2019", folder, allow_missing_images=True)
     assert len(lesions) == 2 and lesions.attrs["missing_images"] == 2
+    nothing = write_isic2019(tmp_path / "nothing", images=(), absent=("ISIC_0000003",))
+    with pytest.raises(StudyError, match="none of the 1 images"):
+        load_lesions("isic2019", nothing, allow_missing_images=True)
     save_lesions(lesions, tmp_path / "lesions.csv")
     assert read_lesions(tmp_path / "lesions.csv").attrs["missing_images"] == 2
-
-
-def test_no_image_at_all_is_an_error_even_when_allowed(tmp_path):
-    folder = write_isic2019(tmp_path / "isic", images=(), absent=("ISIC_0000003",))
-    with pytest.raises(StudyError, match="none of the 1 images"):
-        load_lesions("isic2019", folder, allow_missing_images=True)
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,6 @@ def test_the_same_bytes_on_every_machine(tmp_path):
     assert (tmp_path / "split.csv").read_bytes().count(b"\r") == 0
 
 
-def test_another_seed_another_split():
-    lesions = made_up_lesions({"nv": [1, 2] * 20})
-    assert not split_lesions(lesions, 0).part.equals(split_lesions(lesions, 1).part)
-
-
 def test_too_few_lesions_and_a_sixth_fold_are_refused():
     with pytest.raises(StudyError, match="Diagnosis df has 4 lesions, but each of 5 folds needs one"):
         split_lesions(made_up_lesions({"nv": [1] * 9, "df": [5, 5, 5, 5]}))
@@ -111,15 +106,13 @@ def picture_with_detail(seed, side=256):
 
 
 def test_duplicates_are_found_and_others_are_not(tmp_path):
-    pairs = find_duplicates(duplicate_fixture(tmp_path)).set_index(["image_a", "image_b"])
+    table = duplicate_fixture(tmp_path)
+    pairs = find_duplicates(table).set_index(["image_a", "image_b"])
     assert set(pairs.index) == {("i0", "i4"), ("i1", "i5"), ("i2", "i6")}
     assert pairs.kind.to_dict() == {("i0", "i4"): "exact", ("i1", "i5"): "near", ("i2", "i6"): "near"}
     assert pairs.detail.between(0.75, 1).all() and pairs.loc[("i0", "i4"), "bits"] == 0
-
-
-def test_no_duplicates_give_an_empty_table(tmp_path):
-    pairs = find_duplicates(duplicate_fixture(tmp_path).head(4))
-    assert len(pairs) == 0 and {"lesion_a", "lesion_b", "kind", "bits"} <= set(pairs.columns)
+    nothing = find_duplicates(table.head(4))
+    assert len(nothing) == 0 and {"lesion_a", "lesion_b", "kind", "bits"} <= set(nothing.columns)
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path):

@@ -1,13 +1,10 @@
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.evaluation.audit import audit_split, count_leaks, main, merge_duplicates
-from helpers.study import ROOT, StudyError
+from helpers.study import StudyError
 
 LESIONS = pd.DataFrame({"image_id": ["a1", "a2", "b1", "c1", "c2", "d1"], "lesion_id": ["a", "a", "b", "c", "c", None]})
 
@@ -123,8 +120,3 @@ def test_never_more_than_ten_names_are_printed(tmp_path, capsys):
     assert "10 images have no lesion id; each counts as its own lesion" in printed
     pd.DataFrame([range(40)], columns=[f"column {number}" for number in range(40)]).to_csv(words[-1], index=False)
     assert main(words) == 2 and "column 9 and 30 more" in capsys.readouterr().err
-
-
-def test_the_module_runs():
-    words = [sys.executable, "-m", "helpers.evaluation.audit", "--help"]
-    assert "lesion" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
