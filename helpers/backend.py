@@ -2,8 +2,11 @@
 
 import os
 import platform
+import random
 import subprocess
 from pathlib import Path
+
+import numpy as np
 
 from helpers.study import ROOT
 
@@ -18,6 +21,24 @@ def set_seed(seed: int) -> None:
 
         # Not set on CPUs: TensorFlow is reproducible there without it, and trains twice as fast.
         tensorflow.config.experimental.enable_op_determinism()
+
+
+def restart_seeds(seed: int) -> None:
+    """Seed Python and NumPy again, from which Keras draws the seeds of layers and weights.
+
+    `set_seed` does so too, but it also makes TensorFlow prepare everything again that it has compiled.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def use_one_thread() -> None:
+    """Let TensorFlow compute with one thread, unless TF_NUM_INTRAOP_THREADS says otherwise.
+
+    Call it before the first computation: TensorFlow reads the variable then. The number of threads changes the last
+    digits of results.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 def tensorflow_gpus() -> list:

@@ -26,6 +26,9 @@ ROWS = [
 ]
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
 
+# As in the demo: the networks are tiny, and several processes test side by side. Set before anything is computed.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 # Notebooks run beside the tests, so how long an example takes says nothing about the code.
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")

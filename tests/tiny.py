@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.backend import set_seed
+from helpers.backend import restart_seeds
 from helpers.data.lesions import HAM10000, save_lesions
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
@@ -39,9 +38,8 @@ def bright_or_dark(count=64, side=16, seed=0):
 
 
 def small_cnn(side=16, classes=2, filters=(4, 8), dense=(8,), **options):
-    """The same layer names and first weights each time, so that all tests of one architecture compile it once."""
-    keras.utils.clear_session()
-    set_seed(options.get("seed", 0))
+    """The same first weights each time; all tests of one architecture compile it once."""
+    restart_seeds(options.get("seed", 0))
     return cnn(Common(side, classes, dense, **options), Convolutions(filters))
 
 

@@ -59,14 +59,14 @@ def mobilenet_backbone(images, backbone: Backbone):
     similar maps for all lesions, and without normalisation the head would learn very slowly.
     Raises StudyError if the weight file is missing or does not fit, or if `map_layer` does not exist.
     """
-    scaled = layers.Rescaling(1 / 127.5, offset=-1)(images)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(images)
     application = APPLICATIONS[backbone.version]
     flat = application(input_tensor=scaled, alpha=backbone.alpha, include_top=False, weights=None)
     for layer in flat.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     if backbone.pretrained != "none":
-        load_pretrained(flat, backbone, images.shape[1:])
+        load_pretrained(keras.Model(scaled, flat.output), backbone)
     last = backbone.map_layer or flat.layers[-1].name
     if last not in [layer.name for layer in flat.layers]:
         known = "version 1 has layers such as conv_pw_11_relu"
@@ -74,20 +74,17 @@ def mobilenet_backbone(images, backbone: Backbone):
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_norm")(flat.get_layer(last).output)
 
 
-def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None:
-    """Load pretrained weights into the layers of a backbone for images of this shape.
+def load_pretrained(convolutions: keras.Model, backbone: Backbone) -> None:
+    """Load pretrained weights into the layers of a backbone.
 
     Raises StudyError if the file is missing or holds the weights of another network.
     """
-    file, application = weights_file(backbone), APPLICATIONS[backbone.version]
+    file = weights_file(backbone)
     try:
-        donor = application(input_shape=shape, alpha=backbone.alpha, include_top=False, weights=str(file))
+        convolutions.load_weights(file)
     except (ValueError, OSError, KeyError) as error:
         network = f"MobileNet version {backbone.version} with alpha {backbone.alpha}"
         raise StudyError(f"{file}: not weights of {network} without its top ({error}).") from error
-    for layer in donor.layers:
-        if layer.weights:
-            flat.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def weights_file(backbone: Backbone) -> Path:

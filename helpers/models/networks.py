@@ -39,15 +39,15 @@ def cnn(common: Common, convolutions: Convolutions, lstm: Lstm | None = None) ->
     check_side(common.side, convolutions)
     images = keras.Input((common.side, common.side, 3), dtype="uint8", name="image")
     features = augment(images, common.augmentation, common.seed)
-    features = layers.Rescaling(1 / 127.5, offset=-1)(features)
+    features = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(features)
     for block, filters in enumerate(convolutions.filters):
         if block > 0:
-            features = layers.MaxPooling2D()(features)
+            features = layers.MaxPooling2D(name=f"pool_{block}")(features)
         for number in range(convolutions.depth if block > 0 else 1):
-            strides = convolutions.stride if block == number == 0 else 1
-            features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(features)
-            features = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(features)
-            features = layers.ReLU()(features)
+            place, strides = f"{block}_{number}", convolutions.stride if block == number == 0 else 1
+            convolution = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"conv2d_{place}")
+            norm = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"norm_{place}")
+            features = layers.ReLU(name=f"relu_{place}")(norm(convolution(features)))
     return keras.Model(images, head(features, common, lstm), name="cnn_lstm" if lstm else "cnn")
 
 

@@ -120,8 +120,10 @@ def _identity(images: keras.Variable | None) -> int | None:
 
 def _copy_values(source: keras.Model, target: keras.Model) -> None:
     """Copy the values of all variables, random states included, to another model of the same architecture."""
+    # Uncopied, JAX would share the memory, and a compiled step frees its inputs. TensorFlow copies by itself.
+    copied = ops.copy if keras.config.backend() == "jax" else ops.convert_to_tensor
     for variable, twin in zip(source.variables, target.variables, strict=True):
-        twin.assign(ops.copy(variable))  # uncopied, JAX would share the memory, and a compiled step frees its inputs
+        twin.assign(copied(variable))
 
 
 def _architecture(model: keras.Model) -> str:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers.backend import set_seed
+from helpers.backend import restart_seeds, set_seed, use_one_thread
 from helpers.data.duplicates import duplicate_groups
 from helpers.data.lesions import classes, completeness, dataset_folder, diagnoses, read_lesions
 from helpers.data.pixels import PixelCache, open_cache
@@ -66,6 +66,8 @@ class Experiment:
     def __init__(self, run: Run, task: str = ""):
         p = run.parameters
         self.run, self.task = run, task or p["task"]
+        if p["dataset"] == "demo":  # its networks are too small for two threads, and its notebooks run side by side
+            use_one_thread()
         self.classes = classes(p["dataset"], self.task)
         folder = dataset_folder(p["dataset"]) / "cache"
         table = read_lesions(folder / "lesions.csv")
@@ -78,7 +80,9 @@ class Experiment:
             raise StudyError(f"batch_size is {p['batch_size']}; it must be at most {images}, the training images.")
         cache = open_cache(folder, p["side"], p["colour_constancy"])
         self._set_data(self.original, _OPENED.setdefault(cache.fingerprint, cache))
-        self._set_up_keras()
+        keras.config.set_dtype_policy(p["precision"])
+        share_batches(p["devices"])
+        set_seed(p["seed"])
 
     def on(self, split: pd.DataFrame, cache: PixelCache | None = None, unknown: Sequence[str] = ()) -> "Experiment":
         """The same experiment on another split. Parts besides train, validation and test are predicted too.
@@ -178,15 +182,8 @@ class Experiment:
         self.run.write_record(main.entry | {"variants": entries} | checksum, main.predictions)
 
     def start_anew(self, seed: int) -> None:
-        """Make Keras forget earlier networks, so that layers have the same names in every variant, and set the seed."""
-        keras.utils.clear_session()
-        self._set_up_keras()
-        set_seed(seed)
-
-    def _set_up_keras(self) -> None:
-        """Set the run's precision and devices, which `clear_session` resets."""
-        keras.config.set_dtype_policy(self.run.parameters["precision"])
-        share_batches(self.run.parameters["devices"])
+        """Seed what Keras draws the next networks' weights from, so that they do not depend on earlier networks."""
+        restart_seeds(seed)
 
     def _set_data(self, split: pd.DataFrame, cache: PixelCache) -> None:
         if self.task == "malignancy":

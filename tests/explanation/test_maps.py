@@ -103,7 +103,7 @@ def test_more_images_than_fit_in_a_block_are_explained_one_by_one(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "cells", "layer"),
     [
-        ("cnn", 1, "re_lu"),
+        ("cnn", 1, "relu_1_0"),
         ("mobilenet", 1, "head_norm"),
         ("mobilenet", 2, "conv_pw_11_relu"),  # and not the layer after it that only pads
         ("mobilenet", 4, "conv_pw_5_relu"),

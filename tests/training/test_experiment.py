@@ -81,7 +81,7 @@ def test_a_variant_is_judged_and_leaves_what_the_contract_asks_for(run):
 
 def test_missing_images_are_reported_and_recorded(run, trainings, capsys, tmp_path):
     assert train(Experiment(run)).entry["missing_images"] == 0 and "missing" not in capsys.readouterr().out
-    (tmp_path / "cache" / "lesions.json").write_text('{"missing_images": 1234}')
+    (tmp_path / "cache" / "lesions.json").write_text('{"missing_images": 1234, "folder": ".."}')
     sentences = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment_module, "say", sentences.append)
