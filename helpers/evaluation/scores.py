@@ -1,18 +1,32 @@
 """Every score of the report, with its interval. To add a score, write a property of `Scores` and list it in METRICS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.predictions import Predictions
+from helpers.sentences import with_interval
 
 BINS = 15  # of the expected calibration error, as in Guo et al. (ICML 2017)
 BLOCK = 2**22  # weights converted to float64 at a time, to limit memory for any number of resamples
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
 METRICS += ("malignant_auc", "malignant_sensitivity", "malignant_specificity", "ece", "brier")
+MEANINGS = {
+    "accuracy": "share of images that are right",
+    "balanced_accuracy": "mean of the recalls of all classes; recall is the share of a class that is found",
+    "macro_precision": "share of the answers of a class that are right, mean over classes",
+    "macro_f1": "harmonic mean of precision and recall of a class, mean over classes",
+    "macro_auc": "chance that an image of a class ranks above one of another class, mean over classes",
+    "malignant_auc": "chance that a malignant image ranks above a benign one",
+    "malignant_sensitivity": "share of malignant images called malignant, at the threshold set on validation",
+    "malignant_specificity": "share of benign images not called malignant, at the same threshold",
+    "ece": "mean gap between stated probability and accuracy; less is better",
+    "brier": "squared error of all stated probabilities; less is better",
+}  # macro recall is balanced accuracy under another name
 CLASS_METRICS = ("precision", "recall", "f1", "auc")
 
 
@@ -135,6 +149,17 @@ def measure(
 ) -> dict[str, float | None]:
     """One property of `Scores`, as {"value", "low", "high"}."""
     return estimate(_resample_centred(predictions, [metric], bootstrap, threshold=threshold)[metric])
+
+
+def score_table(models: Mapping[str, Mapping[str, dict]]) -> pd.DataFrame:
+    """The scores on test of several models as text: one row per score, one column per model, and what a score says.
+
+    models: the entry `test` of each model's record.
+    """
+    words = {"auc": "AUC", "ece": "ECE", "f1": "F1", "brier": "Brier"}
+    rows = {" ".join(words.get(word, word) for word in name.split("_")): name for name in MEANINGS}
+    columns = {model: [with_interval(test[name]) for name in rows.values()] for model, test in models.items()}
+    return pd.DataFrame(columns | {"what it says": list(MEANINGS.values())}, pd.Index(rows, name="score"))
 
 
 def _resample_centred(

@@ -12,15 +12,14 @@ from helpers.plots.cost import cost, throughput
 from helpers.plots.curves import (
     decision_curves,
     deletion_insertion,
-    malignancy_curves,
     randomisation,
     reliability,
     risk_coverage,
     robustness,
-    roc_and_precision_recall,
+    roc_panels,
 )
 from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
-from helpers.plots.style import NEUTRAL, model_styles
+from helpers.plots.style import NEUTRAL, class_colours, model_styles
 from helpers.plots.training import learning_curves, training_gaps, training_size
 from helpers.plots.tuning import bars, folds, search_history
 
@@ -29,6 +28,7 @@ __all__ = [
     "ages",
     "agreement",
     "bars",
+    "class_colours",
     "class_counts",
     "confusion_matrices",
     "cost",
@@ -41,7 +41,6 @@ __all__ = [
     "gallery",
     "grouped_forest",
     "learning_curves",
-    "malignancy_curves",
     "model_styles",
     "outline",
     "overlay",
@@ -50,7 +49,7 @@ __all__ = [
     "reliability",
     "risk_coverage",
     "robustness",
-    "roc_and_precision_recall",
+    "roc_panels",
     "search_history",
     "share_heatmap",
     "throughput",

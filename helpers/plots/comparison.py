@@ -21,7 +21,7 @@ def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> 
     options = {"annot": True, "xticklabels": codes, "cmap": "Blues"}
     sns.heatmap(counts, fmt="d", yticklabels=codes, ax=left, cbar=False, **options)
     sns.heatmap(shares, fmt=".0f", yticklabels=rows, ax=right, vmin=0, vmax=100, cbar_kws={"label": "%"}, **options)
-    left.set(title=f"{title}: images", xlabel="predicted", ylabel="true")
+    left.set(title=title, xlabel="predicted (number of images)", ylabel="true")
     right.set(title="in % of the true class", xlabel="predicted", ylabel="")
     for axes in (left, right):
         axes.tick_params(axis="y", rotation=0)

@@ -18,7 +18,8 @@ def cost(
     """A score with its 95 % interval against the cost of the model, one panel per kind of cost, on logarithmic axes.
 
     table: one row per model, with columns value, low, high and one for each of `costs`; costs: axis label by column;
-    styles: as in `malignancy_curves`. The model names are at the right, where they cannot overlap.
+    styles: by model, from `model_styles`, so that models look the same in several figures. The model names are at the
+    right, where they cannot overlap.
     """
     figure, row = panel_row(len(costs), 3.4 + 2.6 / len(costs), 4)
     styles = styles or model_styles(list(table.index))

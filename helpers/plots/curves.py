@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import COLOURS, NEUTRAL, draw_band, error_bars, model_styles, panel_row
+from helpers.plots.style import NEUTRAL, draw_band, error_bars, model_styles, panel_row
 from helpers.sentences import with_interval
 
 Panels = Mapping[str, Mapping[str, pd.DataFrame]]  # tables by panel title and line name
@@ -59,40 +59,27 @@ def _bands(panels: Panels, columns: tuple[str, str], labels: tuple[str, str]) ->
     return figure
 
 
-def roc_and_precision_recall(curves: Mapping[str, dict], images: int) -> Figure:
-    """One-vs-rest ROC and precision-recall curves of each class and of malignancy, with areas in the legend."""
-    malignant = {"color": "black", "linestyle": "--"}
-    styles = {name: malignant if name == "malignant" else {"color": COLOURS[name.upper()]} for name in curves}
-    return _roc_panels(curves, styles, f"ROC on {images:,} test images")
-
-
-def malignancy_curves(
-    curves: Mapping[str, dict], images: int, malignant: int, *, styles: Mapping[str, dict] | None = None
+def roc_panels(
+    curves: Mapping[str, dict], title: str, *, colours: Mapping[str, str], reference: str = "", columns: int = 4
 ) -> Figure:
-    """ROC and precision-recall curves of several models for malignant versus benign, with areas in the legend.
+    """One small ROC curve per class or model, with its area and the average precision above it.
 
-    malignant: number of malignant images; styles: by model, from `model_styles`, so that models look the same in
-    several figures.
+    curves: as in `evaluation.curves`; colours: by name; reference: the name of a curve that every panel also shows.
     """
-    styles = styles or model_styles(list(curves))
-    lines = {name: {key: styles[name][key] for key in ("color", "linestyle")} for name in curves}
-    figure = _roc_panels(curves, lines, f"ROC on {images:,} test images, {malignant:,} malignant")
-    figure.axes[1].axhline(malignant / images, color=NEUTRAL, linewidth=1, linestyle=":")
-    return figure
-
-
-def _roc_panels(curves: Mapping[str, dict], styles: Mapping[str, dict], title: str) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
-    for name, curve in curves.items():
-        areas = f"{name}: {_area(curve, 'auc')}; {_area(curve, 'average_precision')}"
-        left.plot(curve["false_positive_rate"], curve["true_positive_rate"], **styles[name])
-        # Precision must not be interpolated linearly between thresholds, hence the steps (Davis and Goadrich 2006).
-        right.plot(curve["recall"], curve["precision"], label=areas, drawstyle="steps-post", **styles[name])
-    left.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
-    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=title)
-    right.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall", ylim=(0, 1.02))
-    legend = {"title": "AUC; average precision [95 % intervals]", "alignment": "left"}
-    right.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **legend)
+    rows = -(-len(curves) // columns)
+    size = {"figsize": (2.7 * columns, 2.75 * rows + 0.4), "sharex": True, "sharey": True, "squeeze": False}
+    figure, panels = plt.subplots(rows, columns, **size)
+    for axes, (name, curve) in zip(panels.flat, curves.items(), strict=False):
+        for grey in (curves[one] for one in [reference] if one):
+            axes.plot(grey["false_positive_rate"], grey["true_positive_rate"], color="#BBBBBB", linewidth=3)
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
+        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=colours[name])
+        axes.set_title(f"{name}\nAUC {_area(curve, 'auc')}\nAP {_area(curve, 'average_precision')}", fontsize=8)
+    for axes in list(panels.flat)[len(curves) :]:
+        axes.set_visible(False)
+    figure.supxlabel("1 - specificity", fontsize=10)
+    figure.supylabel("sensitivity", fontsize=10)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure
 
 
@@ -105,7 +92,7 @@ def decision_curves(panels: Panels, images: int, styles: Mapping[str, dict] | No
     """Net benefit by threshold with 95 % intervals, compared with a biopsy of every lesion and of none.
 
     panels: by title and model; index: threshold; columns value, low, high and all; styles: as in
-    `malignancy_curves`.
+    `cost`.
     """
     figure, row = panel_row(len(panels), 5.2, 3.8)
     for axes, (title, models) in zip(row, panels.items(), strict=True):

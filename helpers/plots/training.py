@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from helpers.plots.style import NEUTRAL, PART_COLOURS, error_bars, model_styles, panel_row
 
 
-def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
+def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figure:
     """Loss and accuracy by epoch for training and validation. Lines mark the epoch kept and the start of each stage.
 
     history: columns epoch, stage, loss, val_loss, accuracy, val_accuracy and val_balanced_accuracy. The training loss
@@ -33,6 +33,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
         _mark_epochs(axes, history, best_epoch)
         axes.legend()
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # epochs are whole numbers
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure
 
 

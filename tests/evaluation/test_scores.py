@@ -10,7 +10,15 @@ from sklearn import metrics as sk
 from helpers.evaluation import scores
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
-from helpers.evaluation.scores import evaluate, measure, resample, weighted_auc, weighted_average_precision
+from helpers.evaluation.scores import (
+    METRICS,
+    evaluate,
+    measure,
+    resample,
+    score_table,
+    weighted_auc,
+    weighted_average_precision,
+)
 
 
 def test_a_perfect_predictor_has_the_best_scores():
@@ -141,3 +149,12 @@ def test_one_class_alone_leaves_areas_and_absent_classes_undefined():
     assert judged["test"]["macro_precision"]["value"] == 1.0  # class a is not there, so its 0 does not count
     absent = dict.fromkeys(("precision", "recall", "f1", "auc"), UNDEFINED)
     assert judged["per_class"]["a"] == {**absent, "images": 0, "lesions": 0}
+
+
+def test_the_table_of_scores_says_what_each_means():
+    labels, lesions = np.arange(7).repeat(9), np.arange(21).repeat(3)
+    test = evaluate(Predictions(labels, np.eye(7)[labels], lesions, HAM10000, MALIGNANT), 0.5, Bootstrap(200))["test"]
+    table = score_table({"one": test, "other": test})
+    assert list(table.columns) == ["one", "other", "what it says"] and (table["what it says"].str.len() > 20).all()
+    assert table.loc["balanced accuracy", "one"] == "1.000 [1.000, 1.000]" and "macro AUC" in table.index
+    assert len(table) == len(METRICS) - 1  # macro recall is balanced accuracy

@@ -80,7 +80,7 @@ FIGURES = {
     "gallery": lambda: plots.gallery(
         {"mel": GREY[:2], "nv": GREY}, "Title", "Images: somebody, CC BY", captions=["first", "second"]
     ),
-    "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
+    "learning_curves": lambda: plots.learning_curves(HISTORY, 2, "Epoch 2 was the best"),
     "training_gaps": lambda: plots.training_gaps(dict.fromkeys(["none", "flip", "zoom", "noise", "all"], HISTORY)),
     "training_size": lambda: plots.training_size(SIZES, 1 / 7, "Training size"),
     "confusion_matrices": lambda: plots.confusion_matrices(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), CODES, "Test"),
@@ -93,10 +93,9 @@ FIGURES = {
     "recall_heatmap": lambda: plots.recall_heatmap(pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"])),
     "agreement": lambda: plots.agreement(pd.DataFrame(np.full((3, 3), 0.4), MODELS, MODELS), 1234),
     "differences": lambda: plots.differences(PAIRS.assign(mark=["*", "†", ""]), "points", "Every pair"),
-    "roc_and_precision_recall": lambda: plots.roc_and_precision_recall(
-        dict.fromkeys([*CODES, "malignant"], CURVE), 1060
+    "roc_panels": lambda: plots.roc_panels(
+        dict.fromkeys(MODELS, CURVE), "ROC", colours=dict.fromkeys(MODELS, "red"), reference="CNN", columns=2
     ),
-    "malignancy_curves": lambda: plots.malignancy_curves(dict.fromkeys(MODELS, CURVE), 60, 40),
     "decision_curves": lambda: plots.decision_curves(
         {"one": dict.fromkeys(MODELS, BENEFIT), "other": {"CNN": BENEFIT}}, 60
     ),
@@ -151,14 +150,13 @@ WORDS = {
     "learning_curves": ["kept: epoch 2", "stage 2 begins", "validation, balanced", "epoch", "accuracy"],
     "training_gaps": ["none", "flip", "zoom", "noise", "all", "epoch", "accuracy"],
     "training_size": ["100", "700", "training images", "scratch", "fine-tuned", "chance"],
-    "confusion_matrices": ["Test: images", "nv (n = 2)", "predicted", "true"],
+    "confusion_matrices": ["Test", "nv (n = 2)", "predicted (number of images)", "true"],
     "forest": ["-0.100 [-0.154, -0.046]", "nothing added", NAMES[2], "difference"],
     "grouped_forest": ["CNN", "as trained", "scaled", "ECE"],
     "recall_heatmap": ["25", "100", "recall (%)"],
     "agreement": ["Cohen's kappa", "1,234 test images", "0.40"],
     "differences": ["+5.0*", "+10.0†", "-2.0", "points"],
-    "roc_and_precision_recall": ["1,060 test images", "malignant: 0.80 [0.70, 0.90]; 0.60 [0.50, 0.70]", "sensitivity"],
-    "malignancy_curves": ["60 test images, 40 malignant", "CNN: 0.80 [0.70, 0.90]", "precision"],
+    "roc_panels": ["ROC", "CNN\nAUC 0.80 [0.70, 0.90]\nAP 0.60 [0.50, 0.70]", "sensitivity", "1 - specificity"],
     "decision_curves": ["one, 60 test images", "other, 60 test images", "biopsy all", "biopsy none", *MODELS],
     "reliability": ["before\nECE 0.123 [0.100, 0.200]", "after\nECE", "images", "accuracy"],
     "risk_coverage": ["known", "all", "energy", "probability", "coverage (proportion of images classified)"],
@@ -175,7 +173,11 @@ WORDS = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_has_its_words_and_none_lies_on_another(name):
-    assert FIGURES.keys() == WORDS.keys() == set(plots.__all__) - {"NEUTRAL", "model_styles", "outline", "overlay"}
+    assert (
+        FIGURES.keys()
+        == WORDS.keys()
+        == set(plots.__all__) - {"NEUTRAL", "class_colours", "model_styles", "outline", "overlay"}
+    )
     shown = written(drawn(name))
     words = "\n".join(text.get_text() for text in shown)
     assert [word for word in WORDS[name] if word not in words] == []
@@ -203,12 +205,11 @@ def test_no_two_models_share_a_style():
 def test_a_model_keeps_its_style_in_every_figure():
     styles = plots.model_styles(["another", *MODELS])
     benefit = plots.decision_curves({"one": dict.fromkeys(MODELS, BENEFIT)}, 60, styles)
-    areas = plots.malignancy_curves(dict.fromkeys(MODELS, CURVE), 60, 40, styles=styles)
     paid = plots.cost(COSTS[:3].set_axis(MODELS), {"ms": "ms"}, "label", title="Title", styles=styles)
-    shown = [axes.lines[:3] for axes in (benefit.axes[0], *areas.axes)]
+    shown = [axes.lines[:3] for axes in benefit.axes[:1]]
     shown.append([bars.lines[0] for bars in paid.axes[0].containers])
     expected = [styles[name]["color"] for name in MODELS]
-    assert [[line.get_color() for line in lines] for lines in shown] == [expected] * 4
+    assert [[line.get_color() for line in lines] for lines in shown] == [expected] * 2
 
 
 def cells(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
@@ -268,14 +269,17 @@ def test_epochs_are_whole_and_the_kept_one_is_marked():
 
 def test_every_panel_has_a_line_for_each_of_its_names():
     expected = {"risk_coverage": [2, 1], "deletion_insertion": [2, 1]}
-    expected |= {"robustness": [4, 4], "malignancy_curves": [4, 4]}  # three models and a reference
-    expected |= {"roc_and_precision_recall": [5, 4], "decision_curves": [5, 3]}  # four or three, and references
+    expected |= {"robustness": [4, 4], "decision_curves": [5, 3]}  # three models or one, and references
+    expected |= {"roc_panels": [3, 3, 3, 0]}  # the reference, chance and a model; the last panel is empty
     assert {name: [len(axes.lines) for axes in drawn(name).axes] for name in expected} == expected
 
 
 def test_curves_have_room_for_intervals_below_zero():
     assert drawn("deletion_insertion").axes[0].get_ylim()[0] <= -0.2
-    assert list(drawn("malignancy_curves").axes[1].lines[-1].get_ydata()) == [40 / 60] * 2  # all called malignant
+
+
+def test_an_empty_panel_is_not_shown():
+    assert [axes.get_visible() for axes in drawn("roc_panels").axes] == [True, True, True, False]
 
 
 def test_the_legend_of_robustness_names_a_model_that_only_one_panel_shows():
