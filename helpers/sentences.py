@@ -73,6 +73,13 @@ def show_table(table: pd.DataFrame) -> None:
     say(markdown_table(header, table.itertuples(name=None)))
 
 
+def difference_table(differences: pd.DataFrame, *, above: str, below: str, unclear: str) -> pd.DataFrame:
+    """Differences (columns value, low and high) as text, and what to make of each, as in `by_sign`."""
+    words = [by_sign(row, above=above, below=below, unclear=unclear) for _, row in differences.iterrows()]
+    texts = [with_interval(row) for _, row in differences.iterrows()]
+    return pd.DataFrame({"difference": texts, "what to make of it": words}, differences.index)
+
+
 def show_source(*functions: object) -> None:
     """Show the source code of functions or classes, with syntax highlighting."""
     from IPython.display import Code, display

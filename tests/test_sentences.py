@@ -2,7 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, show_table, with_interval, wording
+from helpers.sentences import (
+    by_sign,
+    clear_sign,
+    counted,
+    difference_table,
+    listed,
+    show_table,
+    with_interval,
+    wording,
+)
 
 
 def test_figures_in_words():
@@ -51,3 +60,11 @@ def test_a_table_of_sentences_is_shown_whole(monkeypatch):
     monkeypatch.setattr("helpers.sentences.say", shown.append)
     show_table(pd.DataFrame({"finding": ["long " * 50], "n": [3]}, index=pd.Index(["age"], name="column")))
     assert shown == [f"| column | finding | n |\n| --- | --- | --- |\n| age | {'long ' * 50} | 3 |"]
+
+
+def test_each_difference_has_its_verdict():
+    rows = {"a": (0.2, 0.1, 0.3), "b": (-0.2, -0.3, -0.1), "c": (0.0, -0.1, 0.1)}
+    differences = pd.DataFrame(rows, ["value", "low", "high"]).T
+    table = difference_table(differences, above="helps", below="hurts", unclear="unclear")
+    assert table["what to make of it"].tolist() == ["helps", "hurts", "unclear"]
+    assert table.loc["b", "difference"] == "-0.200 [-0.300, -0.100]" and list(table.index) == ["a", "b", "c"]
