@@ -3,6 +3,7 @@
 study         a study's parameters and folders; the error raised for mistakes that a user can correct
 reading       tables and JSON files, read whole or refused by name
 sentences     numbers, sentences and code as a notebook shows them
+processes     processes that end with the one that started them
 backend       seed, devices, versions
 records       files that are written completely or not at all, and the records of runs
 findings      the answer and the findings of a notebook
@@ -13,7 +14,7 @@ evaluation    predictions, bootstrap, scores, comparison, calibration, subgroups
 training      batches, compiled networks, fit, predict, the experiment of a notebook
 explanation   maps, tests of their faithfulness, artefacts
 plots         one style for all figures, one file per kind of figure
-running       runner, jobs, cross-validation, search, report, verification
+running       steps and their manifests, trials, runner, jobs, cross-validation, search, report, verification
 
 The modules `leakage` and `clinic` only print the new names of two commands.
 """

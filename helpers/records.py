@@ -1,9 +1,12 @@
 """Atomic file writing, and the records of notebook runs."""
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +15,33 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.backend import environment
-from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, results_folder
+from helpers.study import ROOT, StudyError, build_folder, check_parameters, declared_parameters, results_folder
+
+REMNANT = re.compile(r"\..+-(\d+)-\w{8}(\.[\w.]+)?")  # names of temporary files, with the id of their process
+TRIAL = "TRIAL"  # environment variable: the folder of a trial, relative to the results of its study
+FULL = 1_000_000  # bytes left on a disk that is full; not every library says that it is
+REMEDIES = {
+    errno.ENOSPC: "Free space on this disk",
+    errno.EDQUOT: "Free space in your quota",
+    errno.EROFS: "Use a folder that you may write to: set RESULTS_DIR and BUILD_DIR",
+    errno.EACCES: "Ask its owner for the permission to write, or set RESULTS_DIR and BUILD_DIR",
+}
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` and rename it to `target` when the block succeeds.
 
-    Parent folders are created. If the block raises, `target` stays as it was and the temporary file is removed.
+    Parent folders are created. If the block raises, `target` stays as it was and the temporary file is removed. Raises
+    StudyError if the disk is full or the folder may not be written to.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{target.stem}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+    except OSError as error:
+        raise _explain(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,8 +50,46 @@ def atomic_path(target: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
         temporary.replace(target)
+    except OSError as error:
+        raise _explain(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _explain(target: Path, error: OSError) -> Exception:
+    """A StudyError with the remedy, where `target` could not be written; any other error as it is."""
+    if error.filename and Path(error.filename).parent != target.parent:
+        return error
+    full = error.errno is None and shutil.disk_usage(target.parent).free < FULL
+    number = errno.ENOSPC if full else error.errno
+    if number not in REMEDIES:
+        return error
+    return StudyError(f"{target} cannot be written ({os.strerror(number)}). {REMEDIES[number]}, and run again.")
+
+
+def remnants(folder: Path, *, deep: bool = True) -> list[Path]:
+    """Temporary files and folders of `atomic_path` and of the demo whose process has ended.
+
+    deep: also those in subfolders.
+    """
+    found = [(path, REMNANT.fullmatch(path.name)) for path in sorted(folder.glob("**/.*" if deep else ".*"))]
+    return [path for path, match in found if match and not _is_running(int(match[1]))]
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -55,10 +111,12 @@ def file_sha256(path: Path) -> str:
 
 
 class Run:
-    """One run of a notebook: its parameters and the folder for its record.
+    """One run of a notebook: its parameters and its folders.
 
     notebook: name without suffix, such as `03_cnn_baseline`; values: the notebook's `globals()`, which hold its
     declared parameters, including `study` and `seed`. Raises StudyError if a parameter has the wrong type.
+    results: of the study, to read from; folder: for the record of this run, in `results`; work: for its trained
+    networks. The environment variable TRIAL names the folder of a trial, whose files lie apart from the study's.
     """
 
     def __init__(self, notebook: str, values: dict):
@@ -67,9 +125,15 @@ class Run:
         self.parameters = {name: values[name] for name in declared}
         check_parameters(self.parameters, declared, notebook)
         self.study = self.parameters["study"]
-        self.folder = results_folder(self.study) / notebook
+        self.results, trial = results_folder(self.study), os.environ.get(TRIAL, "")
+        self.folder = self.results / (trial or notebook)
+        self.work = build_folder(self.study) / trial
         # TensorFlow warns when it traces a function again, which happens in every notebook with several networks.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+    def shared(self, path: Path) -> Path:
+        """Where to write a file that other notebooks read at `path`: there or, in a trial, in the trial's folder."""
+        return self.folder / path.name if os.environ.get(TRIAL) else path
 
     def figure(self, figure, name: str) -> None:
         """Save a matplotlib figure as figures/<name>.png, at 150 dpi on a white background."""

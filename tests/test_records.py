@@ -1,9 +1,13 @@
+import errno
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from helpers.records import Run, atomic_path, network_of, read_records, write_csv, write_json
+from helpers.records import REMNANT, Run, atomic_path, network_of, read_records, remnants, write_csv, write_json
 from helpers.study import ROOT, StudyError, declared_parameters
 
 SPLIT = pd.DataFrame(
@@ -20,6 +24,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         raise KeyboardInterrupt
     assert json.loads(target.read_text()) == {"a": 1}
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "Free space"), (errno.EACCES, "Ask its owner"), (errno.EROFS, "RESULTS_DIR")]
+)
+def test_a_disk_that_takes_no_more_is_named_with_a_remedy(tmp_path, number, remedy):
+    target = tmp_path / "metrics.json"
+    with pytest.raises(StudyError, match=f"{target} cannot be written .*{remedy}"), atomic_path(target):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_from_a_file_that_cannot_be_read(tmp_path):
+    if Path("/dev/full").exists():
+        with pytest.raises(StudyError, match="No space left"), atomic_path(tmp_path / "a.csv"):
+            Path("/dev/full").write_text("x")
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.csv"):
+        (tmp_path / "elsewhere" / "b.csv").read_text()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), atomic_path(tmp_path / "file" / "a.csv"):
+        pass
+
+
+def test_what_a_killed_process_left_is_found_and_that_of_a_running_one_is_not(tmp_path):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left, mine = tmp_path / f".roc-{process.pid}-ab3_efgh.png", tmp_path / f".roc-{os.getpid()}-ab3_efgh.png"
+    for path in (left, mine, tmp_path / ".hidden", tmp_path / "roc.png"):
+        path.touch()
+    with atomic_path(tmp_path / "metrics.json") as temporary:
+        assert remnants(tmp_path) == [left] and REMNANT.fullmatch(temporary.name)
+    assert remnants(tmp_path.parent, deep=False) == [] and left in remnants(tmp_path.parent)
 
 
 def test_others_may_read_what_was_written(tmp_path):

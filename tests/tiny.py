@@ -56,8 +56,8 @@ def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) 
     save_lesions(patients, folder / "cache" / "lesions.csv")
     build_cache(patients, 16, folder / "cache")
     run = make_run(notebook, **given)
-    save_split(table[["image_id", "lesion_id", "label", "part", "fold"]], run.folder.parent / "split.csv")
-    write_csv(run.folder.parent / "02_preprocessing" / "duplicates.csv", NO_DUPLICATES)
+    save_split(table[["image_id", "lesion_id", "label", "part", "fold"]], run.results / "split.csv")
+    write_csv(run.results / "02_preprocessing" / "duplicates.csv", NO_DUPLICATES)
     return run
 
 

@@ -18,7 +18,6 @@ from helpers.data.layouts import (
     read_isic2019,
     refuse,
 )
-from helpers.demo.generate import generate
 from helpers.reading import read_csv, read_json
 from helpers.records import write_csv, write_json
 from helpers.study import ROOT, StudyError
@@ -97,6 +96,8 @@ def originals_folder(dataset: str) -> Path:
     """
     diagnoses(dataset)
     if dataset == "demo":
+        from helpers.demo.generate import generate  # here, since SciPy takes a second to load
+
         return generate(dataset_folder("demo"))
     return Path(os.environ.get("DATA_DIR") or dataset_folder(dataset)).expanduser()
 
@@ -146,7 +147,7 @@ def read_lesions(path: Path) -> pd.DataFrame:
     types = dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"}
     lesions = read_csv(path, remedy, dtype=types)
     lesions.attrs.update(read_json(Path(path).with_suffix(".json"), remedy))
-    folder = os.path.normpath(Path(path).parent / lesions.attrs.get("folder", ".."))
+    folder = os.path.normpath(Path(path).parent / lesions.attrs["folder"])
     for name in PATHS:
         whole = lesions[name].map(partial(os.path.join, folder), na_action="ignore")
         lesions[name] = whole.astype(object).where(whole.notna(), None)

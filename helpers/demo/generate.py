@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 from collections import defaultdict
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from helpers.demo.camera import apply_second_camera, draw_artefacts, draw_view, random_pose
 from helpers.demo.lesion import draw_scene, grow, sample_lesion
 from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_stream
+from helpers.processes import end_with_parent
 from helpers.records import write_csv, write_json
 from helpers.study import StudyError
 
@@ -47,7 +49,7 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0)
     if found is None:
         _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as drawn:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-{os.getpid()}-") as drawn:
         _draw_all(Path(drawn), plan_pictures(images, seed), side=side, seed=seed)
         _publish(Path(drawn), folder, settings)
     return folder
@@ -135,7 +137,7 @@ def _map_processes(draw: Callable, tasks: list) -> Iterator:
         yield from map(draw, tasks)
         return
     # Forking a process with TensorFlow threads can hang, so new processes are spawned.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         yield from pool.map(draw, tasks, chunksize=4)
 
 

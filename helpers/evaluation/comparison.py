@@ -1,6 +1,6 @@
 """Pairwise comparison of models on the same resampled lesions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -13,17 +13,24 @@ from helpers.evaluation.predictions import Predictions, check_paired
 from helpers.evaluation.scores import resample
 
 
-def resampled_scores(models: Iterable[Predictions], metric: str, bootstrap: Bootstrap = STANDARD) -> np.ndarray:
+def resampled_scores(
+    models: Iterable[Predictions],
+    metric: str,
+    bootstrap: Bootstrap = STANDARD,
+    *,
+    thresholds: Sequence[float | None] = (),
+) -> np.ndarray:
     """A score of several models, or of one model trained from several seeds: float64 [models, 1 + resamples].
 
     Column 0 is the score itself. Each other column is one resample of the lesions, the same for all models, so that
-    differences between rows are paired. metric: a property of `Scores` that needs no threshold. Raises StudyError
-    unless all predictions are for the same images in the same order.
+    differences between rows are paired. metric: a property of `Scores`; thresholds: of the models, if it needs
+    one. Raises StudyError unless all predictions are for the same images in the same order.
     """
     models = list(models)
     check_paired(*models)
     weights = bootstrap.weights(models[0].lesions)
-    return np.stack([resample(model, [metric], weights)[metric] for model in models])
+    pairs = zip(models, thresholds or [None] * len(models), strict=True)
+    return np.stack([resample(model, [metric], weights, threshold=threshold)[metric] for model, threshold in pairs])
 
 
 def pairwise_differences(
@@ -60,13 +67,18 @@ def significance_marks(pairs: pd.DataFrame) -> pd.Series:
 
 
 def paired_difference(
-    first: Predictions, second: Predictions, metric: str, *, bootstrap: Bootstrap = STANDARD
+    first: Predictions,
+    second: Predictions,
+    metric: str,
+    *,
+    bootstrap: Bootstrap = STANDARD,
+    thresholds: Sequence[float | None] = (),
 ) -> dict[str, float | None]:
     """The score of `first` minus that of `second`, as {"value", "low", "high"}, on the same resampled lesions.
 
-    For `metric` and errors see `resampled_scores`.
+    For `metric`, `thresholds` and errors see `resampled_scores`.
     """
-    return estimate(np.subtract(*resampled_scores((first, second), metric, bootstrap)))
+    return estimate(np.subtract(*resampled_scores((first, second), metric, bootstrap, thresholds=thresholds)))
 
 
 def unpaired_difference(

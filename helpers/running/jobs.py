@@ -5,16 +5,19 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
 
+from helpers.processes import end_with_parent
+from helpers.records import TRIAL
 from helpers.study import StudyError
 
 PARALLEL = ("none", "processes", "ray")
-PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR")  # environment variables
+PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR", TRIAL)  # environment variables
 # A notebook and its workers may share a GPU, so each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _claimed = []  # the lock on this process's GPU, held until it ends
@@ -39,7 +42,9 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
     named = function.__module__, function.__qualname__
     settings, threads, gpus = _on_ray(workers) if parallel == "ray" else _on_this_machine(workers)
     with joblib.parallel_config(**settings):
-        tasks = [joblib.delayed(_in_worker)(*named, job, passed, threads, gpus) for job in jobs]
+        shared = {"passed": passed, "threads": threads, "gpus": gpus}
+        shared["parent"] = os.getpid() if parallel == "processes" else None  # Ray ends its workers itself
+        tasks = [joblib.delayed(_in_worker)(*named, job, shared=shared) for job in jobs]
         return joblib.Parallel(batch_size=1)(tasks)
 
 
@@ -104,8 +109,14 @@ def _check_gpus(count: int, workers: int) -> None:
         raise StudyError(f"workers is {workers}, but there are {count} GPUs: each worker needs one to itself.")
 
 
-def _in_worker(module: str, name: str, job: dict, passed: dict[str, str], threads: int, gpus: Sequence[str]):
+_watch = cache(end_with_parent)  # a worker runs several jobs, but watches its parent once
+
+
+def _in_worker(module: str, name: str, job: dict, *, shared: dict):
     """Run one job in its own process. The environment has to be complete before Keras is imported."""
+    passed, threads, gpus = shared["passed"], shared["threads"], shared["gpus"]
+    if shared["parent"]:
+        _watch(shared["parent"])
     os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
     if gpus and not _claimed:
         os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import time
-from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +15,11 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from helpers.records import atomic_path
-from helpers.study import (
-    ROOT,
-    StudyError,
-    build_folder,
-    check_parameters,
-    declared_parameters,
-    load_study,
-    parse_value,
-    results_folder,
-)
+from helpers.records import TRIAL, atomic_path
+from helpers.running.notebooks import NOTEBOOKS, study_parameters
+from helpers.running.trials import trial_folder
+from helpers.study import ROOT, StudyError, build_folder, parse_value, results_folder
 
-NOTEBOOKS = ROOT / "notebooks"
 SECONDS_BETWEEN_LINES = 5
 NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank lines and TensorFlow's notices
 
@@ -51,32 +42,29 @@ class Progress(logging.Handler):
             print(f"  {self.notebook} | {lines[-1]}", file=self.terminal, flush=True)
 
 
-def study_parameters(study: str, notebook: str, given: dict) -> dict:
-    """The parameters of a notebook: the study's values for those it declares, replaced by those `given`.
-
-    Raises StudyError for a name in the study that no notebook declares, a name on the command line that this notebook
-    does not declare, and a value of the wrong type.
-    """
-    source = ROOT / "studies" / f"{study}.yaml"
-    values = load_study(source)
-    declared = declared_parameters(NOTEBOOKS / f"{notebook}.ipynb")
-    if "study" in given:
-        raise StudyError("command line: choose the study with --study, not as a parameter.")
-    everywhere = [declared_parameters(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
-    check_parameters(values, dict(ChainMap(*everywhere)), str(source))
-    check_parameters(given, declared, "command line")
-    return {name: value for name, value in values.items() if name in declared} | given
-
-
-def run_notebook(study: str, notebook: str, given: dict) -> Path:
+def run_notebook(study: str, notebook: str, given: dict, *, name: str = "") -> Path:
     """Run a notebook and write it, with its outputs, to results/<study>/notebooks/; returns the path.
 
+    With parameters `given` it is a trial: the notebook and all that it writes go to `trial_folder`, which `name` names.
     Raises StudyError for bad parameters or when a cell fails. Then an older result is kept, the partial notebook stays
     in build/<study>/, and the error names the cell and the file.
     """
     parameters = study_parameters(study, notebook, given)
-    partial = build_folder(study) / f"{notebook}.partial.ipynb"
+    trial = trial_folder(notebook, given, name) if given or name else ""
+    os.environ[TRIAL] = trial
+    partial = build_folder(study) / trial / f"{notebook}.partial.ipynb"
     partial.parent.mkdir(parents=True, exist_ok=True)
+    _execute_or_explain(notebook, partial, parameters)
+    target = results_folder(study) / (trial or "notebooks") / f"{notebook}.ipynb"
+    with atomic_path(target) as temporary:
+        nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
+    partial.unlink()
+    partial.with_suffix(".log").unlink()
+    return target
+
+
+def _execute_or_explain(notebook: str, partial: Path, parameters: dict) -> None:
+    """Execute a notebook into `partial`. Raises StudyError that names the cell that failed, and the file."""
     # The kernel starts in another folder than this process, and TensorFlow's start-up notices would fill the report.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -89,12 +77,6 @@ def run_notebook(study: str, notebook: str, given: dict) -> Path:
     except DeadKernelError as error:
         fault = f"the Python process of {notebook} died, perhaps because memory ran out"
         raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last messages: {log}") from error
-    target = results_folder(study) / "notebooks" / f"{notebook}.ipynb"
-    with atomic_path(target) as temporary:
-        nbformat.write(_tidy(nbformat.read(partial, as_version=4)), temporary)
-    partial.unlink()
-    log.unlink()
-    return target
 
 
 def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
@@ -143,6 +125,8 @@ def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.NotebookNode(kept)
     for cell in notebook.cells:
         cell.metadata = nbformat.NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
+        if "injected-parameters" in cell.metadata.get("tags", []) and "id" in cell:
+            cell.id = "injected-parameters"  # papermill draws one at random, so that no two runs would be alike
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
@@ -154,15 +138,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebook", help="name without suffix, such as 03_cnn_baseline")
     parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    parser.add_argument("--name", default="", help="name of the trial (default: its parameters)")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     print(f"{options.notebook}: running for study {options.study}", flush=True)
     try:
         given = {name: parse_value(value) for name, value in options.p}
-        target = run_notebook(options.study, options.notebook, given)
+        target = run_notebook(options.study, options.notebook, given, name=options.name)
     except StudyError as error:
         print(f"{options.notebook}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{options.notebook}: stopped", file=sys.stderr)
+        return 130
     print(f"{options.notebook}: done in {time.monotonic() - started:.0f} s, see {os.path.relpath(target)}", flush=True)
     return 0
 

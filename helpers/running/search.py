@@ -19,7 +19,6 @@ from helpers.records import Run, atomic_path, describe_split
 from helpers.running.cross_validation import build_variant
 from helpers.running.jobs import run_jobs
 from helpers.running.search_space import study_values, suggest_values, trial_parameters
-from helpers.study import build_folder
 from helpers.training.experiment import TRAINING_VERSION, Experiment
 from helpers.training.fit import ProgressBar, fit_stages
 
@@ -67,7 +66,7 @@ def search_storage(experiment: Experiment, kind: str) -> Path:
     content += [experiment.cache.fingerprint, describe_split(experiment.original)["sha256"]]
     content += [TRAINING_VERSION, SEARCH_VERSION]
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    return build_folder(run.study) / "search" / f"{run.notebook}-{kind}-{fingerprint}.log"
+    return run.work / "search" / f"{run.notebook}-{kind}-{fingerprint}.log"
 
 
 def open_search(path: Path) -> optuna.Study:

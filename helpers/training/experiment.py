@@ -24,7 +24,7 @@ from helpers.evaluation.predictions import Predictions
 from helpers.models.recipe import Recipe
 from helpers.records import Run, atomic_path, file_sha256, write_csv, write_json
 from helpers.sentences import say
-from helpers.study import StudyError, build_folder
+from helpers.study import StudyError
 from helpers.training.checkpoint import Checkpoint, is_finished, mark_finished
 from helpers.training.device import share_batches
 from helpers.training.fit import ProgressBar, fit_stages, save_model
@@ -74,7 +74,7 @@ class Experiment:
         self.missing_images, self.lesions = table.attrs["missing_images"], table.set_index("image_id")
         if self.missing_images:
             say(completeness(table))
-        self.original = read_split(run.folder.parent / "split.csv", table)
+        self.original = read_split(run.results / "split.csv", table)
         images = int((self.original["part"] == "train").sum())
         if p.get("batch_size", 1) > images:
             raise StudyError(f"batch_size is {p['batch_size']}; it must be at most {images}, the training images.")
@@ -104,7 +104,7 @@ class Experiment:
 
     def groups(self) -> np.ndarray:
         """The lesion of each row of `original`, str [n]; lesions with duplicate images count as one lesion."""
-        found = pd.read_csv(self.run.folder.parent / "02_preprocessing" / "duplicates.csv")
+        found = pd.read_csv(self.run.results / "02_preprocessing" / "duplicates.csv")
         return duplicate_groups(self.original, found)
 
     def train(
@@ -127,7 +127,7 @@ class Experiment:
         """
         self.start_anew(stages[0].seed)
         model = build()
-        folder = build_folder(self.run.study) / "variants" / self.run.notebook / key
+        folder = self.run.work / "variants" / self.run.notebook / key
         fingerprint = self._fingerprint(model, stages)
         if is_finished(folder, fingerprint):
             print(f"{name}: trained before, read back")

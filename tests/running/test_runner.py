@@ -6,7 +6,8 @@ import sys
 import nbformat
 import pytest
 
-from helpers.running import report, runner
+from helpers.records import TRIAL
+from helpers.running import notebooks, report, runner
 from helpers.study import ROOT, declared_parameters
 
 PARAMETERS = "study = 'tiny'  # a name\nseed = 0  # a number\nrate = 0.5  # another"
@@ -29,8 +30,10 @@ def tiny(tmp_path, monkeypatch):
         notebook_of("import sys\nprint(seed, rate)\nprint('noise', file=sys.stderr)"),
         tmp_path / "notebooks" / "01_a.ipynb",
     )
-    monkeypatch.setattr(runner, "ROOT", tmp_path)
-    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
+    for module in (runner, notebooks):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+        monkeypatch.setattr(module, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setenv(TRIAL, "")
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
     return tmp_path
@@ -42,12 +45,18 @@ def texts(path):
 
 
 def test_a_notebook_runs_with_the_study_and_the_command_line(tiny, capsys):
-    assert runner.main(["01_a", "--study", "tiny", "-p", "rate", "3e-4"]) == 0
+    assert runner.main(["01_a", "--study", "tiny"]) == 0
     executed = tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb"
-    assert texts(executed) == "3 0.0003\n"  # nothing of what went to standard error
+    assert texts(executed) == "3 0.5\n"  # nothing of what went to standard error
     assert re.search(r"01_a: done in \d+ s", capsys.readouterr().out)
     assert "papermill" not in json.loads(executed.read_text())["metadata"]
     assert not (tiny / "build" / "tiny" / "01_a.partial.ipynb").exists()
+
+
+def test_with_other_parameters_it_is_a_trial_beside_the_results(tiny):
+    assert runner.main(["01_a", "--study", "tiny", "-p", "rate", "3e-4"]) == 0
+    assert texts(tiny / "results" / "tiny" / "trials" / "01_a" / "rate=0.0003" / "01_a.ipynb") == "3 0.0003\n"
+    assert not (tiny / "results" / "tiny" / "notebooks").exists()
 
 
 def test_a_failing_cell_keeps_the_old_result_and_names_the_place(tiny, capsys):
@@ -190,7 +199,7 @@ def test_the_table_of_this_readme_is_fresh():
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_study_file_suits_the_notebooks(path):
     """Its names and types; the same for all notebooks, see the next test."""
-    assert runner.study_parameters(path.stem, "01_eda", {})["study"] == path.stem
+    assert notebooks.study_parameters(path.stem, "01_eda", {})["study"] == path.stem
 
 
 def test_shared_parameters_have_one_default():

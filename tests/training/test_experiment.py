@@ -167,7 +167,7 @@ def test_the_record_holds_the_main_model_and_its_variants(run, trainings):
     prior = np.full(7, 1 / 7)
     prior_only = lambda part: np.tile(prior, (len(experiment.samples[part]), 1))  # noqa: E731
     experiment.write(main, [other, experiment.judge("majority", "no look", prior_only)])
-    records = {record["name"]: record for record in read_records(run.folder.parent)}
+    records = {record["name"]: record for record in read_records(run.results)}
     assert set(records) == {"main network", "other network", "no look"}
     assert records["no look"]["training"] is None and records["no look"]["test"]["balanced_accuracy"]["value"] == 1 / 7
     assert (run.folder / "model.keras").read_bytes() == (main.folder / "model.keras").read_bytes()

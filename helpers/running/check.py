@@ -1,0 +1,48 @@
+"""Whether a study can be trusted: `python -m helpers.running.check --study demo` names every fault that it finds."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from helpers.running.manifest import faults
+from helpers.running.notebooks import all_notebooks, study_dataset
+from helpers.study import StudyError, results_folder
+
+
+def check_files(study: str) -> list[str]:
+    """A sentence for each notebook that is not finished or out of date, and each file that is missing or changed."""
+    return [fault for notebook in all_notebooks() for fault in faults(study, notebook)]
+
+
+# Each returns a sentence for each fault of a study.
+CHECKS: tuple[Callable[[str], list[str]], ...] = (check_files,)
+
+
+def check(study: str) -> bool:
+    """Print every fault of a study and, in the last line, whether it is complete; returns that."""
+    study_dataset(study)  # an unknown study ends here
+    found = [fault for one in CHECKS for fault in one(study)]
+    for fault in found:
+        print(fault)
+    folder = os.path.relpath(results_folder(study))
+    if found:
+        print(f"Study {study} is NOT complete. Faults: {len(found)}, see above. `make all STUDY={study}` repairs them.")
+    else:
+        print(f"Study {study} is complete: every file in {folder}/ is the one that its notebook left.")
+    return not found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.check", description=__doc__)
+    parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
+    try:
+        return 0 if check(parser.parse_args(arguments).study) else 1
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

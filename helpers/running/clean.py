@@ -1,0 +1,93 @@
+"""Deletes what runs have left: `python -m helpers.running.clean` all but results and trained networks.
+
+With `--trained` it deletes the trained networks of one study, and says how long they took to train.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from helpers.records import remnants
+from helpers.running.lock import dataset_lock, study_lock
+from helpers.running.notebooks import study_dataset
+from helpers.study import ROOT, StudyError, build_folder, results_folder
+
+TRAINED = ("variants", "search", "trials")  # in the build folder of a study
+KEPT = (*TRAINED, "lock", "data_dir")
+
+
+def sweep(study: str) -> None:
+    """Delete the temporary files of killed processes in the folders of a study and its dataset."""
+    data = ROOT / "data"
+    for folder in (results_folder(study), build_folder(study), data / study_dataset(study) / "cache"):
+        delete(remnants(folder))
+    delete(remnants(data, deep=False))
+
+
+def clean(wait: bool = True) -> None:
+    """Delete manifests, reports, tests, demo results, demo data and pixel caches, and name each of them.
+
+    Published results, downloads, trials and trained networks stay. Raises StudyError if a study is in use and `wait` is
+    False.
+    """
+    build, data = build_folder("demo").parent, ROOT / "data"
+    studies = [path.parent for path in sorted(build.glob("*/lock"))]
+    with ExitStack() as locks:
+        for folder in studies:
+            locks.enter_context(study_lock(folder.name, wait=wait))
+        locks.enter_context(dataset_lock("demo", wait=wait))
+        found = [path for folder in studies for path in sorted(folder.iterdir()) if path.name not in KEPT]
+        found += [path for path in sorted(build.glob("*")) if path not in studies and path.name != "verify"]
+        found += [results_folder("demo"), data / "demo", *sorted(data.glob("*/cache")), *remnants(data, deep=False)]
+        delete(path for path in found if path.exists())
+
+
+def clean_trained(study: str, wait: bool = True) -> None:
+    """Delete the trained networks and searches of a study, and say how long they took to train."""
+    with study_lock(study, wait=wait):
+        folders = [build_folder(study) / name for name in TRAINED]
+        trainings = [_read_seconds(path) for folder in folders for path in folder.rglob("training.json")]
+        hours, minutes = divmod(round(sum(trainings) / 60), 60)
+        print(f"{len(trainings)} trained networks of study {study}, trained in {hours} h {minutes} min:")
+        delete(folder for folder in folders if folder.exists())
+
+
+def delete(paths: Iterable[Path]) -> None:
+    """Delete files and folders, and print the name and size of each."""
+    for path in paths:
+        files = [path] if not path.is_dir() else [one for one in path.rglob("*") if one.is_file()]
+        size = sum(one.stat().st_size for one in files) / 1e6
+        print(f"deleting {path} ({size:.1f} MB)", flush=True)
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _read_seconds(path: Path) -> float:
+    try:
+        return json.loads(path.read_text())["seconds"]
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.clean", description=__doc__)
+    parser.add_argument("--trained", metavar="STUDY", help="delete the trained networks of this study instead")
+    parser.add_argument("--no-wait", action="store_true", help="give up if another process works on a study")
+    options = parser.parse_args(arguments)
+    try:
+        if options.trained:
+            clean_trained(options.trained, not options.no_wait)
+        else:
+            clean(not options.no_wait)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Compares runs of a study: `python -m helpers.running.compare 03_cnn_baseline trials/03_cnn_baseline/epochs=5`.
+
+A run is a folder in results/<study>/ that holds metrics.json and predictions.csv.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.data.lesions import classes
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.comparison import paired_difference
+from helpers.evaluation.predictions import Predictions
+from helpers.evaluation.scores import METRICS
+from helpers.reading import read_csv, read_json
+from helpers.sentences import with_interval
+from helpers.study import StudyError, results_folder
+
+
+def compare_runs(study: str, names: Sequence[str]) -> str:
+    """The parameters in which runs differ from the first, and each figure with its paired difference, as text.
+
+    Raises StudyError for fewer than two runs, a folder without a record, and runs on different splits or tasks.
+    """
+    if len(names) < 2:
+        raise StudyError('Name two runs or more: make compare RUNS="03_cnn_baseline trials/03_cnn_baseline/epochs=5".')
+    records = {name: _read_record(results_folder(study) / name) for name in names}
+    for what in ("split", "task"):
+        if any(record[what] != records[names[0]][what] for record in records.values()):
+            raise StudyError(
+                f"The runs {', '.join(names)} differ in their {what}, so their figures cannot be compared."
+            )
+    predictions = {name: _read_test(results_folder(study), name, record) for name, record in records.items()}
+    tables = [_parameters(records)]
+    tables += [_differences(records, predictions, names[0], other) for other in names[1:]]
+    images = len(predictions[names[0]])
+    return "\n\n".join(["\n".join(["Parameters", tables[0]]), *tables[1:], f"On {images:,} test images of {study}."])
+
+
+def _read_record(folder: Path) -> dict:
+    remedy = "Name a folder in the results of this study, such as 03_cnn_baseline or trials/…, that was run."
+    return read_json(folder / "metrics.json", remedy)
+
+
+def _read_test(results: Path, name: str, record: Mapping) -> Predictions:
+    remedy = f"Run {record['notebook']} again."
+    table = read_csv(results / name / "predictions.csv", remedy)
+    split = read_csv(results / "split.csv", "Run 02_preprocessing again.").set_index("image_id")
+    known = classes(record["parameters"]["dataset"], record["task"])
+    codes, malignant = zip(*((one.code, one.malignant) for one in known if one.code in table), strict=True)
+    return Predictions.from_table(table[table["part"] == "test"], codes, malignant, lesions=split["lesion_id"])
+
+
+def _parameters(records: Mapping[str, dict]) -> str:
+    """The parameters, of all runs, whose values are not the same."""
+    values = pd.DataFrame({name: pd.Series(record["parameters"], dtype=object) for name, record in records.items()})
+    differ = values[[len(set(map(repr, row))) > 1 for row in values.itertuples(index=False)]]
+    return differ.to_string(na_rep="–") if len(differ) else "All parameters are the same."
+
+
+def _differences(records: Mapping, predictions: Mapping, first: str, other: str) -> str:
+    bootstrap = Bootstrap(records[first]["parameters"]["resamples"])
+    pair = predictions[other], predictions[first]
+    thresholds = records[other]["threshold"], records[first]["threshold"]
+    rows = {
+        metric.replace("_", " "): {
+            first: with_interval(records[first]["test"][metric]),
+            other: with_interval(records[other]["test"][metric]),
+            "difference": with_interval(paired_difference(*pair, metric, bootstrap=bootstrap, thresholds=thresholds)),
+        }
+        for metric in METRICS
+    }
+    return f"{other} minus {first}\n{pd.DataFrame(rows).T.to_string()}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.compare", description=__doc__)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="folder in results/<study>/; the others minus the first")
+    parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
+    options = parser.parse_args(arguments)
+    try:
+        print(compare_runs(options.study, options.runs))
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

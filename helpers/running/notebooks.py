@@ -1,0 +1,56 @@
+"""What a notebook declares: its parameters, which a study changes, and the notebooks whose files it reads."""
+
+import json
+import re
+from collections import ChainMap
+
+from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, load_study
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def study_parameters(study: str, notebook: str, given: dict) -> dict:
+    """The parameters of a notebook: the study's values for those it declares, replaced by those `given`.
+
+    Raises StudyError for a name in the study that no notebook declares, a name on the command line that this notebook
+    does not declare, and a value of the wrong type.
+    """
+    source = ROOT / "studies" / f"{study}.yaml"
+    values = load_study(source)
+    declared = declared_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+    if "study" in given:
+        raise StudyError("command line: choose the study with --study, not as a parameter.")
+    everywhere = [declared_parameters(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    check_parameters(values, dict(ChainMap(*everywhere)), str(source))
+    check_parameters(given, declared, "command line")
+    return {name: value for name, value in values.items() if name in declared} | given
+
+
+def effective_parameters(study: str, notebook: str) -> dict:
+    """All parameters of a notebook with the values that they have in a study. For errors see `study_parameters`."""
+    return declared_parameters(NOTEBOOKS / f"{notebook}.ipynb") | study_parameters(study, notebook, {})
+
+
+def study_dataset(study: str) -> str:
+    """The dataset of a study: demo if its file names none."""
+    return load_study(ROOT / "studies" / f"{study}.yaml").get("dataset", "demo")
+
+
+def read_notebooks(notebook: str) -> tuple[str, ...]:
+    """The notebooks whose files a notebook reads: those that its opening links between **Reads** and **Writes**.
+
+    Raises StudyError if there is no such notebook.
+    """
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.is_file():
+        known = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
+        raise StudyError(f"{path}: no such notebook. Known notebooks: {known}.")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    stated = text.partition("**Reads**")[2].partition("**Writes**")[0]
+    return tuple(dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", stated)))
+
+
+def all_notebooks() -> list[str]:
+    """The names of all notebooks, in their order."""
+    return [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]

@@ -1,0 +1,139 @@
+"""A tiny study from make to its files: what runs again, what else runs at the same time, and what a stop leaves."""
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+from house import NOTEBOOKS, build_house, fingerprint, make, processes_of, start, write_notebook
+
+pytestmark = pytest.mark.slow
+COMPLETE = "Study tiny is complete"
+ALL = list(NOTEBOOKS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A house whose study was run."""
+    house = build_house(tmp_path_factory.mktemp("run & ü") / "house")
+    assert COMPLETE in make(house, "all").splitlines()[-1]
+    return house
+
+
+@pytest.fixture
+def finished(run, tmp_path):
+    """A copy of it elsewhere, like a checkout that was moved."""
+    return shutil.copytree(run, tmp_path / "moved", symlinks=True)
+
+
+def ran(output):
+    return [line.split(":")[0] for line in output.splitlines() if ": running for study" in line]
+
+
+def begin(house, *words):
+    """Start make on a changed study, and return it in the middle of the training, which goes on without `hold`."""
+    (house / "hold").touch()
+    (house / "studies" / "tiny.yaml").write_text("study: tiny\ndataset: ham10000\nepochs: 5\n")
+    shutil.rmtree(house / "build" / "tiny" / "variants")
+    process = start(house, *words)
+    while not list((house / "build" / "tiny").rglob("model.keras")):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    return process
+
+
+def wait_for_the_end(house):
+    """Return when no process works in the house any longer."""
+    for _ in range(300):
+        if not processes_of(house):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still running: {processes_of(house)}")
+
+
+def test_a_moved_checkout_is_complete_and_a_change_runs_what_reads_it(finished):
+    assert ran(make(finished, "all")) == []
+    assert COMPLETE in make(finished, "check").splitlines()[-1]
+    (finished / "studies" / "tiny.yaml").write_text("study: tiny\ndataset: ham10000\nepochs: 4\n")
+    os.utime(finished / "studies" / "tiny.yaml", (1, 1))  # times do not matter
+    said = make(finished, "check", status=1)
+    assert "The parameter epochs was 3 and is 4." in said and "Study tiny is NOT complete" in said
+    assert ran(make(finished, "all")) == ALL[1:]
+
+
+def test_what_was_lost_or_damaged_is_named_and_mended(finished):
+    before = fingerprint(finished)
+    for name in ("data/ham10000/cache/16px.npy", "results/tiny/03_cnn_baseline/metrics.json"):
+        (finished / name).write_bytes(bytes(len((finished / name).read_bytes())))
+    for name in ("results/tiny/split.csv", "data/ham10000/cache/lesions.csv"):
+        (finished / name).unlink()
+    (finished / "build/tiny/variants/03_cnn_baseline/cnn/model.keras").write_bytes(b"other weights")
+    said = make(finished, "check", status=1)
+    assert all(name in said for name in ("16px.npy", "metrics.json", "split.csv", "lesions.csv", "model.keras"))
+    assert ran(make(finished, "all")) == ALL[:2]  # the third reads the same as before
+    assert fingerprint(finished) == before and ran(make(finished, "all")) == []
+
+
+def test_a_notebook_that_fails_is_named_and_stops_the_study(finished):
+    reads, parameters, code = NOTEBOOKS["03_cnn_baseline"]
+    write_notebook(finished, "03_cnn_baseline", reads, parameters, code + "\n1 / 0")
+    said = make(finished, "all", status=1)
+    assert "ZeroDivisionError" in said and "Study tiny is not complete, because 03_cnn_baseline failed." in said
+    assert ran(said) == ["03_cnn_baseline"] and "Traceback" not in said
+    write_notebook(finished, "03_cnn_baseline", reads, parameters, code)
+    assert ran(make(finished, "all")) == ["03_cnn_baseline"]
+
+
+def test_two_makes_wait_for_each_other_or_give_up(finished):
+    first = begin(finished, "all")
+    for words in (["all"], ["clean"], ["clean-trained"]):
+        said = make(finished, *words, "WAIT=no", status=1)
+        assert "Study tiny is in use by process" in said and "Try again" in said
+    second = start(finished, "all")
+    assert "is in use by process" in second.stdout.readline()
+    (finished / "hold").unlink()
+    assert ran(first.communicate(timeout=120)[0]) == ALL[1:] and first.returncode == 0
+    said = second.communicate(timeout=120)[0]
+    assert ran(said) == [] and COMPLETE in said
+
+
+def test_a_study_that_is_edited_while_it_runs_stops_and_is_not_complete(finished):
+    process = begin(finished, "all")
+    (finished / "studies" / "tiny.yaml").write_text("study: tiny\ndataset: ham10000\nside: 8\n")
+    (finished / "hold").unlink()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode and "tiny.yaml was edited while its notebooks ran" in said
+    assert ran(make(finished, "03_cnn_baseline")) == ALL[:2]
+
+
+def test_an_interruption_of_make_alone_ends_everything_in_a_line(finished):
+    process = begin(finished, "all")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert "Stopped. The same command continues." in said and "Traceback" not in said and process.returncode
+    wait_for_the_end(finished)
+
+
+def test_a_killed_make_leaves_no_process(finished):
+    process = begin(finished, "all")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_for_the_end(finished)
+
+
+def test_remnants_are_swept_and_cleaning_keeps_what_was_trained(finished):
+    remnants = ["data/.demo-99999999-abcdefgh", "results/tiny/03_cnn_baseline/figures/.roc-99999999-abcdefgh.png"]
+    (finished / remnants[0]).mkdir()
+    (finished / remnants[1]).parent.mkdir()
+    (finished / remnants[1]).touch()
+    said = make(finished, "all")
+    assert all(f"{name} (" in said and not (finished / name).exists() for name in remnants) and ran(said) == []
+    kept = fingerprint(finished)
+    said = make(finished, "clean")
+    assert "deleting" in said and "build/tiny/steps" in said and "data/ham10000/cache" in said
+    assert not (finished / "data/ham10000/cache").exists()
+    assert fingerprint(finished) == {name: one for name, one in kept.items() if not name.startswith("data/")}
+    said = make(finished, "clean-trained")
+    assert "1 trained networks of study tiny, trained in 0 h 1 min" in said and "build/tiny/variants" in said
+    assert not (finished / "build/tiny/variants").exists()
