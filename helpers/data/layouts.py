@@ -161,5 +161,5 @@ def _read_columns(path: Path, columns: list[str]) -> pd.DataFrame:
     if missing := [column for column in columns if column not in table.columns]:
         fault = f"{path}: column {', '.join(missing)} is missing"
         raise StudyError(f"{fault}; it has {', '.join(list(table)[:10])}. Download it again.")
-    table["row"] = np.arange(len(table)) + table.attrs["first_row"]
+    table["row"] = np.arange(len(table)) + table.attrs.pop("first_row")
     return table.dropna(how="all", subset=columns).rename(columns={"image": "image_id"})

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,8 @@ def test_a_checkout_can_be_moved(ham10000, tmp_path):
     (ham10000 / "ISIC_0000003_segmentation.png").touch()
     save_lesions(load_lesions("ham10000", ham10000), ham10000 / "cache" / "lesions.csv")
     assert str(tmp_path) not in (ham10000 / "cache" / "lesions.csv").read_text()
+    described = json.loads((ham10000 / "cache" / "lesions.json").read_text())
+    assert described == {"missing_images": 0, "folder": ".."}
     moved = ham10000.rename(tmp_path / "moved")
     lesions = read_lesions(moved / "cache" / "lesions.csv")
     assert all(Path(path).is_file() for path in [*lesions.path, lesions.mask_path[2]])
