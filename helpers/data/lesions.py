@@ -147,7 +147,7 @@ def read_lesions(path: Path) -> pd.DataFrame:
     types = dict.fromkeys(TEXT, object) | {"sex": "category", "site": "category"}
     lesions = read_csv(path, remedy, dtype=types)
     lesions.attrs.update(read_json(Path(path).with_suffix(".json"), remedy))
-    folder = os.path.normpath(Path(path).parent / lesions.attrs["folder"])
+    folder = os.path.normpath(Path(path).parent / lesions.attrs.get("folder", ".."))
     for name in PATHS:
         whole = lesions[name].map(partial(os.path.join, folder), na_action="ignore")
         lesions[name] = whole.astype(object).where(whole.notna(), None)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +24,7 @@ COLOUR_CONSTANCY = ("none", "shades_of_gray")
 MOST_PIXELS = 80_000_000  # even a whole-body camera has fewer; a larger image is broken or an attack
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
 MOVED = "name their folder: `make 02_preprocessing STUDY=… DATA_DIR=…`."
+SETTLED = 2  # seconds after which a further change of a file is sure to change its times
 VERSION = 2  # increased when the same settings give different pixels
 
 
@@ -242,7 +244,7 @@ def _is_intact(target: Path) -> bool:
     if checked.is_file() and checked.read_text(errors="replace") == seal:
         return True
     intact = _fingerprint(target, description["image_ids"]) == description["fingerprint"]
-    if intact:
+    if intact and time.time() - status.st_ctime > SETTLED:
         with suppress(OSError), atomic_path(checked) as temporary:  # in a read-only folder each opening checks
             temporary.write_text(seal)
     return intact

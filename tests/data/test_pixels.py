@@ -151,6 +151,7 @@ def test_a_damaged_cache_is_named_and_built_again(ham10000, tmp_path, damage):
 def test_an_unchanged_cache_is_read_through_once(ham10000, tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(pixels, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    monkeypatch.setattr(pixels, "SETTLED", -1)
     cache = build_cache(load_lesions("ham10000", ham10000), 16, tmp_path / "cache")
     read.clear()
     assert open_cache(tmp_path / "cache", 16).fingerprint == cache.fingerprint and read == []

@@ -94,8 +94,6 @@ def test_a_two_class_model_is_compared_with_summed_classes():
     assert table.loc[("ranking", "AUC"), ("difference", "low")] > 0
     average_precision = sk.average_precision_score(summed[1].is_malignant, summed[1].malignant_score)
     assert table.loc[("ranking", "average precision"), ("second", "value")] == pytest.approx(average_precision)
-    with pytest.raises(StudyError, match="same images in the same order"):
-        compare_malignancy(tuple(dedicated), summed[::-1], Bootstrap(10))
 
 
 def test_decision_curve_by_hand():
