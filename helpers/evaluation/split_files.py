@@ -68,7 +68,8 @@ def _read_part(path: Path, *, alone: bool) -> pd.DataFrame:
 
 
 def _list_folder(path: Path, *, alone: bool) -> list[tuple]:
-    files = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    files = [file.relative_to(path) for file in sorted(path.rglob("[!.]*")) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in files if not file.stem.endswith("_segmentation")]  # masks
     return [(file.name, file.parts[0] if alone and len(file.parts) > 1 else path.name) for file in files]
 
 

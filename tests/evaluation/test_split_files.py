@@ -31,7 +31,12 @@ def write(folder, files):
         {"split.json": [{"image": one, "split": part} for one, part in PARTS]},
         {"train.json": {"images": [{"file_name": "a1.jpg"}, {"file_name": "b1.jpg"}]}, "test.json": ["a2"]},
         {"train/nv/a1.jpg": "", "train/mel/b1.png": "", "train/notes.txt": "", "test/nv/a2.JPG": ""},
-        {"all/train/nv/a1.jpg": "", "all/train/mel/b1.png": "", "all/test/a2.JPG": ""},
+        {
+            "all/masks/a1_segmentation.png": "",
+            "all/train/nv/a1.jpg": "",
+            "all/train/mel/b1.png": "",
+            "all/test/a2.JPG": "",
+        },
     ],
 )
 def test_splits_are_read_as_others_write_them(tmp_path, files):
