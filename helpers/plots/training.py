@@ -17,7 +17,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figur
     history: columns epoch, stage, loss, val_loss, accuracy, val_accuracy and val_balanced_accuracy. The training loss
     is the one being optimised, so its scale can differ from the validation loss, the cross-entropy in nats.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     curves = (
         (left, "loss", "train", "train, as optimised", "-"),
         (left, "val_loss", "validation", "validation, cross-entropy (nats)", "-"),
@@ -31,7 +31,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figur
     right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1), title="Accuracy, plain and balanced")
     for axes in (left, right):
         _mark_epochs(axes, history, best_epoch)
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)  # below, where it covers no line
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # epochs are whole numbers
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure
