@@ -32,7 +32,7 @@ PATIENCE = $(if $(filter no,$(WAIT)),--no-wait)
 OPTIONS = --study "$(STUDY)" $(JOBS:%=--jobs %) $(PATIENCE)
 
 .DELETE_ON_ERROR:
-.PHONY: help env python data all check compare report verify test test-fast references bench demo-app lab clean clean-trained \
+.PHONY: help env python data all check compare report verify test test-fast references bench export demo-app lab clean clean-trained \
   $(NOTEBOOKS)
 
 help: ## list the commands
@@ -98,6 +98,9 @@ bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	"$(PY)" benchmarks/pixel_cache.py
 	"$(PY)" benchmarks/throughput.py --study "$(STUDY)"
 	$(if $(filter jax torch,$(KERAS_BACKEND)),,"$(PY)" benchmarks/devices.py)
+
+export: | $(ENVIRONMENT) ## write the deployed model as ONNX and LiteRT, for other programs; needs requirements-export.txt
+	$(PY) -m helpers.export --study $(STUDY)
 
 demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model
 	"$(PY)" -m clinic.app --study "$(STUDY)" $(ARGS)

@@ -14,6 +14,7 @@ evaluation    predictions, bootstrap, scores, comparison, calibration, subgroups
 training      batches, compiled networks, fit, predict, the experiment of a notebook
 explanation   maps, tests of their faithfulness, artefacts
 plots         one style for all figures, one file per kind of figure
+export        the deployed network as ONNX and LiteRT, and how closely these files agree with it
 running       steps and their manifests, trials, runner, jobs, cross-validation, search, report, verification
 
 The modules `leakage` and `clinic` only print the new names of two commands.

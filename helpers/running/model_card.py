@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.lesions import CREDIT, classes
+from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
 from helpers.sentences import markdown_table, with_interval
@@ -33,9 +34,10 @@ def write_card(study: str) -> Path:
         raise StudyError(f"{results_folder(study)}: no model.keras to write a card for. Run `make all STUDY={study}`.")
     first = next(iter(known.values()))
     parts = [_heading(study, first), _models(study, known), _figures(known), _by_class(known), _groups(study)]
+    parts += [_limits(), _use(study, first), _exported(study)]
     path = results_folder(study) / CARD
     with atomic_path(path) as temporary:
-        temporary.write_text("\n\n".join([*parts, _limits(), _use(study, first)]) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
 
 
@@ -124,3 +126,36 @@ model, record = load_model("{record["name"]}", study="{study}")
 ```
 
 **Licence.** The weights were trained on images under CC BY-NC 4.0 and are passed on under the same terms."""
+
+
+def _exported(study: str) -> str:
+    file = results_folder(study) / FOLDER / PARITY
+    if not file.is_file():
+        how = f"`make export STUDY={study}` writes the deployed model as ONNX and LiteRT"
+        return f"## Without Keras\n\nNot exported: {how}."
+    table = pd.read_csv(file)
+    rows = [
+        [
+            row["runtime"],
+            f"[{row['file']}]({FOLDER}/{row['file']}), {row['megabytes']:.1f} MB" if number else row["file"],
+            f"{100 * row['agreement']:.1f} %",
+            f"{row['largest_difference']:.1g}",
+            _with_interval(row, "balanced_accuracy"),
+            _with_interval(row, "difference") if number else "",
+            f"{row['milliseconds']:.1f}",
+        ]
+        for number, row in enumerate(table.to_dict("records"))
+    ]
+    header = ["program", "file", "same answer", "largest difference of a probability", "balanced accuracy"]
+    header += ["minus that of Keras", "ms per image"]
+    return f"""## Without Keras
+
+`make export` wrote the model that 12_prediction deployed for programs without Keras, and compared each file with Keras
+on the test images. Labels, operating point, calibration, and the checksum of the Keras file are in the files' metadata.
+Milliseconds: processor time on one core, one image at a time ({table["device"][0]}).
+
+{markdown_table(header, rows)}"""
+
+
+def _with_interval(row: dict, name: str) -> str:
+    return with_interval({"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})

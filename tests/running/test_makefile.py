@@ -65,6 +65,7 @@ def new(tmp_path, request) -> Path:
         (["check", "STUDY=real"], ["-m helpers.running.check --study real"]),
         (["test"], ["-m helpers.running.suite"]),
         (["test-fast"], ["-m pytest tests -m not slow -n 2 --dist worksteal -q"]),
+        (["export", "STUDY=real"], ["-m helpers.export --study real"]),
         (["demo-app", "STUDY=real", "ARGS=--port 1"], ["-m clinic.app --study real --port 1"]),
         (["clean", "WAIT=no"], ["-m helpers.running.clean --no-wait"]),
         (["clean-trained", "STUDY=real"], ["-m helpers.running.clean --trained real"]),

@@ -134,6 +134,18 @@ def test_the_card_names_models_figures_and_groups(study, capsys):
     assert "1,234 images that the publisher lists were missing" in write_card("made_up").read_text()
 
 
+def test_the_card_shows_how_exported_files_agree(study):
+    assert "Not exported: `make export STUDY=made_up`" in write_card("made_up").read_text()
+    row = {"agreement": 0.956, "largest_difference": 0.41, "milliseconds": 1.33, "megabytes": 2.1, "device": "CPU"}
+    row |= {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.5, "balanced_accuracy_high": 0.7}
+    row |= {"difference": -0.01, "difference_low": -0.02, "difference_high": 0.001}
+    rows = [row | {"runtime": "Keras", "file": "model.keras"}, row | {"runtime": "LiteRT", "file": "model.tflite"}]
+    (study / "export").mkdir()
+    pd.DataFrame(rows).to_csv(study / "export" / "parity.csv", index=False)
+    shown = "| LiteRT | [model.tflite](export/model.tflite), 2.1 MB | 95.6 % | 0.4 | 0.600 [0.500, 0.700] | "
+    assert shown + "-0.010 [-0.020, 0.001] | 1.3 |" in write_card("made_up").read_text()
+
+
 def test_no_card_without_models(study, capsys):
     for file in study.glob("*/model.keras"):
         file.unlink()
