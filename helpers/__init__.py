@@ -7,6 +7,7 @@ processes     processes that end with the one that started them
 backend       seed, devices, versions
 records       files that are written completely or not at all, and the records of runs
 findings      the answer and the findings of a notebook
+conclusions   the sentences that notebooks conclude from their numbers, one file per subject
 demo          the generator of the embedded data
 data          tables of lesions, downloads, pixel cache, split, duplicates
 models        networks, augmentation and recipes, each defined once; published models

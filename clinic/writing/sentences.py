@@ -5,19 +5,25 @@ from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deplo
 from clinic.writing.codes import ABSTAINS, risk_code
 from helpers.sentences import with_interval, wording
 
+# Why the answer need not be the most probable diagnosis after calibration; 12_prediction measures what each costs.
+READING = (
+    "It is read as if all diagnoses were equally frequent, so that rare and malignant ones are not missed; by their "
+    "frequency in the study, {} is more probable."
+)
+
 
 def describe_answer(answer: Answer, deployment: Deployment) -> str:
-    """The model's answer for an image."""
+    """The model's answer for an image, read as if all diagnoses were equally frequent, and why."""
     if answer.abstained:
         limit = f"energy {answer.energy:.2f}, below {deployment.abstention_threshold:.2f}"
         return f"{ABSTAINS.meaning} ({limit}). Show the image to a person."
     answered, likeliest = int(answer.probabilities.argmax()), int(answer.calibrated.argmax())
-    # Training gives rare diagnoses more weight, so the answer need not be the most probable one after calibration.
+    reading = "" if answered == likeliest else f" {READING.format(deployment.classes[likeliest].name)}"
     named = [
         f"{deployment.classes[k].name} {percent(answer.calibrated[k])}" for k in dict.fromkeys((answered, likeliest))
     ]
     return (
-        f"Answer: {deployment.classes[answered].name}. Calibrated probabilities: {', '.join(named)}, "
+        f"Answer: {deployment.classes[answered].name}.{reading} Calibrated probabilities: {', '.join(named)}, "
         f"malignant {percent(answer.calibrated_malignancy)}. {risk_code(answer.suspicious).meaning} "
         f"(uncalibrated score {answer.malignancy:.3f}, operating point {deployment.threshold:.3f})."
     )

@@ -16,6 +16,8 @@ from helpers.study import StudyError
 
 HAIR, INK = (0.16, 0.10, 0.08), (0.12, 0.12, 0.14)  # colours in 0 to 1
 LEAST_HAIR = 0.02  # pasted hairs cover at least this share of an image
+BLOCK = 256  # images searched at a time, to limit memory
+DRAWS = 5  # counterparts drawn for each image, so that the luck of a single draw is not in the figures
 SHIFT = 2  # pixels by which an image is moved
 # Distances from the centre, in half sides, where a corner and the shade around it begin; the tip is at 1.41.
 CORNER, RIM = 1.2, 0.85
@@ -124,6 +126,12 @@ FIND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def find_artefacts(images: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The masks of each kind of artefact on some of the images, by name: bool [len(rows), side, side]."""
+    blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
+    return {name: np.concatenate([find(images[block]) for block in blocks]) for name, find in FIND.items()}
+
+
 def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The images with masked pixels painted in the colours of the nearest unmasked ones, slightly blurred.
 
@@ -146,6 +154,21 @@ def counterparts(having: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarra
         raise StudyError("All images have the artefact, so there is no image without it to compare with.")
     same = {label: others[labels[others] == label] for label in set(labels[having])}
     return np.array([random.choice(same[label] if len(same[label]) else others) for label in labels[having]], int)
+
+
+def paint_with_counterparts(
+    images: np.ndarray, masks: np.ndarray, labels: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images with an artefact painted over, followed by DRAWS counterparts of each, painted in the same places.
+
+    masks: bool [n, side, side], where the artefact is; labels: [n]. Returns the rows of the images that were painted,
+    int [m], whether each has the artefact, bool [m], and the painted images, uint8 [m, side, side, 3].
+    """
+    having = masks.any(axis=(1, 2))
+    others = [counterparts(having, labels, seed + draw) for draw in range(DRAWS)]
+    rows = np.concatenate([np.flatnonzero(having), *others])
+    painted = inpaint(images[rows], np.tile(masks[having], (1 + DRAWS, 1, 1)))
+    return rows, np.arange(len(rows)) < having.sum(), painted
 
 
 def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Which parts of an image a network's answer rests on: by gradients, by occlusion, or in closed form.
+"""Which parts of an image a network's answer rests on: by gradients or by occlusion.
 
 A map has one number per cell. A higher number means more evidence for the class in question. Only the gradient is
 computed by the backend itself.
@@ -10,11 +10,11 @@ from itertools import islice
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from helpers.backend import set_seed
 from helpers.data.pixels import skin_colour
-from helpers.explanation.gradients import Cut, cut_at
+from helpers.explanation.gradients import cut_at
 from helpers.study import StudyError
 from helpers.training.compiled import BATCH_FOR_PREDICTION, shared_network
 
@@ -53,40 +53,6 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, cel
     values = cut.values(images)
     _, gradients = cut.gradients(values, classes)
     return np.maximum(np.einsum("nhwc,nc->nhw", values, gradients.mean(axis=(1, 2))), 0)
-
-
-def class_activation(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Each cell's share of a logit in the last map, computed without gradients: float32 [n, height, width], signed.
-
-    This works if only dense layers follow the average over the map (Zhou et al., CVPR 2016). Of hidden layers with
-    ReLU, only the units active for the image count. With one dense layer the map sums to the logit without its bias.
-    Raises StudyError for any other head.
-    """
-    cut = cut_at(model, last_feature_map)
-    dense = _pooled_head(model.name, cut)
-    values = cut.values(images)
-    vector, gates = values.mean(axis=(1, 2)), []
-    for kernel, bias, relu in dense[:-1]:
-        vector = vector @ kernel + bias
-        gates.append((vector > 0) | (not relu))
-        vector = vector * gates[-1]
-    weights = dense[-1][0].T[classes]
-    for (kernel, _, _), gate in zip(dense[-2::-1], gates[::-1], strict=True):
-        weights = (weights * gate) @ kernel.T
-    return np.einsum("nhwc,nc->nhw", values, weights) / values[0, :, :, 0].size
-
-
-def _pooled_head(name: str, cut: Cut) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-    """For each dense layer after the average pooling: its kernel, its bias and whether it has a ReLU."""
-    kept = [layer for layer in cut.after.layers if not isinstance(layer, layers.InputLayer | layers.Dropout)]
-    pool, dense = kept[0] if kept else None, [*kept[1:], cut.softmax]
-    relu, linear = keras.activations.relu, keras.activations.linear
-    simple = all(isinstance(layer, layers.Dense) for layer in dense)
-    simple = simple and all(layer.activation in (relu, linear) for layer in dense[:-1])
-    if not isinstance(pool, layers.GlobalAveragePooling2D) or not simple:
-        raise StudyError(f"{name}: its head is more than an average and dense layers, so there is no closed form.")
-    arrays = [(*map(ops.convert_to_numpy, (layer.kernel, layer.bias)), layer.activation is relu) for layer in dense]
-    return arrays
 
 
 def integrated_gradients(

@@ -7,7 +7,7 @@ about ten times as long.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -267,6 +267,13 @@ def augment(images, names: Iterable[str] | Mapping[str, float], seed: int):
             strength = tuple(strengths.get(one, 0.0) for one in GEOMETRY) if name in GEOMETRY else strengths[name]
             images = layer(strength, seed + 1000 * place, name=name)(images)
     return images
+
+
+def alteration(names: Iterable[str], side: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that alters images, uint8 [n, side, side, 3], as augmentation does in training. It returns uint8."""
+    images = keras.Input((side, side, 3), dtype="uint8")
+    altered = keras.Model(images, augment(images, list(names), seed))
+    return lambda pixels: np.uint8(np.rint(ops.convert_to_numpy(altered(pixels, training=True))))
 
 
 def _parse_strength(entry: str) -> tuple[str, float]:

@@ -5,6 +5,7 @@ from helpers.plots.comparison import (
     confusion_matrices,
     differences,
     forest,
+    forest_panels,
     grouped_forest,
     recall_heatmap,
 )
@@ -12,7 +13,6 @@ from helpers.plots.cost import cost, throughput
 from helpers.plots.curves import (
     decision_curves,
     deletion_insertion,
-    randomisation,
     reliability,
     risk_coverage,
     robustness,
@@ -20,14 +20,14 @@ from helpers.plots.curves import (
 )
 from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
 from helpers.plots.style import NEUTRAL, class_colours, model_styles
-from helpers.plots.training import learning_curves, training_gaps, training_size
-from helpers.plots.tuning import bars, folds, search_history
+from helpers.plots.training import claims_by_epoch, learning_curves, training_gaps, training_size
+from helpers.plots.tuning import folds, search_history
 
 __all__ = [
     "NEUTRAL",
     "ages",
     "agreement",
-    "bars",
+    "claims_by_epoch",
     "class_colours",
     "class_counts",
     "confusion_matrices",
@@ -38,13 +38,13 @@ __all__ = [
     "flow",
     "folds",
     "forest",
+    "forest_panels",
     "gallery",
     "grouped_forest",
     "learning_curves",
     "model_styles",
     "outline",
     "overlay",
-    "randomisation",
     "recall_heatmap",
     "reliability",
     "risk_coverage",

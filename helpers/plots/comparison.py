@@ -48,6 +48,29 @@ def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[floa
     return figure
 
 
+def forest_panels(
+    panels: Mapping[str, pd.DataFrame], label: str, title: str, *, reference: tuple[float, str]
+) -> Figure:
+    """`forest` of several groups side by side, with the same rows and the same axis, without the numbers.
+
+    panels: by title, tables as in `forest`; reference: a value to compare with, and its name.
+    """
+    names = next(iter(panels.values())).index
+    width = 1.2 + 0.08 * max(len(str(name)) for name in names)
+    options = {"figsize": (width + 2.7 * len(panels), 0.34 * len(names) + 1.6), "sharey": True, "sharex": True}
+    figure, row = plt.subplots(1, len(panels), squeeze=False, **options)
+    for axes, (name, table) in zip(row[0], panels.items(), strict=True):
+        places = rows_downwards(axes, names)
+        axes.errorbar(table["value"], places, xerr=error_bars(table), fmt="o", color=MODEL_COLOURS[0], capsize=3)
+        axes.axvline(reference[0], color=NEUTRAL, linewidth=1, linestyle=":", label=reference[1])
+        axes.set_title(name)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    row[0][-1].legend()
+    figure.supxlabel(label, fontsize=10)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    return figure
+
+
 def _reference_line(axes: Axes, value: float, name: str) -> None:
     """Draw a dotted vertical line, with its name on the side that has more room."""
     axes.axvline(value, color=NEUTRAL, linewidth=1, linestyle=":")

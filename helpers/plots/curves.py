@@ -31,19 +31,6 @@ def deletion_insertion(panels: Panels) -> Figure:
     return _bands(panels, ("share", "value"), labels)
 
 
-def randomisation(panels: Panels) -> Figure:
-    """Similarity of maps to the trained network's map as more layers get random weights, with 95 % intervals.
-
-    panels: by title and network; columns share (of the layers, from the last), value, low, high.
-    """
-    labels = "proportion of layers with random weights", "rank correlation with the trained map"
-    figure = _bands(panels, ("share", "value"), labels)
-    for axes in figure.axes:
-        axes.axhline(0, color=NEUTRAL, linewidth=1, linestyle=":")
-        axes.set_ylim(None, 1.02)
-    return figure
-
-
 def _bands(panels: Panels, columns: tuple[str, str], labels: tuple[str, str]) -> Figure:
     """Lines with bands from low to high. columns, labels: names of the x and y columns, and of the axes."""
     figure, row = panel_row(len(panels), 4.6, 3.6)

@@ -73,14 +73,20 @@ def share_heatmap(table: pd.DataFrame, title: str) -> Figure:
 
 
 def gallery(
-    rows: Mapping[str, Sequence[np.ndarray]], title: str, credit: str, *, captions: Sequence[str] = ()
+    rows: Mapping[str, Sequence[np.ndarray]],
+    title: str,
+    credit: str,
+    *,
+    captions: Sequence[str] = (),
+    size: float = 1.05,
 ) -> Figure:
     """Images uint8 [columns, side, side, 3] in named rows, with their source below.
 
-    captions: text above each image of the first row.
+    captions: text above each image of the first row; size: of an image, in inches.
     """
     columns = max(map(len, rows.values()))
-    figure, axes = plt.subplots(figsize=(1.05 * columns + 0.8, 1.08 * len(rows) + 0.6))
+    labels = 0.3 + 0.08 * max(map(len, rows))  # inches that the names of the rows take
+    figure, axes = plt.subplots(figsize=(size * columns + labels, (size + 0.03) * len(rows) + 0.6))
     for down, pictures in enumerate(
         rows.values()
     ):  # all in one panel, because one panel per image takes seconds to draw

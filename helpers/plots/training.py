@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import NEUTRAL, PART_COLOURS, error_bars, model_styles, panel_row
+from helpers.plots.style import MODEL_COLOURS, NEUTRAL, PART_COLOURS, error_bars, model_styles, panel_row
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figure:
@@ -57,6 +57,30 @@ def training_gaps(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     row[0].set_ylabel("accuracy")
     row[0].legend()
+    return figure
+
+
+def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: str) -> Figure:
+    """Accuracy by epoch on the protocol's own test part and on unseen lesions, one panel per protocol.
+
+    histories: by protocol; columns epoch, claimed_accuracy, test_accuracy and test_balanced_accuracy; goal: an accuracy
+    that was published, drawn as a dotted line.
+    """
+    figure, row = panel_row(len(histories), 2.9, 3.3)
+    looks = (
+        ("claimed_accuracy", MODEL_COLOURS[1], "-", "accuracy claimed"),
+        ("test_accuracy", MODEL_COLOURS[0], "-", "accuracy on unseen lesions"),
+        ("test_balanced_accuracy", MODEL_COLOURS[0], "--", "balanced accuracy on unseen lesions"),
+    )
+    for axes, (name, history) in zip(row, histories.items(), strict=True):
+        for column, colour, line, label in looks:
+            axes.plot(history["epoch"], history[column], line, color=colour, label=label, marker=".")
+        axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as published")
+        axes.set(title=name, xlabel="epoch", ylim=(0, 1.02))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    row[0].set_ylabel("share of images")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

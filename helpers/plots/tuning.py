@@ -1,7 +1,6 @@
 """Figures of cross-validation and of the hyperparameter search."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -37,14 +36,4 @@ def search_history(trials: pd.DataFrame) -> Figure:
     axes.set_title(f"Search with {len(trials)} trials")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
-    return figure
-
-
-def bars(values: pd.Series, label: str, title: str) -> Figure:
-    """One horizontal bar per value, labelled with its value, the first on top."""
-    figure, axes = plt.subplots(figsize=(6, 0.34 * len(values) + 1.1))
-    drawn = axes.barh(np.arange(len(values)), values, color=MODEL_COLOURS[0])
-    axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=9)
-    rows_downwards(axes, values.index)
-    axes.set(xlabel=label, title=title)
     return figure

@@ -96,11 +96,15 @@ def _groups(study: str) -> str:
     if not file.is_file():
         return "## Subgroups\n\nNot computed, because 07_model_comparison was not run."
     rows = []
-    for group in pd.read_csv(file).itertuples():
-        auc = {"value": group.malignant_auc, "low": group.malignant_auc_low, "high": group.malignant_auc_high}
-        text = "too few" if pd.isna(group.malignant_auc) else with_interval(auc)
-        rows.append([group.group, f"{group.lesions:,}", group.malignant_images, text])
-    table = markdown_table(["group of the test images", "lesions", "malignant images", "AUC, malignant"], rows)
+    for group in pd.read_csv(file).to_dict("records"):
+        figures = [
+            {end: group[f"{name}_{end}".removesuffix("_value")] for end in ("value", "low", "high")}
+            for name in ("malignant_auc", "malignant_sensitivity")
+        ]
+        texts = ["too few" if pd.isna(figure["value"]) else with_interval(figure) for figure in figures]
+        rows.append([group["group"], f"{group['lesions']:,}", group["malignant_images"], *texts])
+    header = ["group of the test images", "lesions", "malignant images", "AUC, malignant", "sensitivity, malignant"]
+    table = markdown_table(header, rows)
     link = "[07_model_comparison](notebooks/07_model_comparison.ipynb)"
     return f"## Subgroups\n\nFor the model that was best on validation in {link}.\n\n{table}"
 
@@ -113,8 +117,9 @@ def _limits() -> str:
 - Every training image shows a lesion that somebody found worth photographing. The models also answer images of anything
   else.
 - The intervals describe sampling error within the same collection, not the variation between training runs.
-- Actinic keratosis counts as malignant. Training gave more weight to rare classes, which shifts the probabilities:
-  calibrate them with the temperature, and do not read them as the risk in a population."""
+- Actinic keratosis counts as malignant. Training gave more weight to rare classes, so the probabilities overstate
+  them, and the temperature above does not correct that. The temperature and biases in the `deployment.json` of
+  12_prediction do, for the mix of diagnoses of this study. They are not the risk in a population."""
 
 
 def _use(study: str, record: dict) -> str:

@@ -194,18 +194,6 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def importance(study: optuna.Study, seed: int) -> pd.Series:
-    """The relative importance of each hyperparameter for the score, float [hyperparameters], largest first.
-
-    These are the main effects of a functional ANOVA (Hutter et al., ICML 2014) on the complete trials, scaled to sum
-    to 1. Empty if all scores are the same.
-    """
-    if len({trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}) < 2:
-        return pd.Series(dtype=float)
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), dtype=float)
-
-
 def write_study(path: Path, source: Mapping, changes: Mapping) -> None:
     """Write a study file with the values of `source` and these changes, named after its file."""
     content = yaml.safe_dump({**source, **changes, "study": path.stem}, sort_keys=False)

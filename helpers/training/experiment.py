@@ -27,7 +27,7 @@ from helpers.sentences import say
 from helpers.study import StudyError
 from helpers.training.checkpoint import Checkpoint, is_finished, mark_finished
 from helpers.training.device import share_batches
-from helpers.training.fit import ProgressBar, fit_stages, save_model
+from helpers.training.fit import ProgressBar, Watch, fit_stages, save_model
 from helpers.training.predict import predict, predictions_table
 
 # Increase it when the training code changes its numbers: models trained before then count as out of date.
@@ -65,7 +65,7 @@ class Experiment:
 
     def __init__(self, run: Run, task: str = ""):
         p = run.parameters
-        self.run, self.task = run, task or p["task"]
+        self.run, self.task, self.watched = run, task or p["task"], ()
         if p["dataset"] == "demo":  # its networks are too small for two threads, and its notebooks run side by side
             use_one_thread()
         self.classes = classes(p["dataset"], self.task)
@@ -84,16 +84,24 @@ class Experiment:
         share_batches(p["devices"])
         set_seed(p["seed"])
 
-    def on(self, split: pd.DataFrame, cache: PixelCache | None = None, unknown: Sequence[str] = ()) -> "Experiment":
+    def on(
+        self,
+        split: pd.DataFrame,
+        cache: PixelCache | None = None,
+        *,
+        unknown: Sequence[str] = (),
+        watched: Sequence[str] = (),
+    ) -> "Experiment":
         """The same experiment on another split. Parts besides train, validation and test are predicted too.
 
         cache: the pixels of the split's images, by default those of the study. unknown: classes that the networks are
-        not trained on; their images must not be in train, validation or test. Raises StudyError for a class that does
-        not exist.
+        not trained on; their images must not be in train, validation or test. watched: parts that the history of a
+        training run scores after each epoch. Raises StudyError for a class that does not exist.
         """
         if strange := set(unknown) - set(self.codes):
             raise StudyError(f"unknown {sorted(strange)[0]!r}: choose from {', '.join(self.codes)}.")
         other = copy(self)
+        other.watched = tuple(watched)
         other.classes = tuple(one for one in self.classes if one.code not in unknown)
         other._set_data(split, cache or self.cache)
         return other
@@ -201,8 +209,9 @@ class Experiment:
         self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str, checkpoint: Checkpoint
     ) -> None:
         train, validation = self.samples["train"], self.samples["validation"]
+        watch = Watch(model, {part: self.samples[part] for part in self.watched})
         bar = ProgressBar(name, len(stages), len(checkpoint.finished))
-        options = {"stages": stages, "callbacks": [bar], "checkpoint": checkpoint}
+        options = {"stages": stages, "callbacks": [watch, bar], "checkpoint": checkpoint}
         fitted = fit_stages(model, train, validation, **options)
         save_model(model, folder / "model.keras")
         started = time.perf_counter()
@@ -240,4 +249,6 @@ class Experiment:
             "keras": [keras.__version__, keras.config.backend(), keras.config.dtype_policy().name],
             "version": TRAINING_VERSION,
         }
+        if self.watched:
+            content["watched"] = self.watched
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from helpers.data.samples import Samples
 from helpers.training.batches import predict_batches
@@ -28,6 +29,12 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     blocks = (samples.pixels[filled[start : start + BLOCK]] for start in starts)
     vectors = [np.float32(predict_batches(backbone, block, BATCH_FOR_PREDICTION)) for block in blocks]
     return np.concatenate(vectors)[: len(samples)]
+
+
+def nearest_images(model: keras.Model, known: Samples, asked: Samples) -> np.ndarray:
+    """For each of the `asked` images, the place of the `known` image whose features are nearest, int [n]."""
+    index = NearestNeighbors(n_neighbors=1).fit(features(model, known))
+    return index.kneighbors(features(model, asked), return_distance=False)[:, 0]
 
 
 def logit_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,23 @@ class Validation(keras.callbacks.Callback):
         self.network.set_weights(self.weights)
 
 
+class Watch(keras.callbacks.Callback):
+    """Adds the scores on further parts to the logs of each epoch, as `<part>_accuracy` and `<part>_balanced_accuracy`.
+
+    The epoch kept does not depend on them. model: its current weights are judged; parts: `Samples` by name.
+    """
+
+    def __init__(self, model: keras.Model, parts: Mapping[str, Samples]):
+        super().__init__()
+        self.network, self.parts = shared_network(model), parts
+
+    def on_epoch_end(self, epoch, logs=None):
+        for part, samples in self.parts.items():
+            chosen = self.network.predict(samples.pixels, samples.rows).argmax(axis=1)
+            logs[f"{part}_accuracy"] = float((chosen == samples.labels).mean())
+            logs[f"{part}_balanced_accuracy"] = float(balanced_accuracy_score(samples.labels, chosen))
+
+
 class ProgressBar(keras.callbacks.Callback):
     """A progress bar for each stage of a training run, one step per epoch. Place it after `Validation`."""
 
@@ -115,11 +132,13 @@ def fit(
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
     saving = SaveEpochs(checkpoint or Checkpoint(), trainer, judge, averages)
     batches.skip_epochs(saving.resumed)
+    watching = [one for one in callbacks if isinstance(one, Watch)]  # before `saving`, which saves their scores
+    callbacks = [one for one in callbacks if one not in watching]
     trainer.fit(
         **batches.fit_arguments(),
         initial_epoch=saving.resumed,
         epochs=recipe.epochs,
-        callbacks=[saving.capture, *averages, judge, saving, *callbacks],
+        callbacks=[saving.capture, *averages, judge, *watching, saving, *callbacks],
         verbose=0,
         shuffle=False,
     )

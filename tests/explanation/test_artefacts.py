@@ -5,16 +5,19 @@ from PIL import Image
 
 from helpers.demo import generate as generate_module
 from helpers.explanation.artefacts import (
+    DRAWS,
     FIND,
     HARMLESS,
     LEAST_HAIR,
     PASTE,
     counterparts,
     effect,
+    find_artefacts,
     find_dark_corners,
     find_hairs,
     find_rulers,
     inpaint,
+    paint_with_counterparts,
 )
 from helpers.study import StudyError
 
@@ -192,3 +195,19 @@ def test_the_effect_of_a_change():
     found = effect(before, after, [False, True, True])
     assert np.allclose(found["changed"], [1, 0]) and np.allclose(found["lost"], [0.4, -0.3])
     assert np.allclose(found["malignancy"], [0.4, 0.1])
+
+
+def test_artefacts_are_found_block_by_block(monkeypatch):
+    monkeypatch.setattr("helpers.explanation.artefacts.BLOCK", 2)
+    images = np.concatenate([skin(), PASTE["dark corners"](skin(), 0)])
+    found = find_artefacts(images, np.array([5, 0, 4]))
+    assert set(found) == set(FIND) and found["dark corners"].any(axis=(1, 2)).tolist() == [True, False, True]
+
+
+def test_counterparts_are_painted_in_the_same_places():
+    images, masks = skin(count=4), np.zeros((4, SIDE, SIDE), bool)
+    masks[1, :8, :8] = True
+    images[:, :8, :8] = 0
+    rows, having, painted = paint_with_counterparts(images, masks, np.array(["nv", "nv", "nv", "mel"]), seed=0)
+    assert rows[0] == 1 and having.tolist() == [True] + [False] * DRAWS and set(rows[1:]) <= {0, 2}
+    assert (painted[:, :8, :8] > 0).all() and np.array_equal(painted[:, 8:], images[rows][:, 8:])

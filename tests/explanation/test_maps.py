@@ -5,6 +5,7 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
+from closed_form import class_activation
 from keras import layers, ops
 
 from helpers.backend import set_seed
@@ -12,7 +13,6 @@ from helpers.explanation.faithfulness import rank_correlation
 from helpers.explanation.gradients import cut_at
 from helpers.explanation.maps import (
     answers,
-    class_activation,
     class_probabilities,
     grad_cam,
     integrated_gradients,
@@ -149,8 +149,6 @@ def test_networks_that_cannot_be_explained():
         grad_cam(bare, IMAGES, CLASSES)
     with pytest.raises(StudyError, match="no layer gives a map .* of 99 cells"):
         last_feature_map(network("cnn"), 99)
-    with pytest.raises(StudyError, match="cnn_lstm: .*no closed form"):
-        class_activation(network("cnn_lstm"), IMAGES, CLASSES)
 
 
 def brightness_of_a_patch(images: np.ndarray) -> np.ndarray:

@@ -69,6 +69,8 @@ SIZES = columns(
 TRIALS = pd.DataFrame({"trial": range(4), "score": [0.3, 0.5, 0.2, 0.6], "state": ["complete"] * 2 + ["pruned"] * 2})
 FOLDS = pd.DataFrame({"kind": ["CNN"] * 5 + ["MobileNet"] * 5, "value": np.linspace(0.4, 0.7, 10)})
 COSTS = intervals([0.7] * 12, NAMES).assign(ms=np.geomspace(0.1, 90, 12), weights=1e5)
+CLAIMS = pd.DataFrame({"epoch": [1, 2, 3], "claimed_accuracy": [0.4, 0.6, 0.9], "test_accuracy": [0.4, 0.5, 0.5]})
+CLAIMS = CLAIMS.assign(test_balanced_accuracy=0.3)
 
 FIGURES = {
     "class_counts": lambda: plots.class_counts(LESIONS, CODES, "10 images"),
@@ -81,6 +83,7 @@ FIGURES = {
         {"mel": GREY[:2], "nv": GREY}, "Title", "Images: somebody, CC BY", captions=["first", "second"]
     ),
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2, "Epoch 2 was the best"),
+    "claims_by_epoch": lambda: plots.claims_by_epoch({"by lesion": CLAIMS, "by image": CLAIMS}, 0.94, "Title"),
     "training_gaps": lambda: plots.training_gaps(dict.fromkeys(["none", "flip", "zoom", "noise", "all"], HISTORY)),
     "training_size": lambda: plots.training_size(SIZES, 1 / 7, "Training size"),
     "confusion_matrices": lambda: plots.confusion_matrices(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), CODES, "Test"),
@@ -89,6 +92,12 @@ FIGURES = {
     ),
     "grouped_forest": lambda: plots.grouped_forest(
         {"as trained": intervals([0.3, 0.2], MODELS[:2]), "scaled": intervals([0.1, 0.05], MODELS[:2])}, "ECE", "Title"
+    ),
+    "forest_panels": lambda: plots.forest_panels(
+        dict.fromkeys(["all lesions (n = 9)", "some (n = 5)"], intervals([-0.1, 0.0, 0.1], NAMES[:3])),
+        "difference",
+        "Title",
+        reference=(0, "none"),
     ),
     "recall_heatmap": lambda: plots.recall_heatmap(pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"])),
     "agreement": lambda: plots.agreement(pd.DataFrame(np.full((3, 3), 0.4), MODELS, MODELS), 1234),
@@ -108,13 +117,11 @@ FIGURES = {
     "deletion_insertion": lambda: plots.deletion_insertion(
         {"Deletion": {"Grad-CAM": ALONG, "centre blob": ALONG}, "Insertion": {"Grad-CAM": ALONG}}
     ),
-    "randomisation": lambda: plots.randomisation({"New weights": {"CNN": ALONG}}),
     "robustness": lambda: plots.robustness(CORRUPTED, "balanced accuracy", reference=(0.14, "chance")),
     "cost": lambda: plots.cost(COSTS, {"ms": "ms per image", "weights": "weights"}, "balanced accuracy", title="Title"),
     "throughput": lambda: plots.throughput(SPEEDS),
     "folds": lambda: plots.folds(FOLDS, intervals([0.45, 0.6], MODELS[:2]), "balanced accuracy", title="Five folds"),
     "search_history": lambda: plots.search_history(TRIALS),
-    "bars": lambda: plots.bars(pd.Series({"rate": 0.7, "dropout": 0.3}), "share of the variance", "Importance"),
 }
 
 
@@ -148,11 +155,13 @@ WORDS = {
     "share_heatmap": ["Site", "bcc (n = 4)", "% of the class"],
     "gallery": ["mel", "nv", "Title", "Images: somebody, CC BY", "first", "second"],
     "learning_curves": ["kept: epoch 2", "stage 2 begins", "validation, balanced", "epoch", "accuracy"],
+    "claims_by_epoch": ["by lesion", "by image", "94 %, as published", "accuracy claimed", "epoch", "Title"],
     "training_gaps": ["none", "flip", "zoom", "noise", "all", "epoch", "accuracy"],
     "training_size": ["100", "700", "training images", "scratch", "fine-tuned", "chance"],
     "confusion_matrices": ["Test", "nv (n = 2)", "predicted (number of images)", "true"],
     "forest": ["-0.100 [-0.154, -0.046]", "nothing added", NAMES[2], "difference"],
     "grouped_forest": ["CNN", "as trained", "scaled", "ECE"],
+    "forest_panels": ["all lesions (n = 9)", "some (n = 5)", NAMES[0], "difference", "Title", "none"],
     "recall_heatmap": ["25", "100", "recall (%)"],
     "agreement": ["Cohen's kappa", "1,234 test images", "0.40"],
     "differences": ["+5.0*", "+10.0†", "-2.0", "points"],
@@ -161,13 +170,11 @@ WORDS = {
     "reliability": ["before\nECE 0.123 [0.100, 0.200]", "after\nECE", "images", "accuracy"],
     "risk_coverage": ["known", "all", "energy", "probability", "coverage (proportion of images classified)"],
     "deletion_insertion": ["Deletion", "Insertion", "Grad-CAM", "centre blob", "probability of the predicted class"],
-    "randomisation": ["New weights", "CNN", "proportion of layers with random weights"],
     "robustness": ["darker (share)", "turned (degrees)", "chance", "balanced accuracy", *MODELS],
     "cost": [*NAMES, "ms per image", "weights", "balanced accuracy"],
     "throughput": ["2,000 images of 64 px in batches of 32", "CNN", "MobileNet", "study", "stock", "one batch"],
     "folds": ["one fold", "all folds together,\nwith 95 % interval", "balanced accuracy", "MobileNet"],
     "search_history": ["Search with 4 trials", "trained to the end (2)", "stopped early (2)", "best so far"],
-    "bars": ["rate", "0.70", "share of the variance"],
 }
 
 
@@ -234,8 +241,8 @@ def test_pairs_show_column_minus_row_below_the_diagonal():
 
 
 def test_bars_are_as_long_as_their_numbers():
-    for name, lengths in (("class_counts", [2, 3, 5, 1, 2, 3]), ("bars", [0.7, 0.3])):
-        assert [bar.get_width() for bar in drawn(name).axes[0].patches] == lengths
+    lengths = [bar.get_width() for bar in drawn("class_counts").axes[0].patches]
+    assert lengths == [2, 3, 5, 1, 2, 3]
     assert len(drawn("reliability").axes[2].patches) == 2  # none for the empty bin
 
 

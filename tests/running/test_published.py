@@ -63,6 +63,9 @@ def study(tmp_path, monkeypatch):
             "malignant_auc": [0.8, np.nan],
             "malignant_auc_low": [0.7, np.nan],
             "malignant_auc_high": [0.9, np.nan],
+            "malignant_sensitivity": [0.6, np.nan],
+            "malignant_sensitivity_low": [0.5, np.nan],
+            "malignant_sensitivity_high": [0.7, np.nan],
         }
     )
     (tmp_path / "made_up" / "07_model_comparison").mkdir()
@@ -126,7 +129,7 @@ def test_the_card_names_models_figures_and_groups(study, capsys):
     sha = file_sha256(study / "05_mobilenet" / "model.keras")
     for wanted in (sha, "0.700 [0.650, 0.750]", "| mel | 10 | 0.50 [0.45, 0.55]", "not a medical device", "2,000 test"):
         assert wanted in text
-    assert "| sex female (n = 9) | 9 | 4 | 0.800 [0.700, 0.900] |" in text and "too few" in text
+    assert "| sex female (n = 9) | 9 | 4 | 0.800 [0.700, 0.900] | 0.600 [0.500, 0.700] |" in text and "too few" in text
     assert "colour" not in text and 'load_model("MobileNet", study="made_up")' in text
     assert "missing" not in text
     for path in study.glob("*/metrics.json"):

@@ -18,7 +18,6 @@ from helpers.running.search import (
     begin_search,
     best_changes,
     finished_trials,
-    importance,
     join_search,
     open_search,
     score_trial,
@@ -128,7 +127,7 @@ def test_a_second_run_helps_the_first_and_leaves_its_trial_alone(path):
     assert states[lost.number] == "FAIL" and states[running.number] == "COMPLETE"
 
 
-def test_the_table_and_the_importance_of_a_search(path):
+def test_the_table_of_a_search(path):
     add(path, 30)
     study = open_search(path)
     table = trials_table(study)
@@ -136,10 +135,6 @@ def test_the_table_and_the_importance_of_a_search(path):
     assert set(table["state"]) == {"complete", "pruned"}  # a median pruner stops some of thirty
     assert (table.loc[table["state"] == "pruned", "epochs"] < 4).all()
     assert table["score"].max() == pytest.approx(study.best_value)
-    shares = importance(study, 0)
-    assert shares.index[0] == "x" and shares["x"] > 0.8 and shares.sum() == pytest.approx(1)
-    add(path.with_name("equal"), 3, objective=lambda trial: 0.5 + 0 * trial.suggest_float("x", 0, 1))
-    assert importance(open_search(path.with_name("equal")), 0).empty
 
 
 class Recorder(optuna.trial.FixedTrial):

@@ -11,7 +11,7 @@ from helpers.models.head import Common, Lstm
 from helpers.models.networks import Convolutions, cnn
 from helpers.models.recipe import Recipe
 from helpers.training.experiment import TRAINING_VERSION
-from helpers.training.fit import fit, fit_stages, save_model
+from helpers.training.fit import Watch, fit, fit_stages, save_model
 from helpers.training.predict import predict
 
 # Losses and validation losses of two short trainings, see `test_numbers_change_only_with_the_version`.
@@ -130,3 +130,12 @@ def test_the_same_under_jax(tests_under_jax):
         test_a_network_that_reads_sequences_trains,
         test_a_network_trains_in_half_precision,
     )
+
+
+def test_further_parts_are_scored_after_each_epoch():
+    """The validation images, watched under another name, get the scores of validation."""
+    model = small_cnn(dropout=0.0)
+    watch = Watch(model, {"claimed": VALIDATION})
+    history = fit(model, TRAIN, VALIDATION, recipe=replace(RECIPE, epochs=2), callbacks=[watch]).history
+    for score in ("accuracy", "balanced_accuracy"):
+        assert np.allclose(history[f"claimed_{score}"], history[f"val_{score}"])

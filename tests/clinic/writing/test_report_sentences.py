@@ -26,9 +26,10 @@ def test_an_answer_and_an_abstention():
 
 
 def test_an_answer_that_is_not_the_most_probable_diagnosis():
-    """The answer is the highest before calibration; the words give both."""
+    """The answer is the highest before calibration; the words give both, and say why."""
     text = describe_answer(an_answer(calibrated=np.where(np.array(CODES) == "nv", 0.5, 0.5 / 6)), deployment())
-    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 8 %, melanocytic nevus 50 %, ")
+    assert text.startswith("Answer: melanoma. It is read as if all diagnoses were equally frequent, so that rare ")
+    assert "frequency in the study, melanocytic nevus is more probable. Calibrated probabilities: melanoma 8 %" in text
 
 
 def test_the_operating_point():

@@ -1,0 +1,86 @@
+"""Conclusions of 10_lesion_history: what several photographs and the patient's data add to one image."""
+
+from collections.abc import Mapping
+
+from helpers.sentences import by_sign, clear_sign, counted, with_interval
+
+
+def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
+    """What to make of a variant's gain over one image, on all lesions.
+
+    beyond: for a variant that sees several photographs, its gain on lesions that have several, minus that on lesions
+    with one, which photographs cannot explain.
+    """
+    if clear_sign(gain) != 1 or beyond is None:
+        return by_sign(gain, above="better than one image", below="worse than one image", unclear="no measurable gain")
+    photographs = clear_sign(beyond) == 1
+    return "better, thanks to the photographs" if photographs else "better, but not measurably due to the photographs"
+
+
+def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
+    """Whether several photographs say more than one, from the gain of the sequence on all lesions."""
+    verb = by_sign(gain, above="improves", below="worsens", unclear="does not measurably improve")
+    more = by_sign(beyond, above="more", below="less", unclear="not measurably more") if beyond else ""
+    control = (
+        f"; on lesions with several photographs it gains {more} than on the others, where there is nothing to gain "
+        f"from photographs (difference {with_interval(beyond)})"
+        if more
+        else ""
+    )
+    return (
+        f"Reading all photographs of a lesion with an LSTM {verb} on reading one: the balanced accuracy differs by "
+        f"{with_interval(gain)} on {counted(lesions, 'test lesion')}{control}."
+    )
+
+
+def patients(gain: Mapping, alone: Mapping) -> str:
+    """Whether age, sex and site add to the image. gain: image and patient minus image; alone: score of patient only."""
+    verb = by_sign(gain, above="add to one image", below="take from one image", unclear="add nothing measurable")
+    return (
+        f"Age, sex and body site {verb}: the balanced accuracy differs by {with_interval(gain)}; without any image "
+        f"they reach {with_interval(alone)}."
+    )
+
+
+def order(difference: Mapping | None, dated: bool) -> str:
+    """Whether the order of photographs matters. difference: in order minus shuffled; None if lesions are too few."""
+    if difference is None:
+        return "Whether the order of the photographs matters cannot be said: fewer than 5 lesions of a diagnosis."
+    what = "of the visits" if dated else "of the photographs, which is not time here,"
+    verb = by_sign(difference, above="helps", below="hurts", unclear="carries nothing measurable")
+    return f"The order {what} {verb}: in their order minus shuffled, {with_interval(difference)}."
+
+
+def answer(photographs: Mapping, patients: Mapping) -> str:
+    """The answer to the notebook's question, from the gains of the sequence and of the patient's data."""
+    helps = [clear_sign(photographs) == 1, clear_sign(patients) == 1]
+    if all(helps):
+        return "Yes: several photographs and the patient's data both say measurably more than one photograph."
+    if helps[0]:
+        return "Several photographs do, the patient's data do not measurably."
+    if helps[1]:
+        return "The patient's data do, several photographs do not measurably."
+    return "Not measurably: neither several photographs nor the patient's data improve on one photograph for certain."
+
+
+def title(gains: Mapping[str, Mapping]) -> str:
+    """The title of the figure of gains over one image. gains: on all lesions, by variant."""
+    better = sum(clear_sign(gain) == 1 for gain in gains.values())
+    return f"{better or 'None'} of {len(gains)} variants {'is' if better < 2 else 'are'} clearly better on all lesions"
+
+
+def histology(shares: Mapping[bool, float]) -> str:
+    """How much the kind of reference gives away. shares: of malignant images, with (True) and without histology."""
+    if len(shares) < 2:
+        return "The table does not say how each diagnosis was made."
+    return (
+        f"{shares[True]:.0%} of the images that were diagnosed by histology are malignant, and {shares[False]:.0%} of "
+        "the others."
+    )
+
+
+def without_patient(against: Mapping) -> str:
+    """Whether a network that is told nothing of the patient is as good as one image. against: it minus one image."""
+    return by_sign(
+        against, above="still better than one image", below="falls below one image", unclear="falls back to it"
+    )

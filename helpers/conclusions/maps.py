@@ -1,0 +1,89 @@
+"""Conclusions of 11_explanation about maps: whether they may be read as where a network looks."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval
+
+ALIKE = 0.7  # from this rank correlation on, two maps tell the reader about the same
+
+
+def resolution(cells: int, side: int) -> str:
+    """What a map of this many cells per side can show."""
+    return "in which part of the image" if cells <= 4 else f"structures of about {side // cells} px and more"
+
+
+def against_blob(lead: Mapping) -> str:
+    """A map's figure minus that of the centre blob, in words."""
+    return by_sign(lead, above="better than the blob", below="worse than the blob", unclear="no better than the blob")
+
+
+def after_randomisation(row: Mapping) -> str:
+    """What is left of a map when all weights are random. row: its rank correlation with the trained map."""
+    if clear_sign(row) is None:
+        return "there is no map to compare"
+    return "passed: nothing of the map is left" if clear_sign(row) != 1 else "failed: part of it was not learnt"
+
+
+def under_turns(row: Mapping) -> str:
+    """Whether a map turns with its image. row: the rank correlation with the map of the turned image."""
+    if clear_sign(row) is None:
+        return "there is no map to compare"
+    return "passed: it turns with the image" if row["low"] >= ALIKE else "failed: another map of the same lesion"
+
+
+def blob_title(leads: Mapping[str, pd.DataFrame]) -> str:
+    """The title of the figure of maps minus blob. leads: by measure, one row per map."""
+    counts = {name: sum(clear_sign(row) == 1 for _, row in table.iterrows()) for name, table in leads.items()}
+    total = len(next(iter(leads.values())))
+    parts = [f"{count or 'none'} of {total} by {name}" for name, count in counts.items()]
+    return f"Maps that beat a blob in the centre: {listed(parts)}"
+
+
+def agreement(pairs: pd.DataFrame) -> str:
+    """How far two methods or networks agree about the same images. pairs: rank correlations, one row per pair."""
+    most = pairs["value"].astype(float).idxmax()
+    verdict = "show about the same" if pairs.loc[most, "low"] >= ALIKE else "disagree"
+    return (
+        f"Maps of the same image {verdict}: the closest pair has a rank correlation of {pairs.loc[most, 'value']:.2f}"
+    )
+
+
+def verdict(leads: Mapping[str, Mapping], method: str, network: str) -> str:
+    """Whether a method's maps beat the centre blob. leads: map minus blob, by measure, with images."""
+    better = [name for name, lead in leads.items() if clear_sign(lead) == 1]
+    worse = [name for name, lead in leads.items() if clear_sign(lead) == -1]
+    images = int(max(lead["images"] for lead in leads.values()))
+    if len(better) == len(leads):
+        judged = f"beats the blob on all {len(leads)} measures"
+    elif better:
+        judged = f"beats the blob on {len(better)} of {len(leads)} measures only"
+    else:
+        judged = f"beats the blob on none of {len(leads)} measures" + (
+            f" and is worse on {len(worse)}" if worse else ""
+        )
+    if not better:
+        judged += ", although the blob ignores the image"
+    figures = ", ".join(f"{name} {with_interval(lead)}" for name, lead in leads.items())
+    return f"{method} of the {network} {judged}: {figures} (map minus blob, {counted(images, 'test image')})."
+
+
+def turning(row: Mapping, method: str, network: str) -> str:
+    """Whether maps turn with the image. row: rank correlation, with images."""
+    turns = "turns" if row["low"] is not None and row["low"] >= ALIKE else "does not turn"
+    return (
+        f"{method} of the {network} {turns} with the image: the map of a turned or mirrored lesion has a rank "
+        f"correlation of {with_interval(row)} with the original one, on {counted(int(row['images']), 'image')}."
+    )
+
+
+def answer(leads: Iterable[Mapping], changed: pd.DataFrame, network: str) -> str:
+    """The answer to the notebook's question. leads: map minus blob; changed: answers of the network that change."""
+    ahead = [clear_sign(lead) == 1 for lead in leads]
+    trust = "can be read with caution" if ahead and all(ahead) else "cannot be read as where the network looks"
+    worst = changed["value"].drop("mirror image").astype(float).idxmax()
+    return (
+        f"The maps {trust}. Experiments say more: {worst} change {changed.loc[worst, 'value']:.0%} of the answers of "
+        f"the {network}, and mirroring alone changes {changed.loc['mirror image', 'value']:.0%}."
+    ).replace("%", " %")

@@ -1,0 +1,67 @@
+"""Conclusions of 09_tuning: what other folds and other hyperparameters change."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval
+
+
+def spread(folds: pd.DataFrame, images: int) -> str:
+    """How far a score moves from fold to fold. folds: columns kind (the network's name), fold and value."""
+    ends = folds.groupby("kind")["value"].agg(["min", "max"])
+    widest = (ends["max"] - ends["min"]).idxmax()
+    low, high = ends.loc[widest]
+    return (
+        f"Which lesions are in the test part decides up to {high - low:.3f} of balanced accuracy: over "
+        f"{counted(folds['fold'].nunique(), 'fold')} of together {images:,} images, the {widest} scores from {low:.3f} "
+        f"to {high:.3f}."
+    )
+
+
+def order(pairs: pd.DataFrame, folds: int) -> str:
+    """Which networks can be separated. pairs: by `pairwise_differences`, with folds_won, those that `first` won."""
+    parts = []
+    for row in pairs.to_dict("records"):
+        first, second, won = row["first"], row["second"], row["folds_won"]
+        figure = {"value": row["value"], "low": row["low"], "high": row["high"]}
+        if row["value"] < 0:
+            first, second, won = second, first, folds - won
+            figure = {"value": -row["value"], "low": -row["high"], "high": -row["low"]}
+        verb = by_sign(figure, above="beats", below="loses to", unclear="cannot be separated from")
+        parts.append(f"the {first} {verb} the {second} ({with_interval(figure)}, ahead in {won} of {folds} folds)")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def reading(pair: Mapping) -> str:
+    """What to make of a pair of networks, from value, low and high of first minus second."""
+    return by_sign(pair, above=f"{pair['first']} is better", below=f"{pair['second']} is better", unclear="no winner")
+
+
+def tuned(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
+    """Whether the search helped. gain: tuned minus default, on validation and on test."""
+    verb = by_sign(gain["test"], above="improves", below="worsens", unclear="does not measurably change")
+    return (
+        f"A search of {counted(trials, 'trial')} {verb} the {network} on test: the balanced accuracy differs by "
+        f"{with_interval(gain['test'])}, and by {with_interval(gain['validation'])} on validation, where the "
+        f"hyperparameters were chosen."
+    )
+
+
+def answer(pairs: pd.DataFrame, gain: Mapping) -> str:
+    """The answer to the notebook's question. gain: tuned minus default on test."""
+    clear = [pair for pair in pairs.to_dict("records") if clear_sign(pair)]
+    names = [f"{pair['first']} and {pair['second']}" for pair in pairs.to_dict("records") if not clear_sign(pair)]
+    if len(clear) == len(pairs):
+        folds = "Other test lesions move every score, but not the order of the networks"
+    else:
+        folds = f"Other test lesions move every score; the order of {listed(names)} is open"
+    search = by_sign(gain, above="better hyperparameters help", below="what the search found hurts", unclear="")
+    return f"{folds}, and {search or 'the search found nothing that measurably helps on test'}."
+
+
+def title(folds: pd.DataFrame) -> str:
+    """The title of the figure of folds. folds: see `spread`."""
+    widest = folds.groupby("kind")["value"].agg(lambda values: values.max() - values.min()).max()
+    return f"From fold to fold, a network's score moves by up to {widest:.3f}"

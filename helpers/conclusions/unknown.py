@@ -1,0 +1,105 @@
+"""Conclusions of 13_unknown: how well confidence tells what a network knows from what it does not."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from helpers.sentences import by_sign, clear_sign, listed, with_interval
+
+CHANCE, USEFUL = 0.5, 0.8  # areas under the ROC curve: of guessing, and from which on a score is of practical use
+
+
+def strength(auc: Mapping) -> str:
+    """An area under the ROC curve for telling known from unknown, in words."""
+    if pd.isna(auc["low"]):
+        return "not known"
+    if auc["low"] > USEFUL:
+        return "tells them apart well"
+    if auc["low"] > CHANCE:
+        return "tells them apart, but weakly"
+    return "more confident about the unknown" if auc["high"] < CHANCE else "no better than chance"
+
+
+def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -> str:
+    """How well the better score tells known from unknown. aucs: rows by score; images: known and unknown."""
+    best = aucs["value"].astype(float).idxmax()
+    return (
+        f"Confidence {_tells(aucs.loc[best])} diagnoses that the network knows from {listed(unknown)}, which it never "
+        f"saw: the AUC of the better score, the {best}, is {with_interval(aucs.loc[best])} ({images[0]:,} known and "
+        f"{images[1]:,} unknown images; 0.5 is chance)."
+    )
+
+
+def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
+    """Whether a threshold holds back more of the unknown. gaps: share answered, known minus unknown, by score."""
+    helps = [name for name, gap in gaps.items() if clear_sign(gap) == 1]
+    figures = ", ".join(f"{with_interval(gap)} by the {name}" for name, gap in gaps.items())
+    verdict = (
+        f"abstains more often on unknown diagnoses only by the {listed(helps)}"
+        if helps and len(helps) < len(gaps)
+        else "abstains more often on unknown diagnoses"
+        if helps
+        else "does not measurably abstain more often on unknown diagnoses"
+    )
+    return (
+        f"A threshold that answers {coverage:.0%} of the known validation images {verdict}: share answered, known "
+        f"minus unknown, {figures}."
+    ).replace("%", " %")
+
+
+def keeping(gap: Mapping) -> str:
+    """The share answered of known minus unknown diagnoses, in words."""
+    return by_sign(
+        gap, above="abstains more on the unknown", below="abstains more on the known", unclear="no clear difference"
+    )
+
+
+def risks(means: Mapping[str, Mapping], difference: Mapping) -> str:
+    """Which score avoids more errors on known diagnoses. means: mean risk by score; difference: first minus second."""
+    first, second = means
+    better = by_sign(
+        difference,
+        above=f"the {second} avoids more errors",
+        below=f"the {first} avoids more errors",
+        unclear="both scores avoid about as many errors",
+    )
+    return (
+        f"If the least confident answers are left out, {better} on known diagnoses: mean risk "
+        f"{with_interval(means[first])} by the {first} and {with_interval(means[second])} by the {second}."
+    )
+
+
+def other_source(gaps: Mapping[str, Mapping]) -> str:
+    """What a source is answered like that was not trained on. gaps: without the source minus with it, by source."""
+    worse = [name for name, gap in gaps.items() if clear_sign(gap) == -1]
+    figures = "; ".join(f"{name}: {with_interval(gap)}" for name, gap in gaps.items())
+    verdict = f"worse on {listed(worse)}" if worse else "not measurably worse"
+    return (
+        f"Trained without a source and tested on it, the network is {verdict} than one that was trained "
+        f"on all sources (balanced accuracy without minus with, {figures})."
+    )
+
+
+def title(aucs: pd.DataFrame) -> str:
+    """The title of the figure of AUCs. aucs: one row per score and set of unknown diagnoses."""
+    useful = sum(row["low"] > USEFUL for _, row in aucs.iterrows())
+    if useful:
+        return f"{useful} of {len(aucs)} tell known from unknown well"
+    above = sum(row["low"] > CHANCE for _, row in aucs.iterrows())
+    return f"{above} of {len(aucs)} are better than chance, none tells known from unknown well"
+
+
+def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
+    """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
+    said = "It names one of the diagnoses that it knows, and is somewhat less confident"
+    if pd.isna(auc["low"]) or auc["low"] <= CHANCE:
+        said = "It names one of the diagnoses that it knows, and is no less confident"
+    helps = any(clear_sign(gap) == 1 for gap in gaps.values())
+    told = "a threshold on confidence holds some of them back" if helps else "a threshold on confidence is no guard"
+    return f"{said}; {told}."
+
+
+def _tells(auc: Mapping) -> str:
+    if pd.isna(auc["low"]) or auc["low"] <= CHANCE:
+        return "does not measurably tell"
+    return "tells" if auc["low"] > USEFUL else "hardly tells"

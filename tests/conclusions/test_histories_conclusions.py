@@ -1,0 +1,51 @@
+import pytest
+
+from helpers.conclusions import histories as conclude
+
+UP = {"value": 0.1, "low": 0.05, "high": 0.15}
+DOWN = {"value": -0.1, "low": -0.15, "high": -0.05}
+OPEN = {"value": 0.02, "low": -0.05, "high": 0.1}
+
+
+def test_a_gain_is_put_down_to_photographs_only_beyond_the_control():
+    assert conclude.reading(OPEN, UP) == "no measurable gain" and conclude.reading(DOWN) == "worse than one image"
+    assert conclude.reading(UP, UP) == "better, thanks to the photographs"
+    assert conclude.reading(UP, OPEN) == "better, but not measurably due to the photographs"
+    assert conclude.reading(UP) == "better than one image"
+
+
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "LSTM improves"), (DOWN, "worsens"), (OPEN, "does not measurably")])
+def test_photographs_in_a_sentence(gain, verb):
+    sentence = conclude.photographs(gain, OPEN, 1496)
+    assert verb in sentence and "1,496 test lesions" in sentence and "gains not measurably more" in sentence
+    assert "gains more than" in conclude.photographs(gain, UP, 1) and ";" not in conclude.photographs(gain, None, 1)
+
+
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "site add to"), (DOWN, "take from"), (OPEN, "add nothing")])
+def test_patients_in_a_sentence(gain, verb):
+    assert verb in conclude.patients(gain, UP)
+
+
+def test_the_order_helps_hurts_or_cannot_be_judged():
+    assert "visits helps" in conclude.order(UP, True) and "not time here, hurts" in conclude.order(DOWN, False)
+    assert "carries nothing" in conclude.order(OPEN, True) and "cannot be said" in conclude.order(None, True)
+
+
+def test_the_answer_turns_round():
+    assert conclude.answer(UP, UP).startswith("Yes") and conclude.answer(OPEN, OPEN).startswith("Not measurably")
+    assert conclude.answer(UP, OPEN).startswith("Several") and conclude.answer(OPEN, UP).startswith("The patient's")
+
+
+def test_the_title_counts():
+    assert conclude.title({"a": OPEN, "b": DOWN}) == "None of 2 variants is clearly better on all lesions"
+    assert conclude.title({"a": UP, "b": UP}) == "2 of 2 variants are clearly better on all lesions"
+
+
+def test_what_the_reference_gives_away():
+    assert "37% of the images" in conclude.histology({True: 0.37, False: 0.0})
+    assert "does not say" in conclude.histology({True: 0.3})
+
+
+def test_a_network_without_the_patient():
+    assert conclude.without_patient(DOWN).startswith("falls below") and "back" in conclude.without_patient(OPEN)
+    assert conclude.without_patient(UP).startswith("still better")

@@ -1,0 +1,95 @@
+import pandas as pd
+import pytest
+
+from helpers.conclusions import artefacts, maps
+
+UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 175}
+DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 175}
+OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 175}
+NOTHING = {"value": None, "low": None, "high": None, "images": 0}
+
+
+def table(**rows):
+    return pd.DataFrame({name.replace("_", " "): row for name, row in rows.items()}).T
+
+
+def test_a_coarse_map_shows_no_structure():
+    assert "which part of the image" in maps.resolution(4, 112) and "16 px" in maps.resolution(7, 112)
+
+
+def test_a_map_is_judged_against_the_blob():
+    assert [maps.against_blob(lead).split()[0] for lead in (UP, DOWN, OPEN)] == ["better", "worse", "no"]
+    title = maps.blob_title({"mass": table(a=UP, b=DOWN), "pointing game": table(a=OPEN, b=OPEN)})
+    assert title.endswith("1 of 2 by mass and none of 2 by pointing game")
+
+
+def test_the_sanity_checks_pass_or_fail():
+    assert maps.after_randomisation(OPEN).startswith("passed") and maps.after_randomisation(DOWN).startswith("passed")
+    assert maps.after_randomisation(UP).startswith("failed") and maps.after_randomisation(NOTHING).startswith("there")
+    assert maps.under_turns(UP).startswith("failed") and maps.under_turns({**UP, "low": 0.8}).startswith("passed")
+
+
+def test_agreement_is_not_claimed_at_a_quarter():
+    assert "disagree: the closest pair has a rank correlation of 0.26" in maps.agreement(
+        table(a={"value": 0.256, "low": 0.216, "high": 0.297}, b={"value": 0.08, "low": 0.06, "high": 0.1})
+    )
+    assert "show about the same" in maps.agreement(table(a={"value": 0.9, "low": 0.85, "high": 0.95}))
+
+
+@pytest.mark.parametrize(
+    ("leads", "words"),
+    [
+        ((UP, UP), "beats the blob on all 2 measures: "),
+        ((UP, OPEN), "on 1 of 2 measures only: "),
+        ((DOWN, OPEN), "on none of 2 measures and is worse on 1, although the blob ignores the image: "),
+        ((OPEN, OPEN), "on none of 2 measures, although"),
+    ],
+)
+def test_the_verdict_turns_round(leads, words):
+    sentence = maps.verdict(dict(zip(("mass", "game"), leads, strict=True)), "Grad-CAM", "CNN")
+    assert words in sentence and "175 test images" in sentence
+
+
+def test_turning():
+    assert "does not turn with" in maps.turning(UP, "Grad-CAM", "CNN") and "does not turn" in maps.turning(
+        NOTHING, "Grad-CAM", "CNN"
+    )
+    assert "CNN turns with" in maps.turning({**UP, "low": 0.9}, "Grad-CAM", "CNN")
+
+
+def test_the_answer():
+    changed = table(mirror_image=UP, hairs={**UP, "value": 0.4})
+    assert "cannot be read" in maps.answer([UP, OPEN], changed, "CNN")
+    text = maps.answer([UP, UP], changed, "CNN")
+    assert "read with caution" in text and "hairs change 40 % of" in text and "mirroring alone changes 20 %" in text
+
+
+def test_mirroring_is_a_headline_only_where_it_changes_answers():
+    assert "changes the CNN's answer: it does for 0.200" in artefacts.mirrored(UP, "CNN")
+    assert "hardly ever" in artefacts.mirrored({"value": 0.005, "low": 0, "high": 0.01, "images": 9}, "CNN")
+    title = artefacts.title({"CNN": table(mirror_image=OPEN), "MobileNet": table(mirror_image=UP)})
+    assert title.endswith("20 % of the answers of the MobileNet")
+
+
+def test_what_was_pasted_is_compared_with_a_shift():
+    assert "hairs change most" in artefacts.pasted(table(hairs=UP, ruler=UP), table(hairs=UP, ruler=OPEN), "CNN")
+    assert "not measurably more than a shift" in artefacts.pasted(table(ruler=UP), table(ruler=OPEN), "CNN")
+    assert artefacts.beyond_shift(UP).startswith("more") and artefacts.beyond_shift(OPEN).startswith("no more")
+
+
+def test_a_finder_is_trusted_only_with_a_measured_precision():
+    assert "unknown" in artefacts.finder(None) and "unknown" in artefacts.finder(NOTHING)
+    assert artefacts.finder({"value": 0.95, "low": 0.9, "high": 1}) == "trustworthy"
+    assert "something else" in artefacts.finder({"value": 0.6, "low": 0.4, "high": 0.8})
+    known = artefacts.found_images(DOWN, "a ruler", "CNN", 49, {"value": 0.95, "low": 0.9, "high": 1})
+    assert "precision 0.950 [0.900, 1.000]) are answered worse" in known
+    assert "precision not known) are answered neither" in artefacts.found_images(OPEN, "a ruler", "CNN", 49, None)
+    assert "better by" in artefacts.found_images(UP, "a ruler", "CNN", 1, NOTHING)
+
+
+def test_cause_and_group():
+    assert artefacts.group(DOWN) == "answered worse" and artefacts.group(OPEN) == "no clear difference"
+    assert artefacts.cause(DOWN, UP) == "the artefact is part of it" and "not the artefact" in artefacts.cause(
+        DOWN, OPEN
+    )
+    assert artefacts.cause(OPEN, UP).endswith("moves some answers") and "no effect" in artefacts.cause(OPEN, OPEN)

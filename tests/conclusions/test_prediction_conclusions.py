@@ -1,0 +1,50 @@
+import pytest
+
+from helpers.conclusions import prediction as conclude
+
+UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 100}
+DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 100}
+OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 100}
+ZERO = {"value": 0.0, "low": 0.0, "high": 0.1, "images": 100}
+
+
+@pytest.mark.parametrize(("difference", "words"), [(UP, "wrong more"), (DOWN, "right more"), (OPEN, "at random")])
+def test_abstention_helps_hurts_or_does_neither(difference, words):
+    measured = dict.fromkeys(("coverage", "error rate of answers", "error rate of abstentions"), UP)
+    sentence = conclude.abstention(measured, difference)
+    assert words in sentence and "100 test images" in sentence
+
+
+def test_the_better_score_follows_the_sign():
+    assert "maximum probability would be the better" in conclude.better_score(UP)
+    assert "energy is the better" in conclude.better_score(DOWN) and "equally good" in conclude.better_score(OPEN)
+
+
+def test_calibration_in_words():
+    assert "alone the model overstates" in conclude.calibration(UP, OPEN, 9)
+    assert "it states the share of malignant images about right" in conclude.calibration(UP, OPEN, 9)
+    assert "as well it understates" in conclude.calibration(OPEN, DOWN, 9)
+    assert conclude.stated(OPEN) == "no clear error" and conclude.stated(DOWN).startswith("under")
+
+
+def test_both_readings_with_what_each_costs():
+    right = {"balanced": {"value": 0.26}, "by prevalence": {"value": 0.56}}
+    sentence = conclude.readings(UP, right, {"accuracy": UP, "balanced_accuracy": DOWN})
+    assert "right for 26 %, the most probable one for 56 %" in sentence
+    assert "gains accuracy" in sentence and "loses balanced accuracy" in sentence
+    unclear = {"accuracy": OPEN, "balanced_accuracy": UP}
+    assert "does not measurably change accuracy" in conclude.readings(UP, right, unclear)
+
+
+def test_the_choice_has_a_reason():
+    assert "takes the balanced answer" in conclude.choice({"balanced_accuracy": DOWN})
+    assert "nothing speaks for the balanced" in conclude.choice({"balanced_accuracy": UP})
+
+
+def test_strangers_and_the_answer():
+    assert "are no guard: of 40 chessboards" in conclude.strangers(UP, "chessboards", 40)
+    assert "stopped all of them" in conclude.strangers(ZERO, "chessboards", 40)
+    assert "not reliably stopped" in conclude.answer(UP, UP, UP)
+    assert conclude.answer(UP, UP, ZERO).endswith("to a person.") and "20 % of" in conclude.answer(UP, UP, UP)
+    assert "0.200 [0.100, 0.300] of 100 malignant images" in conclude.missed(UP)
+    assert conclude.missed(ZERO).startswith("None of the 100")

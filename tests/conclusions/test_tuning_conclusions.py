@@ -1,0 +1,44 @@
+import pandas as pd
+
+from helpers.conclusions import tuning as conclude
+
+FOLDS = pd.DataFrame({"kind": ["CNN"] * 2 + ["MobileNet"] * 2, "fold": [0, 1] * 2, "value": [0.5, 0.52, 0.60, 0.66]})
+
+
+def figure(value, low, high):
+    return {"value": value, "low": low, "high": high}
+
+
+def pairs(*rows):
+    columns = ["first", "second", "value", "low", "high", "folds_won"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_widest_spread_is_named():
+    sentence = conclude.spread(FOLDS, 100)
+    assert "up to 0.060" in sentence and "the MobileNet scores from 0.600 to 0.660" in sentence
+    assert "100 images" in sentence and conclude.title(FOLDS).endswith("up to 0.060")
+
+
+def test_the_better_network_comes_first():
+    table = pairs(("CNN", "MobileNet", -0.1, -0.13, -0.08, 0), ("CNN", "CNN-LSTM", 0.01, -0.001, 0.03, 4))
+    assert conclude.order(table, 5) == (
+        "The MobileNet beats the CNN (0.100 [0.080, 0.130], ahead in 5 of 5 folds); the CNN cannot be separated from "
+        "the CNN-LSTM (0.010 [-0.001, 0.030], ahead in 4 of 5 folds)."
+    )
+    readings = [conclude.reading(row) for row in table.to_dict("records")]
+    assert readings == ["MobileNet is better", "no winner"]
+
+
+def test_the_search_helps_hurts_or_does_neither():
+    for test, verb in (((0.1, 0.05, 0.2), "improves"), ((-0.1, -0.2, -0.05), "worsens"), ((0, -0.1, 0.1), "does not")):
+        gain = {"test": figure(*test), "validation": figure(0.01, -0.05, 0.08)}
+        assert f"12 trials {verb}" in conclude.tuned(gain, "CNN-LSTM", 12)
+
+
+def test_the_answer_turns_round():
+    clear, open_ = ("A", "B", 0.1, 0.05, 0.2, 5), ("B", "C", 0.0, -0.1, 0.1, 3)
+    nothing, helps = figure(0, -0.1, 0.1), figure(0.1, 0.05, 0.2)
+    assert "not the order of the networks, and the search found nothing" in conclude.answer(pairs(clear), nothing)
+    assert "the order of B and C is open, and better hyp" in conclude.answer(pairs(clear, open_), helps)
+    assert "hurts" in conclude.answer(pairs(clear), figure(-0.1, -0.2, -0.05))
