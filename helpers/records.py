@@ -23,6 +23,7 @@ FULL = 1_000_000  # bytes left on a disk that is full; not every library says th
 REMEDIES = {
     errno.ENOSPC: "Free space on this disk",
     errno.EDQUOT: "Free space in your quota",
+    errno.EFBIG: "Allow larger files (`ulimit -f unlimited`)",
     errno.EROFS: "Use a folder that you may write to: set RESULTS_DIR and BUILD_DIR",
     errno.EACCES: "Ask its owner for the permission to write, or set RESULTS_DIR and BUILD_DIR",
 }

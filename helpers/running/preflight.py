@@ -85,7 +85,8 @@ def check_environment() -> None:
     from helpers.study import ROOT, StudyError
 
     unmet = unmet_requirements(ROOT / os.environ.get("REQUIREMENTS", "requirements.txt"))
-    faults = [f"{sys.executable} does not have {', '.join(unmet)}. Run `make env` again."] if unmet else []
+    remedy = "Delete the folder .venv and run `make env`."
+    faults = [f"{sys.executable} does not have {', '.join(unmet)}. {remedy}"] if unmet else []
     if faults := faults + keras_faults() + kernel_faults():
         raise StudyError("\n".join(faults))
 

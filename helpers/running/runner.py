@@ -148,6 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         print(f"{options.notebook}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{options.notebook}: {error.filename or 'a file'} cannot be used: {error.strerror}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{options.notebook}: stopped", file=sys.stderr)
         return 130

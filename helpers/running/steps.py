@@ -77,7 +77,10 @@ def run_step(study: str, notebook: str, origin: dict) -> None:
 
     if runner.main([notebook, "--study", study]):
         sys.exit(1)
-    write_manifest(study, notebook, origin)
+    try:
+        write_manifest(study, notebook, origin)
+    except StudyError as error:
+        sys.exit(f"{notebook}: {error}")
 
 
 def run_trial(study: str, notebook: str, words: Sequence[str], name: str) -> Path:

@@ -95,19 +95,24 @@ def draw_originals(folder: Path, side: int = 20) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "HAM10000_metadata.csv", index=False)
 
 
-def start(house: Path, *words: str, **environment: str) -> subprocess.Popen:
-    """Start make in a house, as the leader of a process group."""
+def start(house: Path, *words: str, largest: int | None = None, **environment: str) -> subprocess.Popen:
+    """Start make in a house, as the leader of a process group. largest: bytes of a file that it can write."""
     ours = ("MAKE", "MFLAGS", "DATA_DIR", "STUDY", "JOBS", "WAIT", "RESULTS_DIR", "BUILD_DIR", "REQUIREMENTS")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     variables = kept | {"PYTHONPATH": str(house)} | environment
     command = ["make", "-s", f"PYTHON={sys.executable}", "STUDY=tiny", *words]
+    if largest:
+        command = ["bash", "-c", f'ulimit -f {largest // 1024}; exec "$@"', "bash", *command]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=house, env=variables, start_new_session=True, **pipes)
 
 
-def make(house: Path, *words: str, status: int = 0, **environment: str) -> str:
-    """Run make in a house to its end; returns what it printed. Fails unless it ends with `status`."""
-    process = start(house, *words, **environment)
+def make(house: Path, *words: str, status: int = 0, **options) -> str:
+    """Run make in a house to its end; returns what it printed. Fails unless its exit code is 0, or another if `status`.
+
+    options: of `start`.
+    """
+    process = start(house, *words, **options)
     output, _ = process.communicate(timeout=120)
     assert (process.returncode != 0) == (status != 0), output
     return output

@@ -137,3 +137,40 @@ def test_remnants_are_swept_and_cleaning_keeps_what_was_trained(finished):
     said = make(finished, "clean-trained")
     assert "1 trained networks of study tiny, trained in 0 h 1 min" in said and "build/tiny/variants" in said
     assert not (finished / "build/tiny/variants").exists()
+
+
+def test_a_disk_that_takes_no_more_is_named_and_the_next_make_goes_on(finished):
+    before = fingerprint(finished)
+    shutil.rmtree(finished / "build" / "tiny" / "variants")
+    said = make(finished, "all", status=1, largest=100_000)
+    assert "model.keras cannot be written (File too large)" in said and "ulimit" in said and "Traceback" not in said
+    assert not list(finished.rglob("*.keras")) and not list((finished / "build").rglob(".*"))
+    make(finished, "all")
+    assert fingerprint(finished) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("folder", ["results/tiny", "build/tiny"])
+def test_a_folder_of_another_user_is_named_before_anything_runs(finished, folder):
+    (finished / folder).chmod(0o555)
+    said = make(finished, "all", status=1)
+    assert str(finished / folder) in said and "Traceback" not in said and ran(said) == []
+    (finished / folder).chmod(0o755)
+
+
+def test_a_trial_lies_beside_the_study_also_when_it_fails(finished):
+    before, place = fingerprint(finished), finished / "results/tiny/trials/03_cnn_baseline"
+    manifests = {path: path.read_bytes() for path in (finished / "build/tiny/steps").iterdir()}
+    said = make(finished, "03_cnn_baseline", "ARGS=-p epochs 5")
+    assert "results/tiny/trials/03_cnn_baseline/epochs=5/" in said.splitlines()[-1]
+    assert '"epochs": 5' in (place / "epochs=5" / "metrics.json").read_text()
+    assert (place / "epochs=5" / "03_cnn_baseline.ipynb").is_file()
+    assert list((finished / "build/tiny/trials/03_cnn_baseline/epochs=5").rglob("model.keras"))
+    make(finished, "03_cnn_baseline", "ARGS=-p epochs 5", "NAME=five")
+    assert (place / "five" / "metrics.json").is_file()
+    assert "unknown parameter 'epoch'" in make(finished, "03_cnn_baseline", "ARGS=-p epoch 5", status=1)
+    assert "Parameters are for one notebook" in make(finished, "all", "ARGS=-p epochs 5", status=1)
+    assert "ValueError" in make(finished, "03_cnn_baseline", "ARGS=-p epochs 300", status=1)  # bytes([256])
+    shutil.rmtree(place.parent)
+    assert fingerprint(finished) == before
+    assert manifests == {path: path.read_bytes() for path in (finished / "build/tiny/steps").iterdir()}
