@@ -4,6 +4,7 @@ reading     files found, checked and decoded, as pictures for a network
 answering   the deployment of a model, its network, its answers
 writing     answers as tables, pages, DICOM and FHIR
 example     DICOM objects of a patient who does not exist
+node        an application of DICOM that accepts images and sends reports
 command     the command line
 app         a page in the browser
 

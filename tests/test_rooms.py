@@ -13,7 +13,7 @@ from helpers.study import ROOT
 
 PACKAGES = (helpers, clinic)
 OLD_COMMANDS = {"helpers.leakage": "python -m helpers.evaluation.audit", "helpers.clinic": "python -m clinic"}
-CLINIC_ONLY = {"pydicom", "highdicom", "fhir"}  # packages that nothing else needs
+CLINIC_ONLY = {"pydicom", "pynetdicom", "highdicom", "fhir"}  # packages that nothing else needs
 
 
 def rooms(package) -> list[str]:

@@ -1,0 +1,47 @@
+"""The only place where the node asks the clinic's program: from DICOM files to structured reports."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinic.answering.deployment import Deployment
+from clinic.answering.network import Logits
+from clinic.answering.prediction import Outcome, answer_files
+from clinic.reading.dicom import Place
+from clinic.reading.files import InputFile
+from clinic.reading.reader import Reader
+from clinic.writing.datasets import new_series, strict_values
+from clinic.writing.structured import report
+from helpers.study import StudyError
+
+
+@dataclass
+class Reports:
+    """Structured reports about DICOM files by the model of a deployment."""
+
+    deployment: Deployment
+    logits: Logits
+
+    def __call__(self, files: Sequence[Path]) -> Iterator[tuple[Path, bytes, str]]:
+        """Each file, in order, with its report as a DICOM file, or with none and the fault."""
+        found = [InputFile(number, path) for number, path in enumerate(files, 1)]
+        with (
+            Reader(self.deployment.image_format()) as reader,
+            closing(answer_files(reader.read(found), self.deployment, self.logits)) as outcomes,
+        ):
+            for outcome in outcomes:
+                yield outcome.file.path, *self._report(outcome)
+
+    def _report(self, outcome: Outcome) -> tuple[bytes, str]:
+        if outcome.file.fault or outcome.file.place is None:
+            return b"", outcome.file.fault or "not a DICOM object"
+        file = io.BytesIO()
+        try:
+            document = report(Place(**outcome.file.place), outcome.answers, self.deployment, entry=next(new_series()))
+            with strict_values():
+                document.save_as(file, enforce_file_format=True)
+        except StudyError as error:
+            return b"", str(error)
+        return file.getvalue(), ""
