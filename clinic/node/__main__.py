@@ -58,8 +58,11 @@ def serve(given: argparse.Namespace, ended: threading.Event) -> None:
     peer = Peer.parse(given.to)
     model, deployment = load(*find_deployment(given.study))
     images, reports = Spool(given.spool / "images"), Spool(given.spool / "reports")
-    work = Work(images, reports, Reports(deployment, Network(model)), partial(send, peer))
-    with work, Node((given.host, given.port), images, given.caller, partial(work.wake, "answer")):
+    with (
+        Reports(deployment, Network(model)) as answer,
+        Work(images, reports, answer, partial(send, peer)) as work,
+        Node((given.host, given.port), images, given.caller, partial(work.wake, "answer")),
+    ):
         logging.getLogger("clinic.node").info("listening on %s:%d. %s", given.host, given.port, DISCLAIMER)
         ended.wait()
 

@@ -2,13 +2,15 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.network import Logits
 from clinic.answering.prediction import Outcome, answer_files
+from clinic.reading.decoder import THREADS
 from clinic.reading.dicom import Place
 from clinic.reading.files import InputFile
 from clinic.reading.reader import Reader
@@ -19,18 +21,28 @@ from helpers.study import StudyError
 
 @dataclass
 class Reports:
-    """Structured reports about DICOM files by the model of a deployment."""
+    """Structured reports about DICOM files by the model of a deployment, in a `with` block.
+
+    Its decoders are started once, so that a single image does not wait for one.
+    """
 
     deployment: Deployment
     logits: Logits
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> "Reports":
+        self._reader = self._open.enter_context(Reader(self.deployment.image_format()))
+        self._pool = self._open.enter_context(ThreadPoolExecutor(THREADS))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._open.close()
 
     def __call__(self, files: Sequence[Path]) -> Iterator[tuple[Path, bytes, str]]:
         """Each file, in order, with its report as a DICOM file, or with none and the fault."""
         found = [InputFile(number, path) for number, path in enumerate(files, 1)]
-        with (
-            Reader(self.deployment.image_format()) as reader,
-            closing(answer_files(reader.read(found), self.deployment, self.logits)) as outcomes,
-        ):
+        read = self._pool.map(self._reader, found)
+        with closing(answer_files(read, self.deployment, self.logits)) as outcomes:
             for outcome in outcomes:
                 yield outcome.file.path, *self._report(outcome)
 

@@ -29,7 +29,7 @@ from helpers.study import ROOT, StudyError  # noqa: E402
 
 HOST = "127.0.0.1"
 SECRETS = ("Muster", "Erika", "P-17", "19640812", "Elsewhere", "House", "SERIAL-9", "Ward")
-PATIENCE = 120  # seconds until a test gives up
+PATIENCE = 300  # seconds until a test gives up
 AS_A_PROCESS = """
 import sys
 sys.path.insert(0, "tests")
@@ -112,9 +112,11 @@ def node(tmp_path, archive):
     def start(answer=None, **limits):
         (port,) = free_ports()
         spools = Spool(tmp_path / "images", **limits), Spool(tmp_path / "reports")
-        answer = answer or Reports(deployment(abstention_threshold=-9.0), by_brightness)
-        work = Work(*spools, answer, partial(send, archive.peer), wait=0.2)
-        with work, Node((HOST, port), spools[0], ["CAMERA"], partial(work.wake, "answer")):
+        with (
+            Reports(deployment(abstention_threshold=-9.0), by_brightness) as reports,
+            Work(*spools, answer or reports, partial(send, archive.peer), wait=0.2) as work,
+            Node((HOST, port), spools[0], ["CAMERA"], partial(work.wake, "answer")),
+        ):
             yield port, *spools
 
     return start

@@ -79,9 +79,11 @@ def test_reports_come_back_into_the_study_of_their_images(archive, tmp_path):
 
     root, dicom, port = archive
     spools = Spool(tmp_path / "images"), Spool(tmp_path / "reports")
-    answer = Reports(deployment(abstention_threshold=-9.0), by_brightness)
-    work = Work(*spools, answer, partial(send, Peer("ORTHANC", HOST, dicom)), wait=0.2)
-    with work, Node((HOST, port), spools[0], ["ORTHANC"], partial(work.wake, "answer")):
+    with (
+        Reports(deployment(abstention_threshold=-9.0), by_brightness) as answer,
+        Work(*spools, answer, partial(send, Peer("ORTHANC", HOST, dicom)), wait=0.2) as work,
+        Node((HOST, port), spools[0], ["ORTHANC"], partial(work.wake, "answer")),
+    ):
         sent = [secret_object(np.asarray(picture(seed, 48))) for seed in range(5)]
         ids = [ask(f"{root}/instances", as_bytes(one))["ID"] for one in sent]
         assert ask(f"{root}/modalities/node/store", {"Resources": ids})["FailedInstancesCount"] == 0
