@@ -13,7 +13,7 @@ def mirrored(changed: Mapping, network: str) -> str:
     """How often mirroring alone changes an answer. changed: the share of answers, with images."""
     often = "hardly ever changes" if changed["high"] is not None and changed["high"] < 0.02 else "changes"
     return (
-        f"Mirroring an image {often} the {network}'s answer: it does for {with_interval(changed)} of "
+        f"Mirroring an image {often} the answer of the {network}: for {with_interval(changed)} of "
         f"{counted(int(changed['images']), 'test image')}, although a mirrored lesion is the same lesion."
     )
 
@@ -48,7 +48,7 @@ def finder(precision: Mapping | None) -> str:
     return "trustworthy" if precision["low"] >= TRUSTED else "some of what it finds is something else"
 
 
-def found_images(gap: Mapping, artefact: str, network: str, images: int, precision: Mapping | None) -> str:
+def found_images(gap: Mapping, artefact: str, network: str, *, images: int, precision: Mapping | None) -> str:
     """Whether images with an artefact are answered worse. gap: accuracy with minus without, same mix of diagnoses."""
     verb = by_sign(gap, above="better", below="worse", unclear="neither measurably better nor worse")
     known = precision is not None and pd.notna(precision["value"])

@@ -20,13 +20,11 @@ def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
 def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
     """Whether several photographs say more than one, from the gain of the sequence on all lesions."""
     verb = by_sign(gain, above="improves", below="worsens", unclear="does not measurably improve")
-    more = by_sign(beyond, above="more", below="less", unclear="not measurably more") if beyond else ""
-    control = (
-        f"; on lesions with several photographs it gains {more} than on the others, where there is nothing to gain "
-        f"from photographs (difference {with_interval(beyond)})"
-        if more
-        else ""
-    )
+    control = ""
+    if beyond:
+        larger = by_sign(beyond, above="is larger", below="is smaller", unclear="is not measurably larger")
+        control = f"; its gain on lesions with several photographs {larger} than on the others, where there are none "
+        control += f"to gain from (difference {with_interval(beyond)})"
     return (
         f"Reading all photographs of a lesion with an LSTM {verb} on reading one: the balanced accuracy differs by "
         f"{with_interval(gain)} on {counted(lesions, 'test lesion')}{control}."
@@ -45,22 +43,21 @@ def patients(gain: Mapping, alone: Mapping) -> str:
 def order(difference: Mapping | None, dated: bool) -> str:
     """Whether the order of photographs matters. difference: in order minus shuffled; None if lesions are too few."""
     if difference is None:
-        return "Whether the order of the photographs matters cannot be said: fewer than 5 lesions of a diagnosis."
+        return "The order of the photographs cannot be judged: no diagnosis has 5 test lesions with several of them."
     what = "of the visits" if dated else "of the photographs, which is not time here,"
     verb = by_sign(difference, above="helps", below="hurts", unclear="carries nothing measurable")
     return f"The order {what} {verb}: in their order minus shuffled, {with_interval(difference)}."
 
 
-def answer(photographs: Mapping, patients: Mapping) -> str:
-    """The answer to the notebook's question, from the gains of the sequence and of the patient's data."""
-    helps = [clear_sign(photographs) == 1, clear_sign(patients) == 1]
-    if all(helps):
-        return "Yes: several photographs and the patient's data both say measurably more than one photograph."
-    if helps[0]:
-        return "Several photographs do, the patient's data do not measurably."
-    if helps[1]:
-        return "The patient's data do, several photographs do not measurably."
-    return "Not measurably: neither several photographs nor the patient's data improve on one photograph for certain."
+def answer(photographs: Mapping, beyond: Mapping | None, patients: Mapping) -> str:
+    """The answer to the notebook's question, from the gains over one image; beyond: as in `reading`."""
+    seen, told = reading(photographs, beyond), clear_sign(patients) == 1
+    facts = "the patient's data do" if told else "the patient's data do not measurably"
+    if seen == "better, thanks to the photographs":
+        return f"Several photographs do, and {facts}."
+    if seen.startswith("better"):
+        return f"Reading several photographs is better, but not measurably due to the photographs; {facts}."
+    return f"Several photographs do not measurably, {'but' if told else 'and'} {facts}."
 
 
 def title(gains: Mapping[str, Mapping]) -> str:

@@ -51,12 +51,12 @@ def tuned(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
 
 def answer(pairs: pd.DataFrame, gain: Mapping) -> str:
     """The answer to the notebook's question. gain: tuned minus default on test."""
-    clear = [pair for pair in pairs.to_dict("records") if clear_sign(pair)]
-    names = [f"{pair['first']} and {pair['second']}" for pair in pairs.to_dict("records") if not clear_sign(pair)]
-    if len(clear) == len(pairs):
-        folds = "Other test lesions move every score, but not the order of the networks"
-    else:
-        folds = f"Other test lesions move every score; the order of {listed(names)} is open"
+    open_pairs = [f"{pair['first']} and {pair['second']}" for pair in pairs.to_dict("records") if not clear_sign(pair)]
+    folds = "Other test lesions move every score"
+    if open_pairs:
+        folds += f"; the order of {listed(open_pairs)} is open"
+    elif len(pairs):
+        folds += ", but not the order of the networks"
     search = by_sign(gain, above="better hyperparameters help", below="what the search found hurts", unclear="")
     return f"{folds}, and {search or 'the search found nothing that measurably helps on test'}."
 

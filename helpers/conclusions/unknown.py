@@ -32,15 +32,14 @@ def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -
 
 def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     """Whether a threshold holds back more of the unknown. gaps: share answered, known minus unknown, by score."""
-    helps = [name for name, gap in gaps.items() if clear_sign(gap) == 1]
+    helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
     figures = ", ".join(f"{with_interval(gap)} by the {name}" for name, gap in gaps.items())
-    verdict = (
-        f"abstains more often on unknown diagnoses only by the {listed(helps)}"
-        if helps and len(helps) < len(gaps)
-        else "abstains more often on unknown diagnoses"
-        if helps
-        else "does not measurably abstain more often on unknown diagnoses"
-    )
+    verdict = "abstains" if helps else "does not measurably abstain"
+    verdict += " more often on unknown diagnoses"
+    if helps and len(helps) < len(gaps):
+        verdict += f" only by the {listed(helps)}"
+    if hurts:
+        verdict += f", and by the {listed(hurts)} even less often"
     return (
         f"A threshold that answers {coverage:.0%} of the known validation images {verdict}: share answered, known "
         f"minus unknown, {figures}."

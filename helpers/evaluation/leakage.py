@@ -80,7 +80,11 @@ def audit_protocol(lesions: pd.DataFrame, split: pd.DataFrame, parts: Mapping[st
 
 
 def measure_inflation(
-    claims: Mapping[str, Predictions], truths: Mapping[str, Predictions], metric: str, bootstrap: Bootstrap = STANDARD
+    claims: Mapping[str, Predictions],
+    truths: Mapping[str, Predictions],
+    metric: str,
+    *,
+    bootstrap: Bootstrap = STANDARD,
 ) -> pd.DataFrame:
     """How much a protocol's own test part flatters its network, which is also judged on lesions that no protocol used.
 

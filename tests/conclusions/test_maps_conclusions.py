@@ -65,7 +65,7 @@ def test_the_answer():
 
 
 def test_mirroring_is_a_headline_only_where_it_changes_answers():
-    assert "changes the CNN's answer: it does for 0.200" in artefacts.mirrored(UP, "CNN")
+    assert "changes the answer of the CNN: for 0.200" in artefacts.mirrored(UP, "CNN")
     assert "hardly ever" in artefacts.mirrored({"value": 0.005, "low": 0, "high": 0.01, "images": 9}, "CNN")
     title = artefacts.title({"CNN": table(mirror_image=OPEN), "MobileNet": table(mirror_image=UP)})
     assert title.endswith("20 % of the answers of the MobileNet")
@@ -81,10 +81,13 @@ def test_a_finder_is_trusted_only_with_a_measured_precision():
     assert "unknown" in artefacts.finder(None) and "unknown" in artefacts.finder(NOTHING)
     assert artefacts.finder({"value": 0.95, "low": 0.9, "high": 1}) == "trustworthy"
     assert "something else" in artefacts.finder({"value": 0.6, "low": 0.4, "high": 0.8})
-    known = artefacts.found_images(DOWN, "a ruler", "CNN", 49, {"value": 0.95, "low": 0.9, "high": 1})
+    good = {"value": 0.95, "low": 0.9, "high": 1}
+    known = artefacts.found_images(DOWN, "a ruler", "CNN", images=49, precision=good)
     assert "precision 0.950 [0.900, 1.000]) are answered worse" in known
-    assert "precision not known) are answered neither" in artefacts.found_images(OPEN, "a ruler", "CNN", 49, None)
-    assert "better by" in artefacts.found_images(UP, "a ruler", "CNN", 1, NOTHING)
+    assert "precision not known) are answered neither" in artefacts.found_images(
+        OPEN, "a ruler", "CNN", images=49, precision=None
+    )
+    assert "better by" in artefacts.found_images(UP, "a ruler", "CNN", images=1, precision=NOTHING)
 
 
 def test_cause_and_group():

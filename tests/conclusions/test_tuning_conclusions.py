@@ -41,4 +41,5 @@ def test_the_answer_turns_round():
     nothing, helps = figure(0, -0.1, 0.1), figure(0.1, 0.05, 0.2)
     assert "not the order of the networks, and the search found nothing" in conclude.answer(pairs(clear), nothing)
     assert "the order of B and C is open, and better hyp" in conclude.answer(pairs(clear, open_), helps)
+    assert conclude.answer(pairs(), helps).startswith("Other test lesions move every score, and better")
     assert "hurts" in conclude.answer(pairs(clear), figure(-0.1, -0.2, -0.05))

@@ -29,6 +29,7 @@ def test_confidence_can_point_the_wrong_way():
 
 def test_a_threshold_helps_by_all_scores_by_one_or_by_none():
     assert "measurably abstain more" in conclude.threshold({"energy": OPEN, "probability": OPEN}, 0.95)
+    assert "and by the energy even less often: " in conclude.threshold({"energy": DOWN, "probability": OPEN}, 0.95)
     assert "only by the energy: " in conclude.threshold({"energy": UP, "probability": OPEN}, 0.95)
     both = conclude.threshold({"energy": UP, "probability": UP}, 0.95)
     assert "answers 95 % of" in both and "unknown diagnoses: share" in both

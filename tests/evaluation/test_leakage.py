@@ -1,10 +1,20 @@
 import numpy as np
 import pandas as pd
+from made_up import answering
 
 from helpers.data.pixels import PixelCache
 from helpers.evaluation import leakage
 from helpers.evaluation.audit import audit_split
-from helpers.evaluation.leakage import add_altered_copies, oversample, split_by_image
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.leakage import (
+    INFLATION,
+    add_altered_copies,
+    audit_protocol,
+    choose_on,
+    measure_inflation,
+    oversample,
+    split_by_image,
+)
 
 
 def many(seed: int = 0) -> pd.DataFrame:
@@ -61,3 +71,36 @@ def test_copies_are_changed_a_block_at_a_time(monkeypatch):
 
     _, changed = add_altered_copies(cache, table, change)
     assert sizes == [2, 2, 1] and changed.pixels[:, 0, 0, 0].tolist() == [0, 1, 1, 2, 2, 3]
+
+
+def test_oversampling_grows_a_collection():
+    drawn = oversample(many(), 0, size=2.0)
+    assert drawn["label"].value_counts().eq(200).all() and drawn["copy"].max() == 9
+
+
+def test_a_study_that_chooses_on_its_test_part_validates_on_it():
+    chosen = choose_on(many(), "test")
+    parts = {part: set(table["image_id"]) for part, table in chosen.groupby("part")}
+    assert parts["validation"] == parts["test"] and parts["train"] == set(many().query("part == 'train'")["image_id"])
+
+
+def test_copies_are_audited_by_their_source():
+    table = pd.DataFrame({"image_id": ["a", "a#1", "b"], "source": ["a", "a", "b"], "part": ["train", "mine", "other"]})
+    lesions = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["x", "x"]})
+    assert audit_protocol(lesions, table, {"train": "train", "mine": "claimed"})["kind"].tolist() == ["copy", "copy"]
+    assert audit_protocol(lesions, table, {"mine": "claimed", "other": "train"})["kind"].tolist() == ["sibling"] * 2
+
+
+def test_inflation_is_claimed_minus_true_and_compared_with_the_first_protocol():
+    """Accuracies by hand: claimed 3/4, 4/4 and 2/4, true 2/4 for all."""
+    claims = {"by lesion": answering([1, 1, 1, 0], list("abcd")), "leaking": answering([1, 1, 1, 1], list("efgh"))}
+    claims["same part"] = answering([1, 0, 1, 0], list("abcd"))
+    truths = dict.fromkeys(claims, answering([1, 1, 0, 0], list("ijkl")))
+    table = measure_inflation(claims, truths, "accuracy", bootstrap=Bootstrap(200))
+    found = table["value"].unstack()[list(INFLATION)]
+    assert found.loc["by lesion"].tolist() == [0.75, 0.5, 0.25, 0]
+    assert found.loc["leaking"].tolist() == [1, 0.5, 0.5, 0.25] and found.loc["same part", "beyond"] == -0.25
+    beyond = table.xs("beyond", level="what")
+    assert beyond.loc["by lesion", ["low", "high"]].tolist() == [0, 0]
+    # The unseen lesions are the same for all, so what they vary by drops out: the claimed lesions are left.
+    assert beyond.loc["leaking", "low"] == 0 and beyond.loc["same part", "high"] == 0
