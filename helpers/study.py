@@ -25,17 +25,18 @@ _Loader.add_implicit_resolver(
 # The values that a number may have where its type does not say enough, by the names of parameters. A list has at least
 # one number, and each is within the range.
 RANGES = (
-    ("at least 1", lambda value: value >= 1, """arrivals augmentation_epochs batch_size cells deletion_steps dense_units
-     depth epochs explained_images filters fine_tuning_epochs fold_epochs frozen_epochs head_epochs history_batch_size
-     history_epochs history_units leakage_epochs lstm_layers lstm_units path_steps patience per_class resamples sampled
-     sampled_images scratch_epochs stride trial_epochs trials tuned_epochs unknown_epochs workers"""),
+    ("at least 1", lambda value: value >= 1, """arrivals augmentation_epochs batch_size cells claim_epochs
+     deletion_steps dense_units depth epochs explained_images filters fine_tuning_epochs fold_epochs frozen_epochs
+     head_epochs history_batch_size history_epochs history_units leakage_epochs lstm_layers lstm_units path_steps
+     patience per_class resamples sampled sampled_images scratch_epochs stride trial_epochs trials tuned_epochs
+     unknown_epochs workers"""),
     ("from 1 to 8", lambda value: 1 <= value <= 8, "views"),
     ("0 or more", lambda value: value >= 0, "devices steps weight_decay"),
     ("0 or more and below 2**32", lambda value: 0 <= value < 2**32, "history_seeds seed seeds split_seed"),
     ("at least 8 pixels and at most 2048", lambda value: 8 <= value <= 2048, "side"),
     ("1 or 2", lambda value: value in (1, 2), "version"),
-    ("above 0 and at most 10", lambda value: 0 < value <= 10, """alpha augmentation_learning_rate fine_tuning_rate
-     history_learning_rate leakage_learning_rate learning_rate unknown_learning_rate"""),
+    ("above 0 and at most 10", lambda value: 0 < value <= 10, """alpha augmentation_learning_rate claim_size
+     fine_tuning_rate history_learning_rate leakage_learning_rate learning_rate unknown_learning_rate"""),
     ("above 0 and at most 1", lambda value: 0 < value <= 1, "fractions patch patch_stride"),
     ("above 0 and below 1", lambda value: 0 < value < 1, "coverage sensitivity"),
     ("0 or more and below 1", lambda value: 0 <= value < 1, "dropout ema label_smoothing"),
