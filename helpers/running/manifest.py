@@ -99,18 +99,19 @@ def made_from(study: str, notebook: str) -> dict:
     """
     p, reads = effective_parameters(study, notebook), read_notebooks(notebook)
     packages = ("helpers", "clinic") if notebook == "12_prediction" else ("helpers",)
-    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code_sha256(packages)}
+    code = {package: code_sha256(package) for package in packages}
+    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code}
     if not reads and p.get("dataset", "demo") != "demo":
         content["originals"] = _originals_sha256(originals_folder(p["dataset"]))
     return content | {"steps": {name: _left_sha256(study, name) for name in reads}}
 
 
 @cache
-def code_sha256(packages: tuple[str, ...]) -> str:
-    """SHA-256 of what packages do: their files, of Python only the syntax without comments and docstrings."""
+def code_sha256(package: str) -> str:
+    """SHA-256 of what a package does: its files, of Python only the syntax without comments and docstrings."""
     digest = hashlib.sha256()
-    paths = sorted(path for name in packages for path in (ROOT / name).rglob("*") if path.is_file())
-    for path in (path for path in paths if "__pycache__" not in path.parts):
+    paths = sorted(path for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    for path in paths:
         text = _syntax(path).encode() if path.suffix == ".py" else file_sha256(path).encode()
         digest.update(f"{path.relative_to(ROOT)} ".encode() + text)
     return digest.hexdigest()
