@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -195,6 +195,19 @@ def network_of(record: dict) -> tuple[Path, int]:
     """
     folder = record["folder"]
     return (folder.parent.parent, record["views"]) if "views" in record else (folder, 1)
+
+
+def one_per_network(records: Mapping[str, dict]) -> list[str]:
+    """The names of trained models, one per network, those with the better balanced accuracy on validation first.
+
+    A network that is listed with one view and with several counts once, with the reading that is better on validation.
+    """
+    trained = [name for name, record in records.items() if record["training"]]
+    trained.sort(key=lambda name: -records[name]["validation"]["balanced_accuracy"]["value"])
+    names: dict[Path, str] = {}
+    for name in trained:
+        names.setdefault(network_of(records[name])[0], name)
+    return list(names.values())
 
 
 def describe_split(split: pd.DataFrame) -> dict:

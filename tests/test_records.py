@@ -7,7 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from helpers.records import REMNANT, Run, atomic_path, network_of, read_records, remnants, write_csv, write_json
+from helpers.records import (
+    REMNANT,
+    Run,
+    atomic_path,
+    network_of,
+    one_per_network,
+    read_records,
+    remnants,
+    write_csv,
+    write_json,
+)
 from helpers.study import ROOT, StudyError, declared_parameters
 
 SPLIT = pd.DataFrame(
@@ -132,3 +142,15 @@ def test_a_variant_with_views_is_the_network_of_its_notebook(tmp_path):
     assert network_of({"folder": main}) == (main, 1)
     assert network_of({"folder": main / "variants" / "views", "views": 8}) == (main, 8)
     assert network_of({"folder": main / "variants" / "frozen-100"}) == (main / "variants" / "frozen-100", 1)
+
+
+def test_a_network_counts_once_with_its_better_reading(tmp_path):
+    def record(folder, score, **more):
+        validation = {"balanced_accuracy": {"value": score}}
+        return {"folder": tmp_path / folder, "validation": validation, "training": {"weights": 1}} | more
+
+    records = {"CNN": record("03", 0.6), "MobileNet": record("05", 0.7), "majority": record("03", 0.9, training=None)}
+    records["8 views"] = record("05/variants/views", 0.5, views=8)
+    assert one_per_network(records) == ["MobileNet", "CNN"]
+    records["8 views"] = record("05/variants/views", 0.8, views=8)
+    assert one_per_network(records) == ["8 views", "CNN"]

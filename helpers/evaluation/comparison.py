@@ -54,18 +54,6 @@ def pairwise_differences(
     return table.assign(p_holm=holm(table["p"]))
 
 
-def significance_marks(pairs: pd.DataFrame) -> pd.Series:
-    """A significance mark for each row of `pairwise_differences`: str, with the index of `pairs`.
-
-    Empty if the interval includes zero. `*` if it excludes zero, without a correction for the number of pairs. If
-    McNemar's p after Holm's correction is also below 0.05: `**` if the test favours the same model as the difference,
-    `†` if it favours the other model.
-    """
-    clear = (pairs["low"] > 0) | (pairs["high"] < 0)
-    sign = np.where(np.sign(pairs["value"]) == np.sign(pairs["lesions_first"] - pairs["lesions_second"]), "**", "†")
-    return pd.Series(np.where(clear, np.where(pairs["p_holm"] < 0.05, sign, "*"), ""), index=pairs.index)
-
-
 def paired_difference(
     first: Predictions,
     second: Predictions,
@@ -144,15 +132,18 @@ def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
     return table
 
 
-def common_errors(models: Iterable[Predictions]) -> tuple[np.ndarray, float]:
-    """The images that every model gets wrong, bool [n], and the proportion of such images expected by chance.
+def missed_by_all(models: Mapping[str, Predictions], image_ids: Sequence[str]) -> pd.DataFrame:
+    """The images that every model gets wrong, those with the most confident answers first.
 
-    Chance means that the models' errors are independent within each class. Raises StudyError if not paired.
+    Columns: image_id, lesion_id, label, answer (the most frequent one) and confidence (mean over the models). Raises
+    StudyError unless all predictions are for the same images in the same order.
     """
-    models = list(models)
-    check_paired(*models)
-    wrong = ~np.stack([model.is_right for model in models])
-    expected = 0.0
-    for members in (models[0].labels == k for k in np.unique(models[0].labels)):
-        expected += wrong[:, members].mean(axis=1).prod() * members.mean()
-    return wrong.all(axis=0), float(expected)
+    first = next(iter(models.values()))
+    check_paired(*models.values())
+    answers = pd.DataFrame({name: model.predicted for name, model in models.items()}).mode(axis=1)[0].astype(int)
+    confidence = np.mean([model.confidence for model in models.values()], axis=0).round(3)
+    codes = np.array(first.classes)
+    table = pd.DataFrame({"image_id": list(image_ids), "lesion_id": first.lesions, "label": codes[first.labels]})
+    table = table.assign(answer=codes[answers], confidence=confidence)
+    missed = ~np.any([model.is_right for model in models.values()], axis=0)
+    return table[missed].sort_values("confidence", ascending=False, kind="stable")

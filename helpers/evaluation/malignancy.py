@@ -1,9 +1,11 @@
 """Benign or malignant: thresholds, comparison of two models, and the net benefit of a decision."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate
+from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.means import means
 from helpers.evaluation.predictions import Predictions, check_paired
 from helpers.evaluation.scores import resample
@@ -83,6 +85,26 @@ def _malignancy(validation: Predictions, test: Predictions, bootstrap: Bootstrap
         reached = resample(test, list(names.values()), weights, threshold=threshold)
         columns |= {(point, name): reached[metric] for name, metric in names.items()}
     return pd.DataFrame(columns)
+
+
+def predictive_values(
+    predictions: Predictions, threshold: float, prevalences: Sequence[float], bootstrap: Bootstrap = STANDARD
+) -> pd.DataFrame:
+    """PPV and NPV of the call `malignant` where malignant lesions have another prevalence, 0 to 1, than here.
+
+    By Bayes' rule from the sensitivity and specificity at the threshold, which are assumed to stay the same. Index:
+    prevalence; columns: ppv and npv, each with value, low and high.
+    """
+    rates = ["malignant_sensitivity", "malignant_specificity"]
+    drawn = resample(predictions, rates, bootstrap.weights(predictions.lesions), threshold=threshold)
+    sensitivity, specificity = (drawn[rate] for rate in rates)
+    rows = {}
+    for share in prevalences:
+        true, false = share * sensitivity, (1 - share) * (1 - specificity)
+        cleared, missed = (1 - share) * specificity, share * (1 - sensitivity)
+        values = {"ppv": ratio(true, true + false), "npv": ratio(cleared, cleared + missed)}
+        rows[share] = {(name, end): x for name, v in values.items() for end, x in estimate(v).items()}
+    return pd.DataFrame(rows).T.astype(float).rename_axis("prevalence")
 
 
 def decision_curve(

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from helpers.data.lesions import classes
 from helpers.study import StudyError
 
 
@@ -104,11 +105,29 @@ class Predictions:
         return np.where(self.malignant, self.probabilities, 0.0).sum(axis=1)
 
 
+def read_parts(record: dict, lesions: Mapping[str, str]) -> tuple[Predictions, Predictions]:
+    """The predictions on validation and on test of a record of `read_records`. lesions: lesion id by image id."""
+    table = pd.read_csv(record["folder"] / "predictions.csv")
+    known = classes(record["parameters"]["dataset"], record["task"])
+    codes, malignant = [one.code for one in known], [one.malignant for one in known]
+    parts = (table[table["part"] == part] for part in ("validation", "test"))
+    return tuple(Predictions.from_table(part, codes, malignant, lesions=lesions) for part in parts)
+
+
 def ensemble(members: Iterable[Predictions]) -> Predictions:
     """Mean of the members' probabilities. Raises StudyError unless all are for the same images in the same order."""
     members = list(members)
     check_paired(*members)
     return replace(members[0], probabilities=np.mean([p.probabilities for p in members], axis=0))
+
+
+def per_lesion(predictions: Predictions) -> Predictions:
+    """One prediction per lesion: the mean probabilities of its images. A lesion has the label of its first image."""
+    p = predictions
+    names, first, lesion = np.unique(p.lesions, return_index=True, return_inverse=True)
+    members = np.eye(len(names))[lesion]
+    means = members.T @ p.probabilities / members.sum(axis=0)[:, None]
+    return replace(p, labels=p.labels[first], probabilities=means, lesions=names)
 
 
 def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:

@@ -3,13 +3,12 @@
 from helpers.plots.comparison import (
     agreement,
     confusion_matrices,
-    differences,
     forest,
     forest_panels,
     grouped_forest,
     recall_heatmap,
 )
-from helpers.plots.cost import cost, throughput
+from helpers.plots.cost import throughput
 from helpers.plots.curves import (
     decision_curves,
     deletion_insertion,
@@ -31,10 +30,8 @@ __all__ = [
     "class_colours",
     "class_counts",
     "confusion_matrices",
-    "cost",
     "decision_curves",
     "deletion_insertion",
-    "differences",
     "flow",
     "folds",
     "forest",

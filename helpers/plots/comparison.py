@@ -113,22 +113,6 @@ def agreement(kappa: pd.DataFrame, images: int) -> Figure:
     return _lower_triangle(kappa, "Cohen's kappa", title, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1)
 
 
-def differences(table: pd.DataFrame, label: str, title: str) -> Figure:
-    """Paired differences in percentage points: the column's model minus the row's model.
-
-    table: one row per pair, with columns first, second, value and mark (text added after the number). The colour scale
-    runs from the smallest to the largest difference, with zero in a pale colour.
-    """
-    names = list(dict.fromkeys([*table["first"], *table["second"]]))
-    points, texts = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
-    for pair in table.to_dict("records"):
-        cell = pair["second"], pair["first"]
-        points.loc[cell] = 100 * pair["value"]
-        texts.loc[cell] = f"{points.loc[cell]:+.1f}{pair['mark']}"
-    reach = {"vmin": min(-1, np.nanmin(points)), "vmax": max(1, np.nanmax(points)), "center": 0}
-    return _lower_triangle(points, label, title, annot=texts, fmt="", cmap="PuOr", **reach)
-
-
 def _lower_triangle(table: pd.DataFrame, label: str, title: str, **options) -> Figure:
     """The cells below the diagonal of a square table, with a colour bar. options: of seaborn's heatmap."""
     size = len(table)

@@ -1,51 +1,10 @@
-"""Figures of cost: a score against cost, and images per second."""
+"""The figure of the benchmark: images per second."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from sklearn.isotonic import isotonic_regression
 
 from helpers.plots.style import error_bars, model_styles, panel_row
-
-
-def cost(
-    table: pd.DataFrame, costs: Mapping[str, str], label: str, *, title: str, styles: Mapping[str, dict] | None = None
-) -> Figure:
-    """A score with its 95 % interval against the cost of the model, one panel per kind of cost, on logarithmic axes.
-
-    table: one row per model, with columns value, low, high and one for each of `costs`; costs: axis label by column;
-    styles: by model, from `model_styles`, so that models look the same in several figures. The model names are at the
-    right, where they cannot overlap.
-    """
-    figure, row = panel_row(len(costs), 3.4 + 2.6 / len(costs), 4)
-    styles = styles or model_styles(list(table.index))
-    for axes, (column, unit) in zip(row, costs.items(), strict=True):
-        for name in table.index:
-            model, style = table.loc[[name]], styles[name] | {"linestyle": "none"}
-            axes.errorbar(model[column], model["value"], yerr=error_bars(model), capsize=3, **style)
-        ends = np.log10([0.8 * table[column].min(), 1.25 * table[column].max()])
-        axes.set(xscale="log", xlabel=unit, xlim=(10 ** np.floor(ends[0]), 10 ** np.ceil(ends[1])))
-        axes.xaxis.set_major_formatter("{x:,.9g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    row[0].set(ylabel=label, title=title)
-    figure.get_layout_engine().set(wspace=0.06)
-    _write_names(row[-1], table[column], table["value"], styles=styles)
-    return figure
-
-
-def _write_names(axes: Axes, across: pd.Series, up: pd.Series, *, styles: Mapping[str, dict]) -> None:
-    """Write the names of points to the right of the axes, in order of height, at least one line apart."""
-    up = up.sort_values()
-    low, high = axes.get_ylim()
-    gap = 0.065 * (high - low) * np.arange(len(up))
-    for name, place in zip(up.index, isotonic_regression(up.to_numpy() - gap) + gap, strict=True):
-        line = {"arrowstyle": "-", "color": styles[name]["color"], "linewidth": 0.5, "shrinkB": 4, "relpos": (0, 0.5)}
-        text = {"textcoords": "axes fraction", "va": "center", "fontsize": 8}
-        axes.annotate(name, (across[name], up[name]), (1.06, (place - low) / (high - low)), arrowprops=line, **text)
 
 
 def throughput(table: pd.DataFrame) -> Figure:

@@ -78,8 +78,8 @@ def _area(curve: dict, key: str) -> str:
 def decision_curves(panels: Panels, images: int, styles: Mapping[str, dict] | None = None) -> Figure:
     """Net benefit by threshold with 95 % intervals, compared with a biopsy of every lesion and of none.
 
-    panels: by title and model; index: threshold; columns value, low, high and all; styles: as in
-    `cost`.
+    panels: by title and model; index: threshold; columns value, low, high and all; styles: by model, from
+    `model_styles`, so that a model looks the same in several figures.
     """
     figure, row = panel_row(len(panels), 5.2, 3.8)
     for axes, (title, models) in zip(row, panels.items(), strict=True):

@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 from made_up import HAM10000, MALIGNANT, answering, make, random_predictions, width
 
@@ -90,21 +89,6 @@ def test_holm_by_hand():
     assert comparison.holm([0.5, 0.9]) == pytest.approx([1, 1])
 
 
-def test_marks_separate_agreement_of_the_two_tests_from_contradiction():
-    rows = [
-        (0.1, 0.05, 0.2, 30, 10, 0.001, "**"),
-        (0.1, 0.05, 0.2, 10, 30, 0.001, "†"),
-        (-0.1, -0.2, -0.05, 10, 30, 0.001, "**"),
-        (-0.1, -0.2, -0.05, 30, 10, 0.001, "†"),
-        (0.1, 0.05, 0.2, 10, 30, 0.05, "*"),
-        (0.1, -0.05, 0.2, 30, 10, 0.001, ""),
-    ]
-    columns = ["value", "low", "high", "lesions_first", "lesions_second", "p_holm", "expected"]
-    table = pd.DataFrame(rows, columns=columns, index=list("abcdef"))
-    assert comparison.significance_marks(table).to_dict() == table["expected"].to_dict()
-    assert comparison.significance_marks(table.iloc[:0]).empty
-
-
 def test_agreement_is_cohens_kappa():
     # Both say a in half of the images, and 6 of 8 answers agree: (6/8 - 1/2) / (1 - 1/2).
     one, other = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 1, 0, 1, 1, 1])
@@ -116,9 +100,9 @@ def test_agreement_is_cohens_kappa():
     assert table.loc["constant", "one"] == 0 and table.loc["constant", "also constant"] == 1
 
 
-def test_common_errors_and_those_expected_by_chance():
-    labels = np.repeat([0, 1], [4, 2])
-    answers = [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0]]
-    missed, expected = comparison.common_errors([make(labels, np.eye(2)[chosen]) for chosen in answers])
-    assert missed.tolist() == [True, False, False, False, False, True]
-    assert expected == pytest.approx((4 * 1 / 2 * 1 / 2 + 2 * 1 / 2 * 1) / 6)
+def test_images_that_all_models_miss_come_with_the_most_confident_first():
+    labels, first = [0, 0, 1], make([0, 0, 1], [[0.4, 0.6], [0.9, 0.1], [0.8, 0.2]])
+    other = make(labels, [[0.1, 0.9], [0.2, 0.8], [0.8, 0.2]])
+    missed = comparison.missed_by_all({"one": first, "other": other}, ["a", "b", "c"])
+    assert missed["image_id"].tolist() == ["c", "a"] and missed["confidence"].tolist() == [0.8, 0.75]
+    assert missed["label"].tolist() == ["b", "a"] and missed["answer"].tolist() == ["a", "b"]

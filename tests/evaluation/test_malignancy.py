@@ -11,6 +11,7 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.malignancy import (
     compare_malignancy,
     decision_curve,
+    predictive_values,
     threshold_for_sensitivity,
     threshold_for_specificity,
 )
@@ -102,3 +103,12 @@ def test_decision_curve_by_hand():
     assert found["value"].tolist() == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
     assert found["all"].tolist() == pytest.approx([2 / 5 - 3 / 5 / 3, 2 / 5 - 3 / 5])
     assert found.loc[0.25, ["low", "high"]].tolist() == pytest.approx([-2 / 15, 14 / 15], abs=0.15)
+
+
+def test_predictive_values_by_hand():
+    # Three of four malignant images are flagged, and one of two benign ones.
+    p = make([0, 0, 0, 0, 2, 2], np.eye(3)[[0, 0, 0, 2, 0, 2]])
+    found = predictive_values(p, 0.5, [0.5, 0.1], Bootstrap(200))
+    assert found["ppv"]["value"].tolist() == pytest.approx([0.75 / 1.25, 0.075 / (0.075 + 0.45)])
+    assert found["npv"]["value"].tolist() == pytest.approx([0.5 / 0.75, 0.45 / (0.45 + 0.025)])
+    assert (found["ppv"]["low"] <= found["ppv"]["value"]).all() and (found["npv"]["high"] <= 1).all()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from made_up import make, random_predictions
 
-from helpers.evaluation.predictions import Predictions, concatenate_predictions, ensemble
+from helpers.evaluation.predictions import Predictions, concatenate_predictions, ensemble, per_lesion
 from helpers.study import StudyError
 
 TABLE = pd.DataFrame(
@@ -89,3 +89,10 @@ def test_concatenated_subsets_are_the_whole():
         assert np.array_equal(getattr(again, name), getattr(whole, name))
     with pytest.raises(StudyError, match="different classes"):
         concatenate_predictions([whole, replace(whole, malignant=(True,) * 7)])
+
+
+def test_a_lesion_has_one_verdict_from_the_mean_of_its_images():
+    whole = Predictions([1, 0, 1], [[0.2, 0.8], [0.9, 0.1], [0.6, 0.4]], ["b", "a", "b"], ("x", "y"), (False, True))
+    lesions = per_lesion(whole)
+    assert lesions.lesions.tolist() == ["a", "b"] and lesions.labels.tolist() == [0, 1]
+    assert lesions.probabilities.tolist() == [[0.9, 0.1], pytest.approx([0.4, 0.6])]
