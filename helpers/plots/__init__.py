@@ -19,7 +19,7 @@ from helpers.plots.curves import (
 )
 from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
 from helpers.plots.style import NEUTRAL, class_colours, model_styles
-from helpers.plots.training import claims_by_epoch, learning_curves, training_gaps, training_size
+from helpers.plots.training import claims_by_epoch, learning_curves, training_size
 from helpers.plots.tuning import folds, search_history
 
 __all__ = [
@@ -50,6 +50,5 @@ __all__ = [
     "search_history",
     "share_heatmap",
     "throughput",
-    "training_gaps",
     "training_size",
 ]

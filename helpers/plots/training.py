@@ -1,7 +1,5 @@
 """Figures of training: learning curves, train-validation gaps, and the effect of more images."""
 
-from collections.abc import Mapping
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -41,23 +39,6 @@ def _mark_epochs(axes: Axes, history: pd.DataFrame, best_epoch: int) -> None:
     axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
     for first in history["epoch"][history["stage"].diff() > 0]:
         axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label=f"stage {history['stage'][first - 1]} begins")
-
-
-def training_gaps(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy by epoch, one panel per model. The gap between training and validation is shaded.
-
-    histories: by model; columns epoch, accuracy and val_accuracy.
-    """
-    figure, row = panel_row(len(histories), 2.9, 3.1)
-    for axes, (name, history) in zip(row, histories.items(), strict=True):
-        for part, column in (("train", "accuracy"), ("validation", "val_accuracy")):
-            axes.plot(history["epoch"], history[column], color=PART_COLOURS[part], label=part)
-        axes.fill_between(history["epoch"], history["accuracy"], history["val_accuracy"], color=NEUTRAL, alpha=0.15)
-        axes.set(title=name, xlabel="epoch", ylim=(0, 1))
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    row[0].set_ylabel("accuracy")
-    row[0].legend()
-    return figure
 
 
 def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: str) -> Figure:

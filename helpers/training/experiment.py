@@ -16,7 +16,7 @@ from helpers.backend import restart_seeds, set_seed, use_one_thread
 from helpers.data.duplicates import duplicate_groups
 from helpers.data.lesions import classes, completeness, dataset_folder, diagnoses, read_lesions
 from helpers.data.pixels import PixelCache, open_cache
-from helpers.data.samples import part_samples
+from helpers.data.samples import Samples, part_samples
 from helpers.data.split import PARTS, read_split, training_subset
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.judge import judge
@@ -167,6 +167,19 @@ class Experiment:
         malignant = [one.malignant for one in self.classes]
         rows = table[table["part"] == part]
         return Predictions.from_table(rows, self.codes, malignant, lesions=self.lesion_of)
+
+    def sample(self, part: str, count: int) -> tuple[Samples, Predictions]:
+        """Up to `count` images of a part, drawn with the run's seed, and the predictions of one who is always right.
+
+        A model's own probabilities can replace those: `replace(predictions, probabilities=...)`.
+        """
+        images = self.samples[part]
+        chosen = np.random.default_rng(self.run.parameters["seed"]).permutation(len(images))[:count]
+        drawn = Samples(images.pixels, images.rows[chosen], images.labels[chosen])
+        lesions = self.split["lesion_id"][self.split["part"] == part].to_numpy()[chosen]
+        malignant = tuple(one.malignant for one in self.classes)
+        right = np.eye(len(self.codes))[drawn.labels]
+        return drawn, Predictions(drawn.labels, right, lesions, tuple(self.codes), malignant)
 
     def write(self, main: Variant, variants: Sequence[Variant]) -> None:
         """Write the record of `main` with its history, and below it those of the other `variants`.

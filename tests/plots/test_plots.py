@@ -82,7 +82,6 @@ FIGURES = {
     ),
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2, "Epoch 2 was the best"),
     "claims_by_epoch": lambda: plots.claims_by_epoch({"by lesion": CLAIMS, "by image": CLAIMS}, 0.94, "Title"),
-    "training_gaps": lambda: plots.training_gaps(dict.fromkeys(["none", "flip", "zoom", "noise", "all"], HISTORY)),
     "training_size": lambda: plots.training_size(SIZES, 1 / 7, "Training size"),
     "confusion_matrices": lambda: plots.confusion_matrices(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), CODES, "Test"),
     "forest": lambda: plots.forest(
@@ -152,7 +151,6 @@ WORDS = {
     "gallery": ["mel", "nv", "Title", "Images: somebody, CC BY", "first", "second"],
     "learning_curves": ["kept: epoch 2", "stage 2 begins", "validation, balanced", "epoch", "accuracy"],
     "claims_by_epoch": ["by lesion", "by image", "94 %, as published", "accuracy claimed", "epoch", "Title"],
-    "training_gaps": ["none", "flip", "zoom", "noise", "all", "epoch", "accuracy"],
     "training_size": ["100", "700", "training images", "scratch", "fine-tuned", "chance"],
     "confusion_matrices": ["Test", "nv (n = 2)", "predicted (number of images)", "true"],
     "forest": ["-0.100 [-0.154, -0.046]", "nothing added", NAMES[2], "difference"],
@@ -254,9 +252,8 @@ def test_a_gallery_leaves_places_without_an_image_empty():
 
 
 def test_epochs_are_whole_and_the_kept_one_is_marked():
-    for name in ("learning_curves", "training_gaps"):
-        ticks = [tick for axes in drawn(name).axes for tick in axes.get_xticks()]
-        assert all(float(tick).is_integer() for tick in ticks)
+    ticks = [tick for axes in drawn("learning_curves").axes for tick in axes.get_xticks()]
+    assert all(float(tick).is_integer() for tick in ticks)
     assert all(list(axes.lines[-2].get_xdata()) == [2, 2] for axes in drawn("learning_curves").axes)
 
 

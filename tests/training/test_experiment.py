@@ -198,3 +198,15 @@ def test_a_batch_larger_than_the_training_part_is_refused_before_anything_is_tra
     run = make_study(tmp_path, monkeypatch, "03_cnn_baseline", batch_size=43)
     with pytest.raises(StudyError, match="batch_size is 43; it must be at most 42, the training images"):
         Experiment(run)
+
+
+def test_a_sample_comes_with_the_answers_of_one_who_is_always_right(run):
+    experiment = Experiment(run)
+    drawn, right = experiment.sample("test", 3)
+    again, _ = experiment.sample("test", 3)
+    everything, _ = experiment.sample("test", 10**6)
+    assert len(drawn) == len(right) == 3 and right.is_right.all() and drawn.rows.tolist() == again.rows.tolist()
+    rows = experiment.samples["test"].rows.tolist()
+    assert sorted(everything.rows.tolist()) == sorted(rows) and set(drawn.rows.tolist()) <= set(rows)
+    lesions = [experiment.lesion_of[experiment.cache.image_ids[row]] for row in drawn.rows]
+    assert right.lesions.tolist() == lesions
