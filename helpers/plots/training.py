@@ -1,4 +1,6 @@
-"""Figures of training: learning curves, train-validation gaps, and the effect of more images."""
+"""Figures of training: learning curves, claims by epoch, and the effect of more images."""
+
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
