@@ -18,6 +18,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from helpers.data.external import EXTERNAL, how_to_get
 from helpers.data.layouts import IMAGE_SUFFIXES
 from helpers.study import ROOT, StudyError
 
@@ -76,6 +77,8 @@ def fetch(dataset: str, folder: Path) -> Path:
     The folder has the publisher's layout. Raises StudyError if a file cannot be downloaded, and says how to
     do it by hand. Also raises it for an unknown dataset, too little disk space, or a wrong checksum.
     """
+    if dataset in EXTERNAL:
+        raise StudyError(f"this data set is not downloaded. Get it by hand:\n{how_to_get(dataset)}")
     if dataset not in PAGES:
         fault = "the demo is drawn, not downloaded" if dataset == "demo" else f"unknown dataset {dataset!r}"
         raise StudyError(f"{fault}. Choose one of {', '.join(PAGES)}.")

@@ -12,7 +12,7 @@ import pandas as pd
 from helpers.reading import read_table
 from helpers.study import StudyError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 SKIPPED = {"cache", "download", "__MACOSX"}  # folders that hold no originals
 HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder with the files; see data/README.md."
 NO_ID = {
@@ -39,19 +39,19 @@ def read_ham10000(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFram
 
     The table is that of the publisher, or the ground truth and lesion groupings of the ISIC challenge of 2018.
     """
-    source = _find_file(folder, *(f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt")))
-    truth = _find_file(folder, "ISIC2018_Task3_Training_GroundTruth.csv")
+    source = find_file(folder, *(f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt")))
+    truth = find_file(folder, "ISIC2018_Task3_Training_GroundTruth.csv")
     if source:
-        table = _read_columns(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
+        table = read_columns(source, ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
         names = {"dx": "label", "dx_type": "reference", "localization": "site", "dataset": "source"}
         return source, table.rename(columns=names)
     if not truth:
         raise StudyError(_explain_absence(folder, "HAM10000_metadata.csv"))
-    groupings = _find_file(folder, "ISIC2018_Task3_Training_LesionGroupings.csv")
+    groupings = find_file(folder, "ISIC2018_Task3_Training_LesionGroupings.csv")
     if not groupings:
         remedy = "Add ISIC2018_Task3_Training_LesionGroupings.csv, which the challenge of 2018 published later"
         raise StudyError(f"{truth}: this table does not say which images are of one lesion. {remedy}.")
-    described = _read_columns(groupings, ["image", "lesion_id", "diagnosis_confirm_type"])
+    described = read_columns(groupings, ["image", "lesion_id", "diagnosis_confirm_type"])
     table = _join(truth, groupings, described, codes=[code.upper() for code in codes])
     table["label"] = table["label"].str.lower()
     return truth, table.rename(columns={"diagnosis_confirm_type": "reference"}).assign(age=None, sex=None, site=None)
@@ -60,10 +60,10 @@ def read_ham10000(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFram
 def read_isic2019(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFrame]:
     """ISIC 2019's ground truth and metadata as one table, and the path of the first, as `read_ham10000`."""
     names = "ISIC_2019_Training_GroundTruth.csv", "ISIC_2019_Training_Metadata.csv"
-    source, metadata = (_find_file(folder, name) for name in names)
+    source, metadata = (find_file(folder, name) for name in names)
     if not (source and metadata):
         raise StudyError(_explain_absence(folder, names[bool(source)]))
-    described = _read_columns(metadata, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
+    described = read_columns(metadata, ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"])
     table = _join(source, metadata, described, codes=codes)
     # Lesion ids begin with their collection. All images outside the two large collections are from MSK.
     collection = table["lesion_id"].str.extract(r"^(HAM|BCN)", expand=False)
@@ -128,14 +128,34 @@ def check_ids(source: Path, table: pd.DataFrame) -> None:
     refuse(source, table, ids.duplicated(), fault="this image id is in an earlier row", remedy="Keep only one row.")
 
 
-def _find_file(folder: Path, *names: str) -> Path | None:
+def find_file(folder: Path, *names: str) -> Path | None:
+    """The first file of these names in a folder or in the folders in it, or None."""
     places = [folder / name for name in names] + [path for name in names for path in sorted(folder.glob(f"*/{name}"))]
     return next((path for path in places if path.is_file()), None)
 
 
+def read_one_hot(source: Path, codes: Sequence[str]) -> pd.DataFrame:
+    """A one-hot ground truth as image_id, row and label. Raises StudyError unless each row has exactly one 1."""
+    table = read_columns(source, ["image", *codes])
+    hot = table[list(codes)].apply(pd.to_numeric, errors="coerce").to_numpy()
+    fault = f"there is not exactly one 1 in {' '.join(codes)}"
+    refuse(source, table, (hot == 1).sum(axis=1) != 1, fault=fault, remedy="Correct the row.")
+    return table[["image_id", "row"]].assign(label=np.array(codes, object)[hot.argmax(axis=1)])
+
+
+def read_columns(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table with these columns, `image` renamed image_id, and with `row`, the line number in the file."""
+    table = read_table(path, "Download it again.")
+    if missing := [column for column in columns if column not in table.columns]:
+        fault = f"{path}: column {', '.join(missing)} is missing"
+        raise StudyError(f"{fault}; it has {', '.join(list(table)[:10])}. Download it again.")
+    table["row"] = np.arange(len(table)) + table.attrs.pop("first_row")
+    return table.dropna(how="all", subset=columns).rename(columns={"image": "image_id"})
+
+
 def _explain_absence(folder: Path, name: str) -> str:
     """Why there is no table of this name: perhaps the folder is an export of the ISIC archive."""
-    exported = _find_file(folder, "metadata.csv")
+    exported = find_file(folder, "metadata.csv")
     if exported and "isic_id" in read_table(exported, "Download it again."):
         fault = f"{exported}: an export of the ISIC archive, whose diagnoses are not the classes of this dataset"
         return f"{fault}. Put {name} beside the images, with the images' names unchanged. {HOW_TO_GET}"
@@ -144,22 +164,8 @@ def _explain_absence(folder: Path, name: str) -> str:
 
 def _join(truth: Path, other: Path, described: pd.DataFrame, *, codes: Sequence[str]) -> pd.DataFrame:
     """A one-hot ground truth as `label`, with the columns that another table has for its images."""
-    table = _read_columns(truth, ["image", *codes])
+    table = read_one_hot(truth, codes)
     check_ids(other, described)
-    hot = table[list(codes)].apply(pd.to_numeric, errors="coerce").to_numpy()
-    fault = f"there is not exactly one 1 in {' '.join(codes)}"
-    refuse(truth, table, (hot == 1).sum(axis=1) != 1, fault=fault, remedy="Correct the row.")
     absent, fault = ~table["image_id"].isin(described["image_id"]), f"no row for this image in {other.name}"
     refuse(truth, table, absent, fault=fault, remedy="Download both files again.")
-    table = table[["image_id", "row"]].assign(label=np.array(codes, object)[hot.argmax(axis=1)])
     return table.merge(described.drop(columns="row"), on="image_id", how="left")
-
-
-def _read_columns(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table with these columns, `image` renamed image_id, and with `row`, the line number in the file."""
-    table = read_table(path, "Download it again.")
-    if missing := [column for column in columns if column not in table.columns]:
-        fault = f"{path}: column {', '.join(missing)} is missing"
-        raise StudyError(f"{fault}; it has {', '.join(list(table)[:10])}. Download it again.")
-    table["row"] = np.arange(len(table)) + table.attrs.pop("first_row")
-    return table.dropna(how="all", subset=columns).rename(columns={"image": "image_id"})

@@ -30,3 +30,8 @@ def part_samples(split: pd.DataFrame, cache: PixelCache, codes: list[str], *, pa
     if chosen.empty:
         raise StudyError(f"The split has no images in its {part} part. Run the notebook 02_preprocessing again.")
     return Samples(cache.pixels, cache.rows(chosen["image_id"]), pd.Index(codes).get_indexer(chosen["label"]))
+
+
+def all_images(pixels: np.ndarray) -> Samples:
+    """All images of an array, uint8 [n, side, side, 3], whose classes are not known or do not matter."""
+    return Samples(pixels, np.arange(len(pixels)), np.zeros(len(pixels), np.int64))

@@ -26,6 +26,7 @@ from helpers.records import write_csv, write_json
 from helpers.study import StudyError
 
 VERSION = 2  # increased whenever a picture or a row changes
+ELSEWHERE = 1_000_000  # added to the seed of a collection of the second clinic
 METADATA = "HAM10000_metadata.csv"
 PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 MASKS = "HAM10000_segmentations_lesion_tschandl"
@@ -33,15 +34,17 @@ LAYOUT = (METADATA, *PARTS, MASKS)
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "date", "dataset")
 
 
-def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0) -> Path:
+def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0, elsewhere: bool = False) -> Path:
     """Draw `images` pictures of `side` x `side` pixels into `folder` and return it.
 
+    elsewhere: draw a collection of the second clinic, see `plan_pictures`; its lesions are others than those of `seed`.
     A folder that already has these pictures stays as it is. Demo data with other settings is replaced, except `cache/`.
     Raises StudyError if the folder contains other files, and for too few or too small images.
     """
     folder = Path(folder)
     if images < 30 or side < 32:
         raise StudyError(f"Demo data needs at least 30 images of at least 32 px, not {images} of {side} px.")
+    seed += ELSEWHERE if elsewhere else 0
     settings = {"version": VERSION, "images": images, "side": side, "seed": seed}
     found = _settings(folder)
     if found == settings and all((folder / name).exists() for name in LAYOUT):
@@ -50,7 +53,7 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0)
         _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-{os.getpid()}-") as drawn:
-        _draw_all(Path(drawn), plan_pictures(images, seed), side=side, seed=seed)
+        _draw_all(Path(drawn), plan_pictures(images, seed, elsewhere), side=side, seed=seed)
         _publish(Path(drawn), folder, settings)
     return folder
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -12,6 +13,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 # Summary statistics of HAM10000. References and sites are in thousandths of a class's images, ages in years.
 SHARE = (0.033, 0.051, 0.110, 0.011, 0.111, 0.670, 0.014)
+SHARE_ELSEWHERE = (0.10, 0.20, 0.15, 0.04, 0.20, 0.27, 0.04)  # of a collection that is the second clinic's alone
 IMAGES_PER_LESION = (1.43, 1.57, 1.51, 1.58, 1.81, 1.24, 1.45)
 FEMALE = (0.32, 0.38, 0.42, 0.45, 0.38, 0.49, 0.51)
 AGE_MEAN = (67, 67, 64, 53, 61, 47, 51)
@@ -78,19 +80,23 @@ def random_stream(*key: int) -> Generator:
     return Generator(PCG64(SeedSequence(key)))
 
 
-def plan_pictures(images: int, seed: int) -> list[Picture]:
-    """All pictures, in the order of image ids. Image and lesion ids do not depend on the class."""
+def plan_pictures(images: int, seed: int, elsewhere: bool = False) -> list[Picture]:
+    """All pictures, in the order of image ids. Image and lesion ids do not depend on the class.
+
+    elsewhere: all patients are the second clinic's, in its own mix of diagnoses, and there are no duplicates.
+    """
     rng = random_stream(seed)
-    lesions = _lesions(images, rng)
+    lesions = _lesions(images, SHARE_ELSEWHERE if elsewhere else SHARE, rng)
     patients = [_patient(dx, rng) | {"lesion_id": f"DEMO_L{k + 1:04d}"} for k, (dx, _) in enumerate(lesions)]
     for number, patient in enumerate(patients):
-        patient["dataset"] = CLINICS[random_stream(seed, number, 97).random() < SECOND_CLINIC]
+        patient["dataset"] = CLINICS[elsewhere or random_stream(seed, number, 97).random() < SECOND_CLINIC]
     for column, (blank, share) in MISSING.items():
         for number in rng.choice(len(lesions), math.ceil(share * len(lesions)), replace=False):
             patients[number][column] = blank
     visits = [_visits(patients[k], k, views=views, seed=seed) for k, (_, views) in enumerate(lesions)]
     pictures = [picture for lesion in visits for picture in lesion]
-    _add_duplicates(pictures)
+    if not elsewhere:
+        _add_duplicates(pictures)
     shuffled = [pictures[k] for k in rng.permutation(images)]
     return [replace(p, row=p.row | {"image_id": f"DEMO_{k + 1:07d}"}) for k, p in enumerate(shuffled)]
 
@@ -105,10 +111,10 @@ def _visits(patient: dict[str, str], number: int, *, views: int, seed: int) -> l
     return [Picture(patient | {"date": dates[view]}, number, view, int(months[view])) for view in range(views)]
 
 
-def _lesions(images: int, rng: Generator) -> list[tuple[str, int]]:
+def _lesions(images: int, shares: Sequence[float], rng: Generator) -> list[tuple[str, int]]:
     """Class and number of images of each lesion, shuffled. A class gets at least 26 of 700 images, nevi the rest."""
     fewest = math.ceil(images * 26 / 700)
-    counts = {dx: max(fewest, round(share * images)) for dx, share in zip(CLASSES, SHARE, strict=True) if dx != "nv"}
+    counts = {dx: max(fewest, round(share * images)) for dx, share in zip(CLASSES, shares, strict=True) if dx != "nv"}
     counts["nv"] = images - sum(counts.values())
     lesions = []
     for dx, count in counts.items():

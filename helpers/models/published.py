@@ -39,14 +39,20 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
     calibrate probabilities, divide their logarithms by the record's `temperature`; its `threshold` is for malignancy.
     Raises StudyError if there is no such model, or if the file has changed since it was evaluated.
     """
-    import keras
-
-    import helpers.models.networks  # noqa: F401, registers the layers of saved models
-
     known = published_models(study, notebook)
     if name not in known:
         raise StudyError(f"{results_folder(study)}: no model {name!r}. Available models: {', '.join(known) or 'none'}.")
     record = known[name]
+    model, (_, views) = load_network(record), network_of(record)
+    return (average_views(model, views) if views > 1 else model), record
+
+
+def load_network(record: dict) -> "keras.Model":
+    """The network behind a record, for one view of each image. Raises StudyError if its file has changed."""
+    import keras
+
+    import helpers.models.networks  # noqa: F401, registers the layers of saved models
+
     file = model_file(record)
     if (found := file_sha256(file)) != record.get("model_sha256"):
         raise StudyError(
@@ -55,9 +61,7 @@ def load_model(name: str, study: str = "ham10000", notebook: str = "*") -> tuple
         )
     saved = keras.saving.load_model(file, safe_mode=True)
     # The model as loaded would return a list when called.
-    model = keras.Model(saved.inputs[0], saved.outputs[0], name=saved.name)
-    _, views = network_of(record)
-    return (average_views(model, views) if views > 1 else model), record
+    return keras.Model(saved.inputs[0], saved.outputs[0], name=saved.name)
 
 
 def average_views(model: "keras.Model", views: int) -> "keras.Model":

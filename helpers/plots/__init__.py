@@ -18,6 +18,7 @@ from helpers.plots.curves import (
     roc_panels,
 )
 from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
+from helpers.plots.rows import dot_rows
 from helpers.plots.style import NEUTRAL, class_colours, model_styles
 from helpers.plots.training import claims_by_epoch, learning_curves, training_size
 from helpers.plots.tuning import folds, search_history
@@ -32,6 +33,7 @@ __all__ = [
     "confusion_matrices",
     "decision_curves",
     "deletion_insertion",
+    "dot_rows",
     "flow",
     "folds",
     "forest",

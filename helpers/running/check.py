@@ -6,17 +6,26 @@ import sys
 from collections.abc import Callable
 
 from helpers.running.manifest import faults
-from helpers.running.notebooks import all_notebooks, study_dataset
+from helpers.running.notebooks import possible_notebooks, study_dataset
+from helpers.running.recompute import differences
 from helpers.study import StudyError, results_folder
 
 
 def check_files(study: str) -> list[str]:
     """A sentence for each notebook that is not finished or out of date, and each file that is missing or changed."""
-    return [fault for notebook in all_notebooks() for fault in faults(study, notebook)]
+    return [fault for notebook in possible_notebooks(study) for fault in faults(study, notebook)]
+
+
+def check_figures(study: str) -> list[str]:
+    """A sentence for each figure that the predictions of the study do not give, or for a file that cannot be read."""
+    try:
+        return differences(study)
+    except StudyError as error:
+        return [str(error)]
 
 
 # Each returns a sentence for each fault of a study.
-CHECKS: tuple[Callable[[str], list[str]], ...] = (check_files,)
+CHECKS: tuple[Callable[[str], list[str]], ...] = (check_files, check_figures)
 
 
 def check(study: str) -> bool:
@@ -29,7 +38,7 @@ def check(study: str) -> bool:
     if found:
         print(f"Study {study} is NOT complete. Faults: {len(found)}, see above. `make all STUDY={study}` repairs them.")
     else:
-        print(f"Study {study} is complete: every file in {folder}/ is the one that its notebook left.")
+        print(f"Study {study} is complete: files in {folder}/ are as left, figures as the predictions give them.")
     return not found
 
 

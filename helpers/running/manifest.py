@@ -11,14 +11,16 @@ import json
 from functools import cache
 from pathlib import Path
 
+from helpers.data.external import EXTERNAL, external_folder
 from helpers.data.layouts import find_images
 from helpers.data.lesions import dataset_folder, originals_folder
 from helpers.data.pixels import cache_path
 from helpers.records import file_sha256, write_json
-from helpers.running.notebooks import NOTEBOOKS, effective_parameters, read_notebooks, study_dataset
+from helpers.running.notebooks import ELSEWHERE, NOTEBOOKS, effective_parameters, read_notebooks, study_dataset
 from helpers.study import ROOT, build_folder, results_folder
 
 TABLES = ("HAM10000_metadata*", "ISIC2018_Task3_Training_*.csv", "ISIC_2019_Training_*.csv")  # of the publishers
+TABLES += ("ISIC2018_Task3_Test_GroundTruth.csv", "PH2_dataset.txt", "metadata.csv")
 LARGE = 50_000_000  # bytes; the checksum of such a file is remembered
 
 
@@ -103,6 +105,8 @@ def made_from(study: str, notebook: str) -> dict:
     content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code}
     if not reads and p.get("dataset", "demo") != "demo":
         content["originals"] = _originals_sha256(originals_folder(p["dataset"]))
+    if notebook == ELSEWHERE and study_dataset(study) != "demo":
+        content |= {f"images in {key}": _originals_sha256(external_folder() / key) for key in EXTERNAL}
     return content | {"steps": {name: _left_sha256(study, name) for name in reads}}
 
 

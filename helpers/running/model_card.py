@@ -8,6 +8,7 @@ from helpers.data.lesions import CREDIT, classes
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
+from helpers.running.elsewhere import elsewhere_table
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
 
@@ -25,7 +26,16 @@ SHOWN = {
 
 
 def write_card(study: str) -> Path:
-    """Write results/<study>/MODEL_CARD.md from the run records; returns its path.
+    """Write results/<study>/MODEL_CARD.md from the run records; returns its path."""
+    path = results_folder(study) / CARD
+    text = card_text(study)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def card_text(study: str) -> str:
+    """The model card of a study in Markdown. Raises StudyError if the study has no models.
 
     The headings are those of Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
     """
@@ -34,11 +44,10 @@ def write_card(study: str) -> Path:
         raise StudyError(f"{results_folder(study)}: no model.keras to write a card for. Run `make all STUDY={study}`.")
     first = next(iter(known.values()))
     parts = [_heading(study, first), _models(study, known), _figures(known), _by_class(known), _groups(study)]
+    if elsewhere := elsewhere_table(results_folder(study), "notebooks/14_external_validation.ipynb"):
+        parts.append(f"## Other clinics\n\n{elsewhere}")
     parts += [_limits(), _use(study, first), _exported(study)]
-    path = results_folder(study) / CARD
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return path
+    return "\n\n".join(parts) + "\n"
 
 
 def _heading(study: str, record: dict) -> str:

@@ -4,9 +4,11 @@ import json
 import re
 from collections import ChainMap
 
+from helpers.data.external import EXTERNAL, external_folder
 from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, load_study
 
 NOTEBOOKS = ROOT / "notebooks"
+ELSEWHERE = "14_external_validation"  # needs images of other clinics
 
 
 def study_parameters(study: str, notebook: str, given: dict) -> dict:
@@ -54,3 +56,9 @@ def read_notebooks(notebook: str) -> tuple[str, ...]:
 def all_notebooks() -> list[str]:
     """The names of all notebooks, in their order."""
     return [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+
+
+def possible_notebooks(study: str) -> list[str]:
+    """All notebooks, but without ELSEWHERE for a study on real data if no set of another clinic is there."""
+    there = study_dataset(study) == "demo" or any((external_folder() / key).is_dir() for key in EXTERNAL)
+    return [name for name in all_notebooks() if there or name != ELSEWHERE]

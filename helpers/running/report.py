@@ -13,6 +13,7 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from helpers.records import atomic_path, read_records
+from helpers.running.elsewhere import elsewhere_table
 from helpers.running.model_card import write_card
 from helpers.running.verification import print_verification
 from helpers.sentences import markdown_table, with_interval
@@ -80,7 +81,9 @@ def _results_table(dataset: str, study: str) -> str:
     caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
     if missing := first.get("missing_images", 0):
         caption += f" {missing:,} images that the publisher lists were missing."
-    return f"{markdown_table([dataset, *COLUMNS], rows)}\n\n{caption}"
+    notebook = f"results/{study}/notebooks/14_external_validation.ipynb"
+    elsewhere = elsewhere_table(ROOT / "results" / study, notebook)
+    return "\n\n".join(filter(None, (markdown_table([dataset, *COLUMNS], rows), caption, elsewhere)))
 
 
 def write_readme(check: bool = False) -> bool:

@@ -17,7 +17,7 @@ from helpers.running.clean import sweep
 from helpers.running.graph import in_order, process_for
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.manifest import damaged_files, faults, made_from, manifest_path, step_roots, write_manifest
-from helpers.running.notebooks import all_notebooks, read_notebooks, study_dataset, study_parameters
+from helpers.running.notebooks import possible_notebooks, read_notebooks, study_dataset, study_parameters
 from helpers.running.preflight import check_environment
 from helpers.running.trials import trial_folder
 from helpers.study import ROOT, StudyError, build_folder, parse_value, results_folder
@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
         return get_data(study)
     if options.into:
         os.environ |= {"BUILD_DIR": f"{options.into.absolute()}", "RESULTS_DIR": f"{options.into.absolute()}/results"}
-    names = all_notebooks() if options.notebooks == ["all"] else options.notebooks
+    names = possible_notebooks(study) if options.notebooks == ["all"] else options.notebooks
     words = [word for name, value in options.p for word in ("-p", name, value)]
     if (words or options.name) and len(names) > 1:
         raise StudyError('Parameters are for one notebook: name it, as in `make 03_cnn_baseline ARGS="-p epochs 5"`.')

@@ -12,6 +12,7 @@ import requests
 
 from helpers.data import download
 from helpers.data.download import PAGES, SCRATCH, Original, fetch, main, read_originals
+from helpers.data.external import EXTERNAL
 from helpers.study import StudyError
 
 TABLE, MASKS = "HAM10000_metadata.csv", "HAM10000_segmentations_lesion_tschandl.zip"
@@ -221,6 +222,11 @@ def test_nothing_is_fetched_of_an_unknown_dataset_or_onto_a_full_disk(publisher,
     with pytest.raises(StudyError, match=fault):
         fetch(dataset, tmp_path)
     assert publisher.requests == []
+
+
+def test_a_set_of_another_clinic_is_got_by_hand(tmp_path):
+    with pytest.raises(StudyError, match=f"(?s)by hand.*{EXTERNAL['ph2'].page}"):
+        fetch("ph2", tmp_path)
 
 
 def test_command_line_prints_the_folder_or_the_error(publisher, tmp_path, capsys):

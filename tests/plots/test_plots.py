@@ -67,6 +67,7 @@ SIZES = columns(
 )
 TRIALS = pd.DataFrame({"trial": range(4), "score": [0.3, 0.5, 0.2, 0.6], "state": ["complete"] * 2 + ["pruned"] * 2})
 FOLDS = pd.DataFrame({"kind": ["CNN"] * 5 + ["MobileNet"] * 5, "value": np.linspace(0.4, 0.7, 10)})
+ELSEWHERE = columns(row=["home", "home", "away", "away"], series=["a", "b"] * 2, value=[0.9, 0.8, 0.7, np.nan])
 CLAIMS = pd.DataFrame({"epoch": [1, 2, 3], "claimed_accuracy": [0.4, 0.6, 0.9], "test_accuracy": [0.4, 0.5, 0.5]})
 CLAIMS = CLAIMS.assign(test_balanced_accuracy=0.3)
 
@@ -86,6 +87,9 @@ FIGURES = {
     "confusion_matrices": lambda: plots.confusion_matrices(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), CODES, "Test"),
     "forest": lambda: plots.forest(
         intervals([-0.1, -0.05, 0.0], NAMES[:3], 0.054), "difference", "Title", reference=(0.0, "nothing added")
+    ),
+    "dot_rows": lambda: plots.dot_rows(
+        {"AUC": ELSEWHERE, "sensitivity": ELSEWHERE[:3]}, "Title", rows={"home": "home\n(n = 9)", "away": "away"}
     ),
     "grouped_forest": lambda: plots.grouped_forest(
         {"as trained": intervals([0.3, 0.2], MODELS[:2]), "scaled": intervals([0.1, 0.05], MODELS[:2])}, "ECE", "Title"
@@ -167,6 +171,7 @@ WORDS = {
     "throughput": ["2,000 images of 64 px in batches of 32", "CNN", "MobileNet", "study", "stock", "one batch"],
     "folds": ["one fold", "all folds together,\nwith 95 % interval", "balanced accuracy", "MobileNet"],
     "search_history": ["Search with 4 trials", "trained to the end (2)", "stopped early (2)", "best so far"],
+    "dot_rows": ["home\n(n = 9)", "away", "AUC", "sensitivity", "Title"],
 }
 
 

@@ -1,0 +1,136 @@
+"""Every published figure, computed again: `python -m helpers.running.recompute --study ham10000_cpu`.
+
+The figures of the run records are computed from their predictions.csv with the recorded seed and number of resamples,
+and so are those of other clinics. The model card and the tables of README.md are written again from the records. What
+differs is named.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import cpu_count
+
+from helpers.data.lesions import classes
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.external import FIGURES, collection, external_collection, external_table
+from helpers.evaluation.judge import judge
+from helpers.evaluation.predictions import Predictions
+from helpers.reading import read_csv, read_json
+from helpers.records import read_records
+from helpers.running.elsewhere import EXTERNAL
+from helpers.running.model_card import CARD, card_text
+from helpers.running.report import PUBLISHED, write_readme
+from helpers.study import StudyError, results_folder
+
+TOLERANCE = 1e-6  # tables show three digits; another processor may change the last of sixteen
+REMEDY = "Run its notebook again, or restore the file with `git checkout`."
+JUDGED = ("threshold", "temperature", "validation", "test", "per_class")
+
+
+def differences(study: str) -> list[str]:
+    """A sentence for each figure of a study that its predictions do not give; none if no model was evaluated.
+
+    The figures are those of all run records, of other clinics, of the model card and, if published, of README.md.
+    Raises StudyError if a file is missing or damaged.
+    """
+    folder = results_folder(study)
+    if not any("test" in read_json(path, REMEDY) for path in folder.glob("*/metrics.json")):
+        return []
+    records = read_records(folder)
+    lesions = read_csv(folder / "split.csv", REMEDY, dtype=str).set_index("image_id")["lesion_id"]
+    check = partial(record_differences, lesions=lesions)
+    # Forking a process with a backend's threads can hang, so new processes are spawned.
+    with ProcessPoolExecutor(min(cpu_count(), len(records)), multiprocessing.get_context("spawn")) as pool:
+        found = [one for several in pool.map(check, records) for one in several]
+    found += external_differences(folder, records, lesions)
+    if (folder / CARD).is_file() and (folder / CARD).read_text(encoding="utf-8") != card_text(study):
+        found.append(f"{folder / CARD}: not what the records say. Run `make report STUDY={study}`.")
+    if study in [name for names in PUBLISHED.values() for name in names] and not write_readme(check=True):
+        found.append("README.md: its tables are not what the records say. Run `make report`.")
+    return found
+
+
+def record_differences(record: dict, lesions: pd.Series) -> list[str]:
+    """A sentence for each figure of a record, from `read_records`, that its predictions.csv does not give."""
+    place, parameters = record["folder"], record["parameters"]
+    table = read_csv(place / "predictions.csv", REMEDY, dtype={"image_id": str, "label": str})
+    known = [one for one in classes(parameters["dataset"], record["task"]) if one.code in table]
+    # An altered copy, `<image_id>#<copy>`, is of the lesion of its image.
+    of_image = table["image_id"].str.partition("#")[0].map(lesions).set_axis(table["image_id"])
+    options = {"sensitivity": parameters["sensitivity"], "bootstrap": Bootstrap(parameters["resamples"])}
+    again = judge(table, known, of_image[~of_image.index.duplicated()], **options)
+    return [
+        f"{place / 'metrics.json'}: {name} is {published}, but the predictions give {fresh}."
+        for key in JUDGED
+        for name, published, fresh in _compare(key, record[key], again[key])
+    ]
+
+
+def external_differences(folder: Path, records: list[dict], lesions: pd.Series) -> list[str]:
+    """A sentence for each figure of other clinics that the predictions of 14_external_validation do not give."""
+    if not (folder / EXTERNAL).is_file():
+        return []
+    published = read_csv(folder / EXTERNAL, REMEDY)
+    given = read_csv((folder / EXTERNAL).with_name("predictions.csv"), REMEDY, dtype={"label": str, "unit": str})
+    chosen = {one["name"]: one for one in records if one["name"] in set(published["model"])}
+    known = classes(next(iter(chosen.values()))["parameters"]["dataset"], "diagnosis")
+    home = {name: collection(_test_part(one, known, lesions)) for name, one in chosen.items()}
+    there = {
+        place: external_collection(rows.fillna({"label": ""}), rows, known)
+        for place, rows in given.groupby(["model", "set"], sort=False)
+    }
+    first = next(iter(chosen.values()))["parameters"]
+    thresholds = {name: one["threshold"] for name, one in chosen.items()}
+    again = external_table(home, there, thresholds, Bootstrap(first["resamples"], first["seed"]))
+    return [
+        f"{folder / EXTERNAL}: {old.model}, {old.set}, {old.metric}: {name} is {getattr(old, name)}, but the "
+        f"predictions give {getattr(new, name)}."
+        for old, new in zip(published.itertuples(), again.itertuples(), strict=True)
+        for name in FIGURES
+        if not np.isclose(getattr(old, name), getattr(new, name), atol=TOLERANCE, rtol=0, equal_nan=True)
+    ]
+
+
+def _test_part(record: dict, known: tuple, lesions: pd.Series) -> Predictions:
+    table = read_csv(record["folder"] / "predictions.csv", REMEDY).query("part == 'test'")
+    codes, malignant = zip(*((one.code, one.malignant) for one in known), strict=True)
+    return Predictions.from_table(table, codes, malignant, lesions=lesions)
+
+
+def _compare(name: str, published: object, fresh: object) -> Iterator[tuple[str, object, object]]:
+    """Each number below two entries of a record that is not the same, with its name such as `test.ece.low`."""
+    if isinstance(published, dict) and isinstance(fresh, dict) and published.keys() == fresh.keys():
+        for key in published:
+            yield from _compare(f"{name}.{key}", published[key], fresh[key])
+    elif not _is_same(published, fresh):
+        yield name, published, fresh
+
+
+def _is_same(published: object, fresh: object) -> bool:
+    numbers = all(isinstance(one, int | float) for one in (published, fresh))
+    return abs(published - fresh) <= TOLERANCE if numbers else published == fresh
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.running.recompute", description=__doc__)
+    parser.add_argument("--study", default="ham10000_cpu", help="name of a study with results")
+    study = parser.parse_args(arguments).study
+    try:
+        found = differences(study)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join([*found, f"{study}: {len(found) or 'no'} published figures differ from the predictions."]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

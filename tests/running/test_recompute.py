@@ -1,0 +1,112 @@
+"""Published figures computed again: none differs, and each that is changed is named."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from helpers.data.lesions import HAM10000
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.external import FIGURES, collection, external_collection, external_table
+from helpers.evaluation.predictions import Predictions
+from helpers.records import read_records, write_csv
+from helpers.running.elsewhere import EXTERNAL, elsewhere_table
+from helpers.running.recompute import differences, external_differences, record_differences
+from helpers.study import ROOT
+
+PUBLISHED = ROOT / "results" / "ham10000_cpu"
+NOTEBOOK = "03_cnn_baseline"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of one notebook of a published study."""
+    copy = tmp_path_factory.mktemp("results") / "ham10000_cpu"
+    for name in ("split.csv", f"{NOTEBOOK}/metrics.json", f"{NOTEBOOK}/predictions.csv"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PUBLISHED / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def lesions(folder):
+    return pd.read_csv(folder / "split.csv", dtype=str).set_index("image_id")["lesion_id"]
+
+
+def record(folder, **changes):
+    path = folder / NOTEBOOK / "metrics.json"
+    return json.loads(path.read_text()) | {"folder": path.parent} | changes
+
+
+def test_a_published_record_is_what_its_predictions_give(folder, lesions):
+    assert record_differences(record(folder), lesions) == []
+
+
+def test_each_figure_that_was_changed_is_named(folder, lesions):
+    changed = record(folder)
+    changed["test"]["accuracy"]["value"] += 0.001
+    changed["per_class"]["mel"]["images"] += 1
+    changed["threshold"] *= 1.01
+    found = record_differences(changed, lesions)
+    assert [one.split(": ")[1].split(" is ")[0] for one in found[1:]] == ["test.accuracy.value", "per_class.mel.images"]
+    assert found[0].split(": ")[1].startswith("threshold is") and len(found) == 3
+    assert all(str(folder / NOTEBOOK / "metrics.json") in one for one in found)
+
+
+def test_other_predictions_give_other_figures(folder, lesions, tmp_path):
+    table = pd.read_csv(folder / NOTEBOOK / "predictions.csv")
+    last = table.index[table["part"] == "test"][-1]
+    table.loc[last, "label"] = "df" if table.loc[last, "label"] != "df" else "nv"
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    found = record_differences(record(folder) | {"folder": tmp_path}, lesions)
+    assert any("test.accuracy.value" in one for one in found)
+
+
+@pytest.fixture
+def elsewhere(folder, lesions):
+    """Figures of another clinic, whose images are the first 200 test images under other names."""
+    own = record(folder)
+    table = pd.read_csv(folder / NOTEBOOK / "predictions.csv").query("part == 'test'")
+    there = table[:200].assign(model=own["name"], set="clinic", unit=lambda rows: "P-" + rows["image_id"])
+    there["malignant"] = there["label"].isin([one.code for one in HAM10000 if one.malignant])
+    there.loc[there["label"] == "df", "label"] = ""
+    (folder / EXTERNAL).parent.mkdir(exist_ok=True)
+    write_csv((folder / EXTERNAL).with_name("predictions.csv"), there)
+    malignant = [one.malignant for one in HAM10000]
+    home = collection(Predictions.from_table(table, [one.code for one in HAM10000], malignant, lesions=lesions))
+    places = {(own["name"], "clinic"): external_collection(there, there, HAM10000)}
+    figures = external_table({own["name"]: home}, places, {own["name"]: own["threshold"]}, Bootstrap(2000))
+    write_csv(folder / EXTERNAL, figures)
+    return folder
+
+
+def test_the_figures_of_other_clinics_are_computed_again(elsewhere, lesions):
+    records = read_records(elsewhere)[:1]
+    assert external_differences(elsewhere, records, lesions) == []
+    table = pd.read_csv(elsewhere / EXTERNAL)
+    for name in FIGURES[-2:]:
+        table.loc[table.index[-1], name] += 0.001
+    write_csv(elsewhere / EXTERNAL, table)
+    found = external_differences(elsewhere, records, lesions)
+    assert len(found) == 2 and "CNN, clinic, malignant_specificity: difference_low is" in found[0]
+
+
+def test_they_stand_in_a_table_beside_the_internal_test(elsewhere):
+    header, _, internal, clinic, _, note = elsewhere_table(elsewhere, "14.ipynb").splitlines()
+    assert header.startswith("| CNN | images | balanced accuracy") and "(14.ipynb)" in note
+    assert internal.startswith("| internal test | 2,004 | 0.630 [0.579, 0.679] |")
+    assert clinic.startswith("| clinic | 200 | ")
+    assert elsewhere_table(elsewhere / "nowhere", "14.ipynb") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in ROOT.glob("results/*/MODEL_CARD.md")))
+def test_every_published_figure_is_what_the_predictions_give(study, monkeypatch):
+    monkeypatch.delenv("RESULTS_DIR", raising=False)
+    assert differences(study) == []
+
+
+def test_a_study_without_records_has_no_figures(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    assert differences("demo") == []
