@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from helpers.data.external import external_folder
 from helpers.data.lesions import dataset_folder, originals_folder
 from helpers.records import write_text
 from helpers.running.clean import sweep
 from helpers.running.graph import in_order, process_for
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.manifest import damaged_files, faults, made_from, manifest_path, step_roots, write_manifest
-from helpers.running.notebooks import possible_notebooks, read_notebooks, study_dataset, study_parameters
+from helpers.running.notebooks import all_notebooks, possible_notebooks, read_notebooks, study_dataset, study_parameters
 from helpers.running.preflight import check_environment
 from helpers.running.trials import trial_folder
 from helpers.study import ROOT, StudyError, build_folder, parse_value, results_folder
@@ -151,6 +152,16 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def choose_notebooks(study: str, named: Sequence[str]) -> Sequence[str]:
+    """The notebooks that are named; for `all`, those that can run, and a line on those that cannot."""
+    if list(named) != ["all"]:
+        return named
+    possible = possible_notebooks(study)
+    for name in set(all_notebooks()) - set(possible):
+        print(f"{name} is left out: no images of other clinics are in {external_folder()}. See data/README.md.")
+    return possible
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit code."""
     study = options.study
@@ -158,7 +169,7 @@ def run(options: argparse.Namespace) -> int:
         return get_data(study)
     if options.into:
         os.environ |= {"BUILD_DIR": f"{options.into.absolute()}", "RESULTS_DIR": f"{options.into.absolute()}/results"}
-    names = possible_notebooks(study) if options.notebooks == ["all"] else options.notebooks
+    names = choose_notebooks(study, options.notebooks)
     words = [word for name, value in options.p for word in ("-p", name, value)]
     if (words or options.name) and len(names) > 1:
         raise StudyError('Parameters are for one notebook: name it, as in `make 03_cnn_baseline ARGS="-p epochs 5"`.')

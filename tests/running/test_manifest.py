@@ -158,3 +158,11 @@ def test_the_opening_names_every_notebook_whose_files_the_code_reads(path):
     assert {other for other in notebooks.all_notebooks() if f'"{other}"' in code} - {path.stem} <= reads
     assert "Experiment(" not in code or "02_preprocessing" in reads
     assert "read_records(" not in code or {"03_cnn_baseline", "04_cnn_lstm", "05_mobilenet"} <= reads
+
+
+def test_without_images_of_other_clinics_their_notebook_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("EXTERNAL_DIR", str(tmp_path))
+    assert notebooks.ELSEWHERE in notebooks.possible_notebooks("demo") == notebooks.all_notebooks()
+    assert notebooks.ELSEWHERE not in notebooks.possible_notebooks("ham10000_cpu")
+    (tmp_path / "ph2").mkdir()
+    assert notebooks.possible_notebooks("ham10000_cpu") == notebooks.all_notebooks()
