@@ -26,7 +26,7 @@ from helpers.models.networks import Convolutions, cnn
 from helpers.models.recipe import Recipe
 from helpers.records import write_csv
 from helpers.study import ROOT
-from helpers.training import compiled, device
+from helpers.training import compiled
 from helpers.training.batches import Batches
 from helpers.training.fit import fit
 from helpers.training.fused import RestartableAdamW
@@ -49,7 +49,6 @@ SWITCHES = {
     "fused batch normalisation": (compiled, "fast_layer", copy_layer),
     "fused Adam": (compiled, "adamw", RestartableAdamW),
     "no autotuning of tf.data": (Batches, "fit_arguments", lambda batches: {"x": batches}),
-    "images on the device": (device, "MEMORY_SHARE", 0.0),
 }
 SHARED = "one compiled network"
 
@@ -60,11 +59,10 @@ class Setting:
 
     switch: tuple | None = None
     networks: dict = field(default_factory=dict)
-    placed: dict = field(default_factory=dict)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        with patch.object(compiled, "_networks", self.networks), patch.object(device, "_placed", self.placed):
+        with patch.object(compiled, "_networks", self.networks):
             if self.switch is None:
                 yield
             else:
@@ -79,7 +77,7 @@ def images_per_second(model: keras.Model, samples: Samples, whole: bool = False)
     """
     started, processor = time.perf_counter(), time.process_time()
     few = Samples(samples.pixels, samples.rows[:CLASSES], samples.labels[:CLASSES])
-    fitted = fit(model, samples, few, recipe=RECIPE)
+    fitted = fit(model, {"train": samples, "validation": few}, recipe=RECIPE)
     seconds, processor = time.perf_counter() - started, time.process_time() - processor
     return len(samples) / (seconds if whole else fitted.history["seconds"].median()), len(samples) / processor
 
@@ -89,7 +87,6 @@ def measure(build: Callable[[], keras.Model], steps: int, rounds: int) -> list[d
     count = steps * RECIPE.batch_size
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     samples = Samples(pixels, np.arange(count), np.arange(count) % CLASSES)
-    keras.utils.clear_session()
     model, settings = build(), {None: Setting()} | {name: Setting(switch) for name, switch in SWITCHES.items()}
     speeds = {name: [] for name in (*settings, SHARED, f"with {SHARED}")}
     for number in range(rounds + 1):

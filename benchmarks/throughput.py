@@ -4,7 +4,7 @@
 the demo if neither exists. One process measures all ways in turn, with the same images and batch size. The table is
 written to benchmarks/throughput.csv, with the figure beside it. The ways:
 
-study           helpers.training: images on the device, batches gathered by index inside the compiled step
+study           helpers.training: batches gathered from the pixel cache
 stock           image_dataset_from_directory on the JPEG files, and plain `fit`; needs TensorFlow to read the files
 PyTorch         MobileNet in PyTorch, with a DataLoader on the JPEG files and one process per core; needs torch. It only
                 mirrors images, while the study uses more augmentations
@@ -40,8 +40,8 @@ from helpers.records import atomic_path, write_csv
 from helpers.running.jobs import SHARING, visible_gpus
 from helpers.running.runner import study_parameters
 from helpers.study import ROOT, declared_parameters
-from helpers.training import compiled
-from helpers.training.compiled import Reader, shared_network
+from helpers.training.batches import BATCH_FOR_PREDICTION
+from helpers.training.compiled import Mixed, shared_network
 from helpers.training.fit import fit
 from helpers.training.fused import adamw
 from helpers.training.predict import predict
@@ -71,7 +71,7 @@ def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int)
     model, recipe = build(), Recipe(3, batch, 1e-3, 1e-4, "none", 3, 0)
     some = np.r_[np.unique(samples.labels, return_index=True)[1], np.arange(batch)]  # one of each class at least
     few = Samples(samples.pixels, samples.rows[some], samples.labels[some])
-    fit(model, few, few, recipe=recipe)  # compiles training; the next line compiles prediction
+    fit(model, {"train": few, "validation": few}, recipe=recipe)  # compiles training; the next line compiles prediction
     predict(model, samples)
 
     def prediction() -> float:
@@ -79,41 +79,43 @@ def study_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int)
         predict(model, samples)
         return len(samples) / (time.perf_counter() - started)
 
-    return lambda: fit(model, samples, few, recipe=recipe).training["images_per_second"], prediction
+    return lambda: fit(model, {"train": samples, "validation": few}, recipe=recipe).training[
+        "images_per_second"
+    ], prediction
 
 
 def bare_speeds(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Speed, Speed]:
     """The same compiled steps, repeated on one batch that stays on the device."""
-    train, forward = _bare_steps(*_bare_reader(build, samples, batch))
-    return partial(_timed, train, batch), partial(_timed, forward, compiled.BATCH_FOR_PREDICTION)
+    train, forward = _bare_steps(*_bare_trainer(build, samples, batch))
+    return partial(_timed, train, batch), partial(_timed, forward, BATCH_FOR_PREDICTION)
 
 
-def _bare_reader(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Reader, tuple, dict]:
+def _bare_trainer(build: Callable[[], keras.Model], samples: Samples, batch: int) -> tuple[Mixed, tuple, dict]:
     """The network ready for training, one batch for training and one for prediction, both on the device."""
     network = shared_network(build()).network
-    reader, optimizer = Reader(network, None), adamw(1e-4, 0.0)
+    trainer, optimizer = Mixed(network), adamw(1e-4, 0.0)
     optimizer.build(network.trainable_variables)
-    reader.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])
+    trainer.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"], weighted_metrics=[])
     optimizer.restart(1e-2, 1_000)
     images, large = (
         keras.ops.convert_to_tensor(samples.pixels[np.resize(samples.rows, size)])
-        for size in (batch, compiled.BATCH_FOR_PREDICTION)
+        for size in (batch, BATCH_FOR_PREDICTION)
     )
     targets = np.eye(network.output_shape[-1], dtype=np.float32)[samples.labels[:batch]]
     data = {"image": images}, keras.ops.convert_to_tensor(targets), keras.ops.ones(batch)
-    reader(data[0])
-    return reader, data, {"image": large}
+    trainer(data[0])
+    return trainer, data, {"image": large}
 
 
-def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Callable]:
+def _bare_steps(trainer: Mixed, data: tuple, large: dict) -> tuple[Callable, Callable]:
     """A training step and a prediction. The value that each returns is available only when the step is done."""
     if keras.config.backend() == "jax":
         import jax
 
-        step, forward = jax.jit(reader.train_step, donate_argnums=0), jax.jit(reader.predict_step)
+        step, forward = jax.jit(trainer.train_step, donate_argnums=0), jax.jit(trainer.predict_step)
         parts = {"trainable_variables": True, "non_trainable_variables": True}
-        state = [reader._get_jax_state(**parts, optimizer_variables=True, metrics_variables=True)]
-        fixed = jax.tree.map(lambda value: value.copy(), reader._get_jax_state(**parts))
+        state = [trainer._get_jax_state(**parts, optimizer_variables=True, metrics_variables=True)]
+        fixed = jax.tree.map(lambda value: value.copy(), trainer._get_jax_state(**parts))
 
         def train():
             logs, state[0] = step(state[0], data)
@@ -122,11 +124,11 @@ def _bare_steps(reader: Reader, data: tuple, large: dict) -> tuple[Callable, Cal
         return train, lambda: forward(fixed, (large,))[0]
     import tensorflow
 
-    @partial(tensorflow.function, jit_compile=reader.jit_compile)
+    @partial(tensorflow.function, jit_compile=trainer.jit_compile)
     def train():
-        return reader.train_step(data)["loss"]
+        return trainer.train_step(data)["loss"]
 
-    return train, tensorflow.function(partial(reader, large, training=False), jit_compile=reader.jit_compile)
+    return train, tensorflow.function(partial(trainer, large, training=False), jit_compile=trainer.jit_compile)
 
 
 def _timed(step: Callable, batch: int) -> float:
@@ -164,7 +166,7 @@ def stock_speeds(build: Callable[[], keras.Model], folder: Path, *, side: int, b
 
         return speed
 
-    return measured(partial(model.fit, shuffle=False), batch), measured(model.predict, compiled.BATCH_FOR_PREDICTION)
+    return measured(partial(model.fit, shuffle=False), batch), measured(model.predict, BATCH_FOR_PREDICTION)
 
 
 def measure(study: str, images: int | None, rounds: int) -> Iterator[pd.DataFrame]:
@@ -233,8 +235,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()
-    if options.images is not None and options.images < compiled.BATCH_FOR_PREDICTION:
-        parser.error(f"--images is {options.images}; it has to be {compiled.BATCH_FOR_PREDICTION} or more")
+    if options.images is not None and options.images < BATCH_FOR_PREDICTION:
+        parser.error(f"--images is {options.images}; it has to be {BATCH_FOR_PREDICTION} or more")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.update(SHARING)  # PyTorch needs some of the GPU's memory too
     for table in measure(options.study, options.images, options.rounds):

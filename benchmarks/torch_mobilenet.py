@@ -1,6 +1,5 @@
 """MobileNet (Howard et al. 2017) and its training in idiomatic PyTorch, for comparison in `throughput`."""
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -45,15 +45,15 @@ class MobileNet(nn.Sequential):
     """Takes uint8 [n, 3, side, side], gives logits [n, classes]."""
 
     def __init__(self, alpha: float, classes: int):
-        def block(inside, outside, size, stride, groups=1):
+        def block(inside, outside, size, *, stride, groups=1):
             convolution = nn.Conv2d(inside, outside, size, stride, size // 2, groups=groups, bias=False)
             return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU6())
 
         width = int(32 * alpha)
-        parts = [block(3, width, 3, 2)]
+        parts = [block(3, width, 3, stride=2)]
         for channels, stride in PAIRS:
             channels = int(channels * alpha)
-            parts += [block(width, width, 3, stride, groups=width), block(width, channels, 1, 1)]
+            parts += [block(width, width, 3, stride=stride, groups=width), block(width, channels, 1, stride=1)]
             width = channels
         super().__init__(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
@@ -100,7 +100,7 @@ def torch_speeds(folder: Path, *, side: int, alpha: float, batch: int, precision
     """For `PyTorch` and `PyTorch, one batch`: functions that measure training and prediction in images per second."""
     data = Pictures(folder, side)
     trained = Trained(alpha, len(data.names), precision)
-    options = {"num_workers": os.cpu_count(), "persistent_workers": True, "pin_memory": trained.device.type == "cuda"}
+    options = {"num_workers": cpu_count(), "persistent_workers": True, "pin_memory": trained.device.type == "cuda"}
     # Not fork, since this process runs threads of another library.
     options |= {"shuffle": True, "drop_last": True, "multiprocessing_context": "forkserver"}
     loaders = [DataLoader(data, size, **options) for size in (batch, PREDICTION_BATCH)]

@@ -1,12 +1,15 @@
-"""The random seed, and the devices and versions that results are computed with."""
+"""The random seed, and the devices, threads and versions that results are computed with."""
 
 import os
 import platform
 import random
 import subprocess
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 
 from helpers.study import ROOT
 
@@ -32,13 +35,24 @@ def restart_seeds(seed: int) -> None:
     np.random.seed(seed)
 
 
-def use_one_thread() -> None:
-    """Let TensorFlow compute with one thread, unless TF_NUM_INTRAOP_THREADS says otherwise.
+def set_threads(count: int = 0) -> None:
+    """Let TensorFlow compute with `count` threads, or 0 for as many as this process has cores.
 
-    Call it before the first computation: TensorFlow reads the variable then. The number of threads changes the last
-    digits of results.
+    Call it before the first computation, when TensorFlow reads TF_NUM_INTRAOP_THREADS; a value that is already set is
+    kept. TensorFlow itself does not know the quota of a container. The number of threads changes results slightly.
     """
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(count or cpu_count()))
+
+
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use: numbers, or what CUDA_VISIBLE_DEVICES lists (numbers or UUIDs)."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    numbers = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(numbers)) if numbers else ""
+    return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]  # both mean none
 
 
 def tensorflow_gpus() -> list:
@@ -53,13 +67,17 @@ def tensorflow_gpus() -> list:
 
 
 def environment() -> dict:
-    """Versions, device and commit of this process, for a run record."""
+    """Versions, device, number of threads and commit of this process, for a run record."""
     import keras
 
+    name = keras.config.backend()
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
-        "backend": keras.config.backend(),
+        "backend": name,
+        "backend_version": import_module(name).__version__,
+        **{package: version(package) for package in ("numpy", "scikit-learn", "pandas")},
+        "threads": int(name == "tensorflow" and os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count()),
         "device": device_name(),
         "commit": _commit(),
     }
@@ -80,7 +98,7 @@ def device_name() -> str:
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     else:
         names = []
-    return f"{len(names)} x {names[0]}" if names else f"CPU, {os.cpu_count()} cores ({_processor()})"
+    return f"{len(names)} x {names[0]}" if names else f"CPU, {cpu_count()} cores ({_processor()})"
 
 
 def _processor() -> str:

@@ -27,8 +27,8 @@ _Loader.add_implicit_resolver(
 RANGES = (
     ("at least 1", lambda value: value >= 1, """arrivals augmentation_epochs batch_size cells claim_epochs
      deletion_steps dense_units depth epochs explained_images filters fine_tuning_epochs fold_epochs frozen_epochs
-     head_epochs history_batch_size history_epochs history_units leakage_epochs lstm_layers lstm_units path_steps
-     patience per_class resamples sampled sampled_images scratch_epochs stride trial_epochs trials tuned_epochs
+     head_epochs history_batch_size history_epochs history_units leakage_epochs lstm_units path_steps patience
+     per_class resamples sampled sampled_images scratch_epochs stride trial_epochs trials tuned_epochs
      unknown_epochs workers"""),
     ("from 1 to 8", lambda value: 1 <= value <= 8, "views"),
     ("0 or more", lambda value: value >= 0, "devices steps weight_decay"),

@@ -43,7 +43,8 @@ def small_cnn(side=16, classes=2, filters=(4, 8), dense=(8,), **options):
     return cnn(Common(side, classes, dense, **options), Convolutions(filters))
 
 
-TRAIN, VALIDATION = bright_or_dark(), bright_or_dark(seed=1)  # the same arrays: put on the device once
+TRAIN, VALIDATION = bright_or_dark(), bright_or_dark(seed=1)
+PARTS = {"train": TRAIN, "validation": VALIDATION}
 
 
 def make_study(folder: Path, patch: pytest.MonkeyPatch, notebook: str, **given) -> Run:

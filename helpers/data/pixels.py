@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -162,7 +163,7 @@ def map_threads(function: Callable, items: Iterable, bar: tqdm) -> list:
     Threads are enough: Pillow and NumPy release the interpreter's lock while they decode, resize and transform.
     """
     results = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for result in pool.map(function, items):
             results.append(result)
             bar.update()

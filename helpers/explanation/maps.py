@@ -16,7 +16,8 @@ from helpers.backend import set_seed
 from helpers.data.pixels import skin_colour
 from helpers.explanation.gradients import cut_at
 from helpers.study import StudyError
-from helpers.training.compiled import BATCH_FOR_PREDICTION, shared_network
+from helpers.training.batches import BATCH_FOR_PREDICTION
+from helpers.training.compiled import shared_network
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images uint8 [n, side, side, 3] to probabilities float [n, classes]
 IMAGES_PER_QUESTION = 1024  # predicted in one call, since each call costs time
@@ -84,7 +85,7 @@ def answers(model: keras.Model) -> Answer:
 
     def answer(images: np.ndarray) -> np.ndarray:
         filled = np.resize(np.arange(len(images)), max(len(images), BATCH_FOR_PREDICTION))  # batches of one shape
-        return shared_network(model).predict(images, filled)[: len(images)]
+        return shared_network(model).predict(images[filled])[: len(images)]
 
     return answer
 

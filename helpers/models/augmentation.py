@@ -61,17 +61,17 @@ class RandomLayer(layers.Layer):
             return images
         numbers = self.draw(images)
         unchanged = images if self.keeps_bytes else ops.cast(images, "float32")
-        return ops.cond(ops.any(self.amount > 0), lambda: self.change(images, *numbers), lambda: unchanged)
+        return ops.cond(ops.any(self.amount > 0), lambda: self.change(images, numbers), lambda: unchanged)
 
     def draw(self, images) -> tuple:
         """The random numbers that `change` needs."""
         raise NotImplementedError
 
-    def change(self, images, *numbers):
+    def change(self, images, numbers):
         """The changed images, of the same shape, uint8 or float32 from 0 to 255."""
         raise NotImplementedError
 
-    def uniform(self, images, low: float, high: float, shape: tuple[int, ...] = ()):
+    def uniform(self, images, low: float, high: float, *, shape: tuple[int, ...] = ()):
         """Uniform random numbers, float32 [n, *shape], for a batch of n images."""
         return keras.random.uniform((ops.shape(images)[0], *shape), low, high, seed=self.generator)
 
@@ -96,12 +96,12 @@ class RandomSymmetry(RandomLayer):
     keeps_bytes = True
 
     def draw(self, images):
-        return tuple(self.uniform(images, 0, 2, (1, 1)) for _ in range(3))
+        return tuple(self.uniform(images, 0, 2, shape=(1, 1)) for _ in range(3))
 
-    def change(self, images, across, down, transposed):
+    def change(self, images, numbers):
         # One gather is enough, because the source of each pixel is linear in its row and column.
         side, channels = images.shape[1], images.shape[3]
-        across, down, transposed = (number < self.amount for number in (across, down, transposed))
+        across, down, transposed = (number < self.amount for number in numbers)
         row_step, column_step = ops.where(across, -side, side), ops.where(down, -1, 1)
         first = ops.where(across, (side - 1) * side, 0) + ops.where(down, side - 1, 0)
         by_row, by_column = (
@@ -135,7 +135,8 @@ class RandomAffine(RandomLayer):
         zoom = self.uniform(images, -math.log(ZOOM), math.log(ZOOM))
         return angle, zoom, self.uniform(images, 0, 2), self.uniform(images, 0, 2)
 
-    def change(self, images, angle, zoom, across, down):
+    def change(self, images, numbers):
+        angle, zoom, across, down = numbers
         flip, rotation, zooming = (self.amount[place] for place in range(3))
         across, down = (ops.where(number < flip, -1.0, 1.0) for number in (across, down))
         angle, scale = rotation * angle, ops.exp(zooming * zoom)
@@ -166,13 +167,13 @@ class RandomColour(RandomLayer):
     """
 
     def draw(self, images):
-        angle = self.uniform(images, -math.radians(HUE), math.radians(HUE), (1, 1))
-        saturation, contrast = (self.uniform(images, -COLOUR_GAIN, COLOUR_GAIN, (1, 1)) for _ in range(2))
-        return angle, saturation, contrast, self.uniform(images, -COLOUR_GAIN / 2, COLOUR_GAIN / 2, (1, 3))
+        angle = self.uniform(images, -math.radians(HUE), math.radians(HUE), shape=(1, 1))
+        saturation, contrast = (self.uniform(images, -COLOUR_GAIN, COLOUR_GAIN, shape=(1, 1)) for _ in range(2))
+        return angle, saturation, contrast, self.uniform(images, -COLOUR_GAIN / 2, COLOUR_GAIN / 2, shape=(1, 3))
 
-    def change(self, images, angle, saturation, contrast, gain):
-        images, angle = ops.cast(images, "float32"), self.amount * angle
-        saturation, contrast, gain = (1 + self.amount * change for change in (saturation, contrast, gain))
+    def change(self, images, numbers):
+        images, angle = ops.cast(images, "float32"), self.amount * numbers[0]
+        saturation, contrast, gain = (1 + self.amount * change for change in numbers[1:])
         grey = ops.ones((3, 3)) / 3
         cross = ops.convert_to_tensor([[0.0, 1.0, -1.0], [-1.0, 0.0, 1.0], [1.0, -1.0, 0.0]]) / math.sqrt(3)
         turn = ops.cos(angle) * (ops.eye(3) - grey) + ops.sin(angle) * cross
@@ -187,10 +188,10 @@ class RandomBrightness(RandomLayer):
     """Adds one number to all pixels of an image: at most BRIGHTNESS of the range, positive or negative."""
 
     def draw(self, images):
-        return (self.uniform(images, -255 * BRIGHTNESS, 255 * BRIGHTNESS, (1, 1, 1)),)
+        return (self.uniform(images, -255 * BRIGHTNESS, 255 * BRIGHTNESS, shape=(1, 1, 1)),)
 
-    def change(self, images, shift):
-        return ops.clip(ops.cast(images, "float32") + self.amount * shift, 0, 255)
+    def change(self, images, numbers):
+        return ops.clip(ops.cast(images, "float32") + self.amount * numbers[0], 0, 255)
 
 
 @keras.saving.register_keras_serializable(package="skin")
@@ -204,9 +205,9 @@ class RandomNoise(RandomLayer):
     def draw(self, images):
         return (self.generator.next(),)  # the noise itself is drawn only if the strength is above 0
 
-    def change(self, images, seed):
+    def change(self, images, numbers):
         count = ops.shape(images)[0]
-        half = keras.random.normal(((count + 1) // 2, *images.shape[1:]), stddev=NOISE, seed=FixedSeed(seed))
+        half = keras.random.normal(((count + 1) // 2, *images.shape[1:]), stddev=NOISE, seed=FixedSeed(numbers[0]))
         noise = ops.concatenate([half, -half])[:count]
         return ops.clip(ops.cast(images, "float32") + self.amount * noise, 0, 255)
 
@@ -222,12 +223,20 @@ class RandomErasing(RandomLayer):
     keeps_bytes = True
 
     def draw(self, images):
-        aspect = ops.exp(self.uniform(images, -math.log(ERASED_ASPECT), math.log(ERASED_ASPECT), (1,)))
-        area = self.uniform(images, *ERASED_AREA, (1,))
-        left, top = (self.uniform(images, 0, 1, (1,)) for _ in range(2))
-        return aspect, area, left, top, self.uniform(images, 0, 255, (1, 1, 3)), self.uniform(images, 0, 1, (1, 1, 1))
+        aspect = ops.exp(self.uniform(images, -math.log(ERASED_ASPECT), math.log(ERASED_ASPECT), shape=(1,)))
+        area = self.uniform(images, *ERASED_AREA, shape=(1,))
+        left, top = (self.uniform(images, 0, 1, shape=(1,)) for _ in range(2))
+        return (
+            aspect,
+            area,
+            left,
+            top,
+            self.uniform(images, 0, 255, shape=(1, 1, 3)),
+            self.uniform(images, 0, 1, shape=(1, 1, 1)),
+        )
 
-    def change(self, images, aspect, area, left, top, colour, chance):
+    def change(self, images, numbers):
+        aspect, area, left, top, colour, chance = numbers
         side = images.shape[1]
         width, height = (ops.minimum(ops.sqrt(area * ratio), 1.0) for ratio in (aspect, 1 / aspect))
         place = (ops.arange(side, dtype="float32")[None] + 0.5) / side

@@ -33,14 +33,11 @@ class Common:
 class Lstm:
     """How an LSTM reads a feature map.
 
-    reading, order, seed: see `MapToSequence`; units: width of each LSTM layer; layers: number of LSTM layers;
-    bidirectional: also read the sequence backwards.
+    reading, order, seed: see `MapToSequence`; units: width of the LSTM.
     """
 
     reading: str = "rows"
     units: int = 64
-    layers: int = 1
-    bidirectional: bool = False
     order: str = "natural"
     seed: int = 0
 
@@ -63,17 +60,12 @@ def head(features, common: Common, lstm: Lstm | None = None):
 
 
 def read_by_lstm(features, lstm: Lstm):
-    """The output [n, units] of LSTM layers that read a feature map [n, height, width, channels] step by step.
+    """The output [n, units] of an LSTM that reads a feature map [n, height, width, channels] step by step.
 
     All options except the width are Keras' defaults, for which the backends have fused kernels (cuDNN).
     """
     sequence = MapToSequence(lstm.reading, lstm.order, lstm.seed, name="head_sequence")(features)
-    for number in range(1, lstm.layers + 1):
-        layer = layers.LSTM(lstm.units, return_sequences=number < lstm.layers, name=f"head_lstm_{number}")
-        if lstm.bidirectional:
-            layer = layers.Bidirectional(layer, name=f"head_bidirectional_{number}")
-        sequence = layer(sequence)
-    return sequence
+    return layers.LSTM(lstm.units, name="head_lstm_1")(sequence)
 
 
 @keras.saving.register_keras_serializable(package="skin")

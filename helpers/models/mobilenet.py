@@ -66,7 +66,7 @@ def mobilenet_backbone(images, backbone: Backbone):
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     if backbone.pretrained != "none":
-        load_pretrained(keras.Model(scaled, flat.output), backbone)
+        load_pretrained(flat, backbone, images.shape[1:])
     last = backbone.map_layer or flat.layers[-1].name
     if last not in [layer.name for layer in flat.layers]:
         known = "version 1 has layers such as conv_pw_11_relu"
@@ -74,17 +74,20 @@ def mobilenet_backbone(images, backbone: Backbone):
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_norm")(flat.get_layer(last).output)
 
 
-def load_pretrained(convolutions: keras.Model, backbone: Backbone) -> None:
-    """Load pretrained weights into the layers of a backbone.
+def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None:
+    """Load pretrained weights into the layers of a backbone for images of this shape.
 
     Raises StudyError if the file is missing or holds the weights of another network.
     """
-    file = weights_file(backbone)
+    file, application = weights_file(backbone), APPLICATIONS[backbone.version]
     try:
-        convolutions.load_weights(file)
+        donor = application(input_shape=shape, alpha=backbone.alpha, include_top=False, weights=str(file))
     except (ValueError, OSError, KeyError) as error:
         network = f"MobileNet version {backbone.version} with alpha {backbone.alpha}"
         raise StudyError(f"{file}: not weights of {network} without its top ({error}).") from error
+    for layer in donor.layers:
+        if layer.weights:
+            flat.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def weights_file(backbone: Backbone) -> Path:

@@ -72,7 +72,7 @@ def build_network(kind: str, parameters: Mapping, classes: int) -> keras.Model:
     convolutions = Convolutions(p["filters"], p["depth"], p["stride"])
     if kind == "cnn":
         return cnn(common, convolutions)
-    lstm = Lstm(p["reading"], p["lstm_units"], p["lstm_layers"], p["bidirectional"], seed=p["seed"])
+    lstm = Lstm(p["reading"], p["lstm_units"], seed=p["seed"])
     return cnn(common, convolutions, lstm)
 
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import joblib
 
+from helpers.backend import visible_gpus
 from helpers.processes import end_with_parent
 from helpers.records import TRIAL
 from helpers.study import StudyError
@@ -48,26 +48,20 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
         return joblib.Parallel(batch_size=1)(tasks)
 
 
-def visible_gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use: numbers, or what CUDA_VISIBLE_DEVICES lists (numbers or UUIDs)."""
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    numbers = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(numbers)) if numbers else ""
-    return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]  # both mean none
-
-
 def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
     """Claim a GPU that no other process has, until this process ends; returns its name.
 
-    folder: of the locks, shared by all processes of the machine. Raises StudyError if all GPUs are taken.
+    folder: of the locks, shared by all users of the machine. A lock ends with its process; its file stays. Raises
+    StudyError if all GPUs are taken.
     """
-    for name in gpus:
+    files = [Path(folder) / f"skin-lesion-study-gpu-{name}.lock" for name in gpus]
+    for name, file in zip(gpus, files, strict=True):
         try:
-            lock = (Path(folder) / f"skin-lesion-study-gpu-{name}.lock").open("a")
-        except PermissionError:  # the lock file belongs to another user
+            if not file.exists():
+                file.touch()
+                file.chmod(0o644)  # whatever the umask, so that other users can lock it too
+            lock = file.open()  # for reading, which is enough for a lock, and all that another user's file allows
+        except PermissionError:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,14 +70,15 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
             continue
         _claimed.append(lock)
         return name
-    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. Use fewer workers.")
+    remedy = f"Use fewer workers, or delete those of these files that nobody uses: {', '.join(map(str, files))}"
+    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. {remedy}")
 
 
 def _on_this_machine(workers: int) -> tuple[dict, int, list[str]]:
     """Joblib's settings for processes, the threads of each, and the GPUs that they may claim."""
     gpus = visible_gpus()
     _check_gpus(len(gpus), workers)
-    return {"backend": "loky", "n_jobs": workers}, max(1, (os.cpu_count() or 1) // workers), gpus
+    return {"backend": "loky", "n_jobs": workers}, max(1, joblib.cpu_count() // workers), gpus
 
 
 def _on_ray(workers: int) -> tuple[dict, int, list[str]]:

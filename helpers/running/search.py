@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,13 +15,15 @@ import pandas as pd
 import yaml
 from optuna.trial import TrialState
 
+from helpers.backend import restart_seeds
 from helpers.models.recipe import Recipe, recipes
 from helpers.records import Run, atomic_path, describe_split
 from helpers.running.cross_validation import build_variant
 from helpers.running.jobs import run_jobs
 from helpers.running.search_space import study_values, suggest_values, trial_parameters
+from helpers.study import StudyError
 from helpers.training.experiment import TRAINING_VERSION, Experiment
-from helpers.training.fit import ProgressBar, fit_stages
+from helpers.training.fit import Diverged, ProgressBar, fit_stages
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -28,6 +31,7 @@ SEARCH_VERSION = 1  # increase it when the meaning of a trial changes: earlier t
 STARTUP = 5  # trials drawn at random before the sampler proposes values near the good ones
 WARM_UP = 3  # a trial trains 1/WARM_UP of its epochs before it is compared with the others
 FIRST = "first"  # marks the first trial of a search
+REASON = "reason"  # says why a trial diverged
 # Parameters on which a trial does not depend.
 APART = ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "seeds", "resamples")
 
@@ -44,7 +48,11 @@ def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:
     job = {"notebook": run.notebook, "parameters": p, "kind": kind}
     with join_search(path, study_values(p, kind)):
         run_jobs(search_job, [job | {"worker": worker} for worker in range(workers)], p["parallel"], workers)
-    return open_search(path)
+    study = open_search(path)
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        reason = study.trials[-1].user_attrs.get(REASON, "all were stopped early.")
+        raise StudyError(f"{path}: none of {len(study.trials)} trials was trained to its end. The last: {reason}")
+    return study
 
 
 def search_job(notebook: str, parameters: Mapping, kind: str, worker: int) -> None:
@@ -77,8 +85,9 @@ def open_search(path: Path) -> optuna.Study:
 
 
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that ended: completed, or stopped early for a poor score."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    """The trials that ended: completed, stopped early for a poor score, or diverged."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    return [trial for trial in ended if trial.state != TrialState.FAIL or REASON in trial.user_attrs]
 
 
 @contextmanager
@@ -104,7 +113,8 @@ def begin_search(path: Path, first: Mapping) -> None:
     study = open_search(path)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-    if not any(FIRST in trial.user_attrs for trial in study.trials if trial.state != TrialState.FAIL):
+    kept = [one for one in study.trials if one.state != TrialState.FAIL or REASON in one.user_attrs]
+    if not any(FIRST in trial.user_attrs for trial in kept):
         study.enqueue_trial(dict(first), user_attrs={FIRST: True})
 
 
@@ -131,7 +141,16 @@ def add_trials(
             seed=int(np.random.SeedSequence([*seeds, begun]).generate_state(1)[0]),
         )
         study.pruner = optuna.pruners.MedianPruner(STARTUP, warm_up)
-        study.optimize(objective, n_trials=1)
+        study.optimize(partial(_note_divergence, objective), n_trials=1, catch=Diverged)
+
+
+def _note_divergence(objective: Callable[[optuna.Trial], float], trial: optuna.Trial) -> float:
+    """The score of a trial. One that diverges fails with its reason, and the search goes on."""
+    try:
+        return objective(trial)
+    except Diverged as error:
+        trial.set_user_attr(REASON, str(error))
+        raise
 
 
 class TrialReport(keras.callbacks.Callback):
@@ -166,12 +185,12 @@ def score_trial(experiment: Experiment, kind: str, trial: optuna.Trial) -> float
     """
     p = experiment.run.parameters
     p = trial_parameters(suggest_values(trial, p, kind), p, kind)
-    experiment.start_anew(p["seed"])
+    restart_seeds(p["seed"])
     model = build_variant(kind, p, len(experiment.codes))
-    plan, samples = recipes(kind, p, p["trial_epochs"]), experiment.samples
+    plan = recipes(kind, p, p["trial_epochs"])
     report = TrialReport(trial, plan)
     callbacks = [ProgressBar(f"trial {trial.number}", len(plan)), report]
-    fit_stages(model, samples["train"], samples["validation"], stages=plan, callbacks=callbacks)
+    fit_stages(model, experiment.samples, stages=plan, callbacks=callbacks)
     return report.best
 
 
@@ -182,13 +201,14 @@ def best_changes(study: optuna.Study, parameters: Mapping, kind: str) -> dict:
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """One row per finished trial: trial, score, state (complete or pruned), epochs, and its hyperparameters.
+    """One row per finished trial: trial, score, state (complete, pruned or fail), epochs, and its hyperparameters.
 
-    epochs: of the last stage, which is the one scored.
+    epochs: of the last stage, which is the one scored. If a trial failed, a column `reason` says why.
     """
     rows = [
         {"trial": number, "score": max(trial.intermediate_values.values(), default=np.nan)}
         | {"state": trial.state.name.lower(), "epochs": len(trial.intermediate_values), **trial.params}
+        | {name: trial.user_attrs[name] for name in (REASON,) if name in trial.user_attrs}
         for number, trial in enumerate(finished_trials(study))
     ]
     return pd.DataFrame(rows)

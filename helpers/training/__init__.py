@@ -1,6 +1,6 @@
 """Trains a network by a recipe, and predicts with it. Each file imports only from those above it:
 
-device        images in the device's memory, and batches split among several devices
+device        batches split among several devices
 fused         batch normalisation and AdamW, each computed by a single kernel
 mixing        MixUp and CutMix
 losses        the loss of a recipe, and the weights of the classes

@@ -8,21 +8,22 @@ import numpy as np
 
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
-from helpers.training.device import device_images
+from helpers.training.device import SMALLEST_BATCH
 from helpers.training.losses import class_weights
 from helpers.training.mixing import draw_mixture
 
 if TYPE_CHECKING:
     import tensorflow
 
+BATCH_FOR_PREDICTION = 128
+
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled batches of `samples`, epoch after epoch, as `compiled.Reader` takes them.
+    """Shuffled batches of `samples`, epoch after epoch, as `compiled.Mixed` takes them.
 
     A batch has three parts: a dictionary of images, one-hot labels float32 [n, classes], and the images' weights in the
-    loss, float32 [n]. Images are given by row number if they are on the device, otherwise as pixels. An epoch has as
-    many batches as the images fill. With `balanced_batches` its images are drawn with replacement, so that all classes
-    are equally frequent. The order depends only on `recipe.seed`.
+    loss, float32 [n]. An epoch has as many batches as the images fill. With `balanced_batches` its images are drawn
+    with replacement, so that all classes are equally frequent. The order depends only on `recipe.seed`.
     """
 
     def __init__(self, samples: Samples, classes: int, recipe: Recipe):
@@ -34,7 +35,7 @@ class Batches(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def __len__(self) -> int:
-        return steps_per_epoch(self.samples, self.recipe)
+        return max(1, len(self.samples) // self.recipe.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[dict, np.ndarray, np.ndarray]:
         chosen = self.order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
@@ -56,8 +57,7 @@ class Batches(keras.utils.PyDataset):
         return images | mixture.per_image(), targets / weights[:, None], weights
 
     def _images(self, chosen: np.ndarray) -> np.ndarray:
-        pixels, rows = self.samples.pixels, self.samples.rows[chosen]
-        return pixels[rows] if device_images(pixels) is None else rows.astype(np.int32)
+        return self.samples.pixels[self.samples.rows[chosen]]
 
     def skip_epochs(self, count: int) -> None:
         """Skip the shuffled orders of `count` epochs, which a resumed training run has already seen."""
@@ -86,16 +86,16 @@ class Batches(keras.utils.PyDataset):
             self.order = self.random.permutation(count)
 
 
-def steps_per_epoch(samples: Samples, recipe: Recipe) -> int:
-    """The number of whole batches that the images fill; at least one."""
-    return max(1, len(samples) // recipe.batch_size)
+def predict_batches(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The output of `model` for images uint8 [n, side, side, 3].
 
-
-def predict_batches(model: keras.Model, inputs: np.ndarray | dict[str, np.ndarray], batch: int) -> np.ndarray:
-    """What `model` answers to inputs that fill whole batches. Keras' `predict` takes longer, to set up its dataset."""
-    starts = range(0, len(keras.tree.flatten(inputs)[0]), batch)
-    parts = (keras.tree.map_structure(lambda values: values[first : first + batch], inputs) for first in starts)  # noqa: B023
-    return np.concatenate([model.predict_on_batch(part) for part in parts])
+    All batches have one shape, since each new shape is compiled, and a size that divides evenly among devices. Keras'
+    `predict` takes longer, to set up its dataset.
+    """
+    count = len(images)
+    batch = min(BATCH_FOR_PREDICTION, -(-count // SMALLEST_BATCH) * SMALLEST_BATCH)
+    parts = (images[np.arange(first, first + batch) % count] for first in range(0, count, batch))
+    return np.concatenate([model.predict_on_batch(part) for part in parts])[:count]
 
 
 def untuned_dataset(batches: Callable[[], Iterator[tuple]], like: tuple) -> "tensorflow.data.Dataset":

@@ -77,7 +77,9 @@ class SaveEpochs(keras.callbacks.Callback):
     history: of all epochs of the stage, by name; seconds: since its beginning.
     """
 
-    def __init__(self, checkpoint: Checkpoint, trainer: keras.Model, judge: keras.callbacks.Callback, averages: list):
+    def __init__(
+        self, checkpoint: Checkpoint, trainer: keras.Model, *, judge: keras.callbacks.Callback, averages: list
+    ):
         super().__init__()
         self.checkpoint, self.judge, self.averages = checkpoint, judge, averages
         state = checkpoint.restore(trainer, judge)

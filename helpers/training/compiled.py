@@ -1,12 +1,15 @@
-"""Networks compiled once: all models of one architecture share a compiled network, with its images on the device.
+"""Networks compiled once: all models of one architecture share a compiled network.
 
 Compiling takes as long as several epochs of a small study. So whatever may differ between two training runs of an
 architecture is a variable of the compiled step, not a constant: weights, random seeds, augmentation strengths, the
 learning-rate schedule. A model's values are copied in before training and copied back afterwards.
 """
 
+import gc
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -14,44 +17,33 @@ from keras import ops
 
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe, set_trainable
-from helpers.training.batches import predict_batches, steps_per_epoch
-from helpers.training.device import SMALLEST_BATCH, device_images, place_images
+from helpers.training.batches import Batches, predict_batches
 from helpers.training.fused import adamw, fast_layer
 from helpers.training.losses import class_weights, training_loss
 from helpers.training.mixing import mix_images
 
 VARIABLES = ("seed", "strength", "trainable")  # configuration entries that are variables of the compiled step
-BATCH_FOR_PREDICTION = 128
+MOST_NETWORKS = 8  # compiled networks that are kept; of more, the one that was used longest ago is given up
 
-_networks: dict[str, "SharedNetwork"] = {}
+_networks: dict[str, "SharedNetwork"] = {}  # the one used last comes last
 
 
-class Reader(keras.Model):
-    """A network that fetches its images itself.
+class Mixed(keras.Model):
+    """A network that may be trained on mixed images.
 
-    Its input is a dictionary: `image`, int32 [n], rows of `images`; or, without `images`, the uint8 images themselves.
-    For training on mixed images also `partner`, `coefficient` and `box`, see `mix_images`.
+    Its input is a dictionary: `image`, uint8 [n, side, side, 3], and for mixed images also `partner`, `coefficient` and
+    `box`, see `mix_images`.
     """
 
-    def __init__(self, network: keras.Model, images: keras.Variable | None):
-        super().__init__(name="reader")
-        self.network, self.images = network, images
+    def __init__(self, network: keras.Model):
+        super().__init__(name="mixed")
+        self.network = network
 
     def call(self, batch, training=False):
-        pictures = self._fetch(batch["image"])
+        pictures = batch["image"]
         if "partner" in batch:
-            partners = self._fetch(batch["partner"])
-            pictures = mix_images(pictures, partners, coefficient=batch["coefficient"], box=batch["box"])
+            pictures = mix_images(pictures, batch["partner"], coefficient=batch["coefficient"], box=batch["box"])
         return self.network(pictures, training=training)
-
-    def _fetch(self, batch):
-        if self.images is None or keras.config.backend() != "tensorflow":
-            return batch if self.images is None else ops.take(self.images, batch, axis=0)
-        import tensorflow as tf
-
-        # Gather from the variable itself, not from its value: only the former has a GPU kernel for bytes. Without it,
-        # every step would copy all images to the host.
-        return tf.gather(self.images.value, batch)
 
 
 class SharedNetwork:
@@ -62,7 +54,8 @@ class SharedNetwork:
 
     def __init__(self, model: keras.Model):
         self.network = keras.models.clone_model(model, clone_function=fast_layer)
-        self._readers, self._trainers = {}, {}
+        self.is_training = False
+        self._trainers: dict[str, Mixed] = {}
 
     def copy_to(self, model: keras.Model) -> None:
         """Copy the current values, and which layers are trainable, to a model of this architecture."""
@@ -70,52 +63,56 @@ class SharedNetwork:
             layer.trainable = source.trainable
         _copy_values(self.network, model)
 
-    def predict(self, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [n, classes] for the images pixels[rows]; pixels: uint8 [N, side, side, 3]."""
-        images = device_images(pixels)
-        if (key := _identity(images)) not in self._readers:
-            self._readers[key] = Reader(self.network, images)
-        # All batches have one shape, since each new shape is compiled, and a size that divides evenly among devices.
-        batch = min(BATCH_FOR_PREDICTION, -(-len(rows) // SMALLEST_BATCH) * SMALLEST_BATCH)
-        filled = np.resize(rows, -(-len(rows) // batch) * batch)
-        inputs = pixels[filled] if images is None else filled.astype(np.int32)
-        return predict_batches(self._readers[key], {"image": inputs}, batch)[: len(rows)]
+    def predict(self, pixels: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [n, classes] for images uint8 [n, side, side, 3]."""
+        return predict_batches(self.network, pixels)
 
-    def trainer(self, recipe: Recipe, train: Samples) -> Reader:
-        """The network compiled for training on `train` by the recipe, with a reset optimizer.
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Keep the network for one training run while the block runs, see `shared_network`."""
+        self.is_training = True
+        try:
+            yield
+        finally:
+            self.is_training = False
 
-        The images are put on the device if they fit. The network is compiled again only if no earlier training run had
-        the same images, loss and optimizer settings.
+    def trainer(self, recipe: Recipe, train: Samples) -> tuple[Mixed, Batches]:
+        """The network compiled for training by the recipe, with a reset optimizer, and the batches of `train` for it.
+
+        The network is compiled again only if no earlier training run had the same loss and optimizer settings.
         """
         set_trainable(self.network, recipe.trainable, recipe.batch_norm)
         loss = training_loss(recipe, class_weights(train.labels, self.network.output_shape[-1]))
-        images = place_images(train.pixels)
         settings = loss.get_config(), recipe.weight_decay, recipe.ema, recipe.trainable, recipe.batch_norm
-        key = _identity(images), json.dumps(settings, sort_keys=True)
+        key = json.dumps(settings, sort_keys=True)
         if key not in self._trainers:
-            trainer = Reader(self.network, images)
+            trainer = Mixed(self.network)
             optimizer = adamw(recipe.weight_decay, recipe.ema)
             # Create all variables before the step is traced, since TensorFlow traces again for new ones.
             optimizer.build(self.network.trainable_variables)
             accuracy = keras.metrics.CategoricalAccuracy("accuracy")
             trainer.compile(optimizer, loss, metrics=[accuracy], weighted_metrics=[])
             self._trainers[key] = trainer
-        steps = recipe.epochs * steps_per_epoch(train, recipe)
-        self._trainers[key].optimizer.restart(recipe.learning_rate, steps)
-        return self._trainers[key]
+        batches = Batches(train, self.network.output_shape[-1], recipe)
+        self._trainers[key].optimizer.restart(recipe.learning_rate, recipe.epochs * len(batches))
+        return self._trainers[key], batches
 
 
 def shared_network(model: keras.Model) -> SharedNetwork:
-    """The compiled network of this model's architecture, holding the model's values until another model takes over."""
+    """The compiled network of this model's architecture, holding the model's values until another model takes over.
+
+    While a network is in training, callbacks that ask for it get another one, so that its weights stay.
+    """
     key = _architecture(model)
-    if key not in _networks:
-        _networks[key] = SharedNetwork(model)
-    _copy_values(model, _networks[key].network)
-    return _networks[key]
-
-
-def _identity(images: keras.Variable | None) -> int | None:
-    return None if images is None else id(images)
+    network = _networks.pop(key, None) or SharedNetwork(model)
+    _networks[key] = network
+    if network.is_training:
+        network = SharedNetwork(model)
+    while len(_networks) > MOST_NETWORKS:
+        del _networks[next(iter(_networks))]
+        gc.collect()
+    _copy_values(model, network.network)
+    return network
 
 
 def _copy_values(source: keras.Model, target: keras.Model) -> None:

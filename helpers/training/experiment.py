@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers.backend import restart_seeds, set_seed, use_one_thread
+from helpers.backend import restart_seeds, set_seed, set_threads
 from helpers.data.duplicates import duplicate_groups
 from helpers.data.lesions import classes, completeness, dataset_folder, diagnoses, read_lesions
 from helpers.data.pixels import PixelCache, open_cache
@@ -24,7 +24,7 @@ from helpers.evaluation.predictions import Predictions
 from helpers.models.recipe import Recipe
 from helpers.records import Run, atomic_path, file_sha256, write_csv, write_json
 from helpers.sentences import say
-from helpers.study import StudyError
+from helpers.study import StudyError, check_choice
 from helpers.training.checkpoint import Checkpoint, is_finished, mark_finished
 from helpers.training.device import share_batches
 from helpers.training.fit import ProgressBar, Watch, fit_stages, save_model
@@ -32,6 +32,7 @@ from helpers.training.predict import predict, predictions_table
 
 # Increase it when the training code changes its numbers: models trained before then count as out of date.
 TRAINING_VERSION = 1
+PRECISIONS = ("float32", "mixed_bfloat16")  # in float16 the gradients of these networks overflow
 _OPENED: dict[str, PixelCache] = {}  # one array for all experiments of a notebook, so that the device holds it once
 
 
@@ -66,8 +67,8 @@ class Experiment:
     def __init__(self, run: Run, task: str = ""):
         p = run.parameters
         self.run, self.task, self.watched = run, task or p["task"], ()
-        if p["dataset"] == "demo":  # its networks are too small for two threads, and its notebooks run side by side
-            use_one_thread()
+        set_threads(int(p["dataset"] == "demo"))  # its networks are small, and its notebooks run side by side
+        check_choice("precision", p["precision"], PRECISIONS)
         self.classes = classes(p["dataset"], self.task)
         folder = dataset_folder(p["dataset"]) / "cache"
         table = read_lesions(folder / "lesions.csv")
@@ -122,18 +123,17 @@ class Experiment:
         build: Callable[[], keras.Model],
         *,
         stages: Sequence[Recipe],
-        weights_sha256: str | None = None,
         **about,
     ) -> Variant:
         """Train the variant `key` in `stages` and evaluate it, or read it back if it is already finished.
 
         name: as in tables; build: returns the untrained network; it is called after the seed is set, so that a variant
-        does not depend on those before it; weights_sha256: of the pretrained weights that `build` loads; about: more
-        items for its `metrics.json` entry.
+        does not depend on those before it; about: `weights_sha256` of the pretrained weights that `build` loads, and
+        more items for its `metrics.json` entry.
         A finished variant is read back if its network, initial weights, stages, images, task and TRAINING_VERSION are
         the same and its files are unchanged. A killed one resumes after its last finished epoch.
         """
-        self.start_anew(stages[0].seed)
+        restart_seeds(stages[0].seed)
         model = build()
         folder = self.run.work / "variants" / self.run.notebook / key
         fingerprint = self._fingerprint(model, stages)
@@ -146,7 +146,7 @@ class Experiment:
             checkpoint.remove()
         record = json.loads((folder / "training.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
-        entry = self._entry(name, predictions, record, weights_sha256=weights_sha256) | about
+        entry = self._entry(name, predictions, record, weights_sha256=about.pop("weights_sha256", None)) | about
         return Variant(key, entry, predictions, pd.read_csv(folder / "history.csv"), folder)
 
     def judge(
@@ -202,10 +202,6 @@ class Experiment:
             write_csv(self.run.folder / "history.csv", main.history)
         self.run.write_record(main.entry | {"variants": entries} | checksum, main.predictions)
 
-    def start_anew(self, seed: int) -> None:
-        """Seed what Keras draws the next networks' weights from, so that they do not depend on earlier networks."""
-        restart_seeds(seed)
-
     def _set_data(self, split: pd.DataFrame, cache: PixelCache) -> None:
         if self.task == "malignancy":
             malignant = [one.code for one in diagnoses(self.run.parameters["dataset"]) if one.malignant]
@@ -221,18 +217,16 @@ class Experiment:
     def _train(
         self, folder: Path, model: keras.Model, stages: Sequence[Recipe], *, name: str, checkpoint: Checkpoint
     ) -> None:
-        train, validation = self.samples["train"], self.samples["validation"]
         watch = Watch(model, {part: self.samples[part] for part in self.watched})
         bar = ProgressBar(name, len(stages), len(checkpoint.finished))
-        options = {"stages": stages, "callbacks": [watch, bar], "checkpoint": checkpoint}
-        fitted = fit_stages(model, train, validation, **options)
+        fitted = fit_stages(model, self.samples, stages=stages, callbacks=[watch, bar], checkpoint=checkpoint)
         save_model(model, folder / "model.keras")
         started = time.perf_counter()
         probabilities = {part: predict(model, self.samples[part]) for part in self.predicted}
         speed = sum(map(len, probabilities.values())) / (time.perf_counter() - started)
         write_csv(folder / "predictions.csv", self._table(probabilities))
         write_csv(folder / "history.csv", fitted.history)
-        cost = {"prediction_images_per_second": round(speed, 1), "training_images": len(train)}
+        cost = {"prediction_images_per_second": round(speed, 1), "training_images": len(self.samples["train"])}
         cost["model_bytes"] = (folder / "model.keras").stat().st_size
         write_json(folder / "training.json", fitted.training | cost)
 

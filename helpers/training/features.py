@@ -6,7 +6,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from helpers.data.samples import Samples
 from helpers.training.batches import predict_batches
-from helpers.training.compiled import BATCH_FOR_PREDICTION
 from helpers.training.predict import BLOCK
 
 
@@ -23,12 +22,8 @@ def features(model: keras.Model, samples: Samples, before: str = "head_dropout")
     """
     layer = next(layer for layer in model.layers if layer.name.startswith(before))
     backbone = keras.Model(model.inputs, layer.input)
-    # All batches have one shape, since TensorFlow traces again for each new one.
-    filled = np.resize(samples.rows, -(-len(samples) // BATCH_FOR_PREDICTION) * BATCH_FOR_PREDICTION)
-    starts = range(0, len(filled), BLOCK)
-    blocks = (samples.pixels[filled[start : start + BLOCK]] for start in starts)
-    vectors = [np.float32(predict_batches(backbone, block, BATCH_FOR_PREDICTION)) for block in blocks]
-    return np.concatenate(vectors)[: len(samples)]
+    blocks = (samples.pixels[samples.rows[start : start + BLOCK]] for start in range(0, len(samples), BLOCK))
+    return np.concatenate([np.float32(predict_batches(backbone, block)) for block in blocks])
 
 
 def nearest_images(model: keras.Model, known: Samples, asked: Samples) -> np.ndarray:

@@ -16,10 +16,14 @@ from tqdm import tqdm
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
 from helpers.records import atomic_path
+from helpers.study import StudyError
 from helpers.training.batches import Batches
 from helpers.training.checkpoint import Checkpoint, SaveEpochs
 from helpers.training.compiled import shared_network
-from helpers.training.device import device_images
+
+
+class Diverged(StudyError):
+    """A training run whose loss or weights are no longer numbers."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Validation(keras.callbacks.Callback):
     """Evaluates each epoch on validation, and restores the weights of the best epoch at the end.
 
     Adds val_loss, val_accuracy and val_balanced_accuracy to the logs. The best epoch has the highest balanced accuracy;
-    training stops after `patience` epochs without a better one.
+    training stops after `patience` epochs without a better one. Raises Diverged if the loss or a weight is not finite.
     network: holds the weights; predict: returns its current probabilities for the validation images, float [n,
     classes]; labels: int [n].
     """
@@ -49,14 +53,17 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = time.perf_counter() - self.started
-        probabilities = self.predict()
+        probabilities, weights = self.predict(), self.network.get_weights()
+        if not all(np.isfinite(values).all() for values in (logs["loss"], probabilities, *weights)):
+            remedy = "Choose a lower learning rate, or precision float32."
+            raise Diverged(f"epoch {epoch + 1}: the loss is {logs['loss']:.3g}, training has diverged. {remedy}")
         chosen = probabilities.argmax(axis=1)
         balanced = float(balanced_accuracy_score(self.labels, chosen))
         logs["val_loss"] = float(log_loss(self.labels, probabilities, labels=range(probabilities.shape[1])))
         logs["val_accuracy"] = float((chosen == self.labels).mean())
         logs["val_balanced_accuracy"] = balanced
         if balanced > self.best:
-            self.best, self.best_epoch, self.weights = balanced, epoch, self.network.get_weights()
+            self.best, self.best_epoch, self.weights = balanced, epoch, weights
         self.model.stop_training = epoch - self.best_epoch >= self.patience
 
     def on_train_end(self, logs=None):
@@ -75,7 +82,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         for part, samples in self.parts.items():
-            chosen = self.network.predict(samples.pixels, samples.rows).argmax(axis=1)
+            chosen = self.network.predict(samples.pixels[samples.rows]).argmax(axis=1)
             logs[f"{part}_accuracy"] = float((chosen == samples.labels).mean())
             logs[f"{part}_balanced_accuracy"] = float(balanced_accuracy_score(samples.labels, chosen))
 
@@ -110,8 +117,7 @@ class ProgressBar(keras.callbacks.Callback):
 
 def fit(
     model: keras.Model,
-    train: Samples,
-    validation: Samples,
+    samples: Mapping[str, Samples],
     *,
     recipe: Recipe,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -119,65 +125,54 @@ def fit(
 ) -> Fitted:
     """Train `model` by the recipe, and keep the weights of its best epoch, see `Validation`.
 
-    callbacks: of Keras; their logs include the validation scores. checkpoint: saves the state after each epoch;
-    training resumes from a state that it already holds. The `training` part has epochs, best_epoch, seconds,
-    images_per_second (of the median epoch), weights (number of parameters) and images: whether they were on the
-    `device` or fed from the `host`.
+    samples: the parts `train` and `validation`. callbacks: of Keras; their logs include the validation scores.
+    checkpoint: saves the state after each epoch; training resumes from a state that it already holds.
     """
-    network = shared_network(model)
-    trainer = network.trainer(recipe, train)
-    batches = Batches(train, model.output_shape[-1], recipe)
-    predict = partial(network.predict, validation.pixels, validation.rows)
+    network, validation = shared_network(model), samples["validation"]
+    trainer, batches = network.trainer(recipe, samples["train"])
+    predict = partial(network.predict, validation.pixels[validation.rows])
     judge = Validation(network.network, predict, validation.labels, patience=recipe.patience)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    saving = SaveEpochs(checkpoint or Checkpoint(), trainer, judge, averages)
+    saving = SaveEpochs(checkpoint or Checkpoint(), trainer, judge=judge, averages=averages)
     batches.skip_epochs(saving.resumed)
     watching = [one for one in callbacks if isinstance(one, Watch)]  # before `saving`, which saves their scores
-    callbacks = [one for one in callbacks if one not in watching]
-    trainer.fit(
-        **batches.fit_arguments(),
-        initial_epoch=saving.resumed,
-        epochs=recipe.epochs,
-        callbacks=[saving.capture, *averages, judge, *watching, saving, *callbacks],
-        verbose=0,
-        shuffle=False,
-    )
+    others = [one for one in callbacks if one not in watching]
+    with network.training():
+        callbacks = [saving.capture, *averages, judge, *watching, saving, *others]
+        epochs = {"initial_epoch": saving.resumed, "epochs": recipe.epochs}
+        trainer.fit(**batches.fit_arguments(), **epochs, callbacks=callbacks, verbose=0, shuffle=False)
     network.copy_to(model)
-    return summarise(saving, model, len(batches) * recipe.batch_size, train)
+    return summarise(saving, model, batches)
 
 
-def summarise(saving: SaveEpochs, model: keras.Model, images: int, train: Samples) -> Fitted:
-    """The history and the `training` part of the record of a finished stage; images: per epoch."""
+def summarise(saving: SaveEpochs, model: keras.Model, batches: Batches) -> Fitted:
+    """The history and the `training` part of the record of a finished stage.
+
+    That part has epochs, best_epoch, seconds, images_per_second (of the median epoch) and weights (number of
+    parameters).
+    """
     table = epochs_table(saving.history)
+    images = len(batches) * batches.recipe.batch_size
     training = {
         "epochs": len(table),
         "best_epoch": saving.judge.best_epoch + 1,
         "seconds": round(saving.seconds, 1),
         "images_per_second": round(float(images / table["seconds"].median()), 1),
         "weights": model.count_params(),
-        "images": "host" if device_images(train.pixels) is None else "device",
     }
     return Fitted(table, training)
 
 
-def fit_stages(
-    model: keras.Model,
-    train: Samples,
-    validation: Samples,
-    *,
-    stages: Sequence[Recipe],
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint: Checkpoint | None = None,
-) -> Fitted:
+def fit_stages(model: keras.Model, samples: Mapping[str, Samples], *, stages: Sequence[Recipe], **options) -> Fitted:
     """Train by one recipe after another: each stage starts from the best weights of the one before.
 
-    The history has a column `stage`, counted from 1; the best epoch and the speed are those of the last stage. The
-    checkpoint holds the state of all stages.
+    options: callbacks and checkpoint, as for `fit`; the checkpoint holds the state of all stages. The history has a
+    column `stage`, counted from 1; the best epoch and the speed are those of the last stage.
     """
-    checkpoint = checkpoint or Checkpoint()
+    checkpoint = options.pop("checkpoint", None) or Checkpoint()
     fitted = [Fitted(pd.DataFrame(stage["history"]), stage["training"]) for stage in checkpoint.finished]
     for recipe in stages[len(fitted) :]:
-        fitted.append(fit(model, train, validation, recipe=recipe, callbacks=callbacks, checkpoint=checkpoint))
+        fitted.append(fit(model, samples, recipe=recipe, checkpoint=checkpoint, **options))
         checkpoint.finished.append({"history": fitted[-1].history.to_dict("list"), "training": fitted[-1].training})
     tables = [one.history.assign(stage=stage) for stage, one in enumerate(fitted, start=1)]
     history = pd.concat(tables, ignore_index=True).assign(epoch=lambda table: np.arange(1, len(table) + 1))

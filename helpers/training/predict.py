@@ -10,7 +10,6 @@ import pandas as pd
 from helpers.data.samples import Samples
 from helpers.study import StudyError
 from helpers.training.compiled import shared_network
-from helpers.training.device import device_images
 
 BLOCK = 4096  # images predicted at a time
 VIEWS = (1, 8)
@@ -30,13 +29,11 @@ def predict(model: keras.Model, samples: Samples, views: int = 1) -> np.ndarray:
     if views not in VIEWS:
         raise StudyError(f"views is {views}; it has to be 1 or 8.")
     network = shared_network(model)
-    if views == 1 and device_images(samples.pixels) is not None:
-        return network.predict(samples.pixels, samples.rows)
     blocks = []
     for start in range(0, len(samples), BLOCK):
         images = samples.pixels[samples.rows[start : start + BLOCK]]
         turned = (np.ascontiguousarray(view) for view in islice(symmetries(images), views))
-        answers = [network.predict(view, np.arange(len(view))) for view in turned]
+        answers = [network.predict(view) for view in turned]
         blocks.append(np.mean(answers, axis=0, dtype=np.float64).astype(np.float32))
     return np.concatenate(blocks)
 

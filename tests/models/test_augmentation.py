@@ -191,7 +191,7 @@ def test_the_symmetries_are_made_as_their_draws_say(gpus, monkeypatch):
     layer = RandomSymmetry(seed=3)
     images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 3)).astype(np.uint8)
     draws = [np.asarray(ops.convert_to_numpy(draw))[:, 0, 0] < 1 for draw in layer.draw(images)]
-    made = ops.convert_to_numpy(layer.change(images, *(np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws)))
+    made = ops.convert_to_numpy(layer.change(images, [np.where(draw, 0.5, 1.5)[:, None, None] for draw in draws]))
     for image, changed, across, down, transposed in zip(images, made, *draws, strict=True):
         expected = image[::-1] if across else image
         expected = expected[:, ::-1] if down else expected

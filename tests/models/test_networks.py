@@ -19,7 +19,7 @@ COMMON, BLOCKS, SMALL = Common(32, 7, [8], augmentation=[]), Convolutions([4, 8]
 NETWORKS = {
     "cnn": lambda: cnn(COMMON, Convolutions([4, 8, 8], depth=2)),
     "cnn_lstm": lambda: cnn(COMMON, BLOCKS, Lstm("snake", 6)),
-    "cnn_lstm-fixed": lambda: cnn(COMMON, BLOCKS, Lstm("columns", 6, layers=2, bidirectional=True, order="fixed")),
+    "cnn_lstm-fixed": lambda: cnn(COMMON, BLOCKS, Lstm("columns", 6, order="fixed")),
     "mobilenet-1": lambda: mobilenet(Common(32, 7), SMALL),
     "mobilenet-2": lambda: mobilenet(Common(32, 7), Backbone(2, 0.35)),
     "mobilenet_lstm": lambda: mobilenet(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.backend import visible_gpus
 from helpers.running import jobs
-from helpers.running.jobs import SHARING, claim_gpu, run_jobs, visible_gpus
+from helpers.running.jobs import SHARING, claim_gpu, run_jobs
 from helpers.study import StudyError
 
 
@@ -70,8 +71,24 @@ def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
     assert claim_gpu("01", tmp_path) == "0"
 
 
+def test_the_lock_of_another_user_counts_only_while_it_is_held(tmp_path, monkeypatch):
+    """His file may be read and not be written, which is enough for a lock."""
+    monkeypatch.setattr(jobs, "_claimed", [])
+    before = os.umask(0o077)
+    try:
+        assert claim_gpu("0", tmp_path) == "0"
+    finally:
+        os.umask(before)
+    (lock,) = tmp_path.iterdir()
+    assert lock.stat().st_mode & 0o777 == 0o644 and jobs._claimed[0].mode == "r"
+    with pytest.raises(StudyError, match=f"delete those .* nobody uses: {lock}"):
+        claim_gpu("0", tmp_path)
+    jobs._claimed.pop().close()
+    assert claim_gpu("0", tmp_path) == "0"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every file")
-def test_a_gpu_that_another_user_has_claimed_is_passed_over(tmp_path, monkeypatch):
+def test_a_gpu_whose_lock_cannot_be_read_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "_claimed", [])
     lock = tmp_path / "skin-lesion-study-gpu-0.lock"
     lock.touch()

@@ -80,6 +80,16 @@ def test_cells_are_short_and_prose_is_plenty(path):
 
 
 @every_notebook
+def test_only_records_of_the_comparison_are_read(path):
+    """The others are renewed later in a run: after a new split they would still be from the old one."""
+    code = [ast.parse(cell.source) for cell in code_cells(path)]
+    calls = [one for tree in code for one in ast.walk(tree) if isinstance(one, ast.Call)]
+    calls = [call for call in calls if ast.unparse(call.func) == "read_records"]
+    assert all({"compared": True}.items() <= {k.arg: getattr(k.value, "value", None) for k in call.keywords}.items()
+               for call in calls)  # fmt: skip
+
+
+@every_notebook
 def test_the_reference_matches_its_source(path):
     """If this fails, the notebook was changed since its reference was made: run `make references`."""
     reference = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in read(REFERENCES / path.name)]

@@ -29,6 +29,7 @@ from helpers.running.search import (
 from helpers.running.search_space import UNCHANGED, study_values, trial_parameters, with_varied
 from helpers.study import ROOT, StudyError, declared_parameters, load_study
 from helpers.training.experiment import Experiment
+from helpers.training.fit import Diverged
 
 STUDY = {
     "study": "mine",
@@ -62,6 +63,12 @@ def add(path: Path, trials: int, seed: int = 0, worker: int = 0, objective=objec
     """Add trials to a search; returns the x of all that are finished."""
     add_trials(path, objective, trials, seeds=(seed, worker))
     return [trial.params["x"] for trial in finished_trials(open_search(path))]
+
+
+def diverge_above_zero(trial: optuna.Trial) -> float:
+    if (x := trial.suggest_float("x", -10, 10)) > 0:
+        raise Diverged(f"epoch 1: the loss is nan at {x:.1f}")
+    return x
 
 
 @pytest.fixture
@@ -98,6 +105,28 @@ def test_the_first_trial_is_repeated_if_its_worker_was_killed(path):
         begin_search(path, START)
         found = add(path, trials)
         assert found.count(5.0) == 1 and len(found) == trials
+
+
+def test_a_trial_that_diverges_fails_with_its_reason_and_the_search_goes_on(path):
+    begin_search(path, START)
+    assert len(add(path, 6, objective=diverge_above_zero)) == 6
+    begin_search(path, START)  # its first trial is done, although it failed
+    assert len(add(path, 7, objective=diverge_above_zero)) == 7
+    table = trials_table(open_search(path))
+    assert table["x"].tolist().count(5.0) == 1 and table.loc[0, "reason"] == "epoch 1: the loss is nan at 5.0"
+    assert ((table["state"] == "fail") == (table["x"] > 0)).all() and (table["state"] == "complete").any()
+    assert open_search(path).best_value < 0
+
+
+def test_a_search_without_a_single_score_says_why(tmp_path, monkeypatch):
+    experiment = Experiment(make_study(tmp_path, monkeypatch, "09_tuning", trials=2))
+
+    def diverge(*_):
+        raise Diverged("epoch 1: the loss is nan")
+
+    monkeypatch.setattr(search, "score_trial", diverge)
+    with pytest.raises(StudyError, match="none of 2 trials was trained to its end. The last: epoch 1: the loss is nan"):
+        search_hyperparameters(experiment, "cnn")
 
 
 def test_two_workers_at_once_share_a_search(path):
@@ -169,9 +198,9 @@ def score(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "build_variant", lambda *_: None)
 
     def score(kind: str, trial: Recorder, *values: list[float]) -> float:
-        def train(model, train, validation, *, stages, callbacks):
+        def train(model, samples, *, stages, callbacks):
             assert [stage.epochs for stage in stages] == list(map(len, values))
-            assert train is experiment.samples["train"] and validation is experiment.samples["validation"]
+            assert samples is experiment.samples
             for stage in values:
                 callbacks[-1].on_train_begin()
                 for epoch, value in enumerate(stage):

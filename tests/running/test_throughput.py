@@ -43,8 +43,8 @@ def test_a_bare_step_trains():
     """Its loss falls on the one batch that it sees, well below what chance gives it."""
     keras.utils.set_random_seed(0)
     samples = bright_or_dark(64)
-    reader, data, large = throughput._bare_reader(small_cnn, samples, 8)
-    train, _ = throughput._bare_steps(reader, data, large)
+    trainer, data, large = throughput._bare_trainer(small_cnn, samples, 8)
+    train, _ = throughput._bare_steps(trainer, data, large)
     losses = [float(np.asarray(train())) for _ in range(200)]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -90,7 +90,7 @@ def test_the_gain_of_a_device_is_the_median_of_its_pairs():
 def test_every_device_has_a_row_and_is_on_again_afterwards(monkeypatch):
     for name, value in {"SIDE": 16, "CLASSES": 2}.items():
         monkeypatch.setattr(devices, name, value)
-    before, kept = [getattr(place, name) for place, name, _ in devices.SWITCHES.values()], "images on the device"
+    before, kept = [getattr(place, name) for place, name, _ in devices.SWITCHES.values()], "fused Adam"
     with monkeypatch.context() as patch:
         patch.setattr(devices, "SWITCHES", {kept: devices.SWITCHES[kept]})  # the others would only compile more
         rows = devices.measure(small_cnn, 2, 1)

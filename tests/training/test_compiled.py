@@ -1,15 +1,17 @@
 """All models of one architecture share one compiled network, and none is changed by the others."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from tiny import RECIPE, TRAIN, VALIDATION, bright_or_dark, small_cnn
+from tiny import PARTS, RECIPE, TRAIN, VALIDATION, bright_or_dark, small_cnn
 
 from helpers.data.samples import Samples
-from helpers.training import compiled, device
-from helpers.training.compiled import Reader, shared_network
+from helpers.training import compiled
+from helpers.training.compiled import Mixed, shared_network
 from helpers.training.fit import fit
 from helpers.training.predict import predict
 
@@ -23,14 +25,14 @@ def nothing_compiled(monkeypatch):
 
 def train(recipe=SHORT, **options) -> np.ndarray:
     model = small_cnn(**options)
-    fit(model, TRAIN, VALIDATION, recipe=recipe)
+    fit(model, PARTS, recipe=recipe)
     return predict(model, VALIDATION)
 
 
 def test_a_training_does_not_depend_on_those_before_it(nothing_compiled, monkeypatch):
     """Another seed, rate, length, augmentation and imbalance in between leave nothing behind in the one traced step."""
-    traced, train_step = [], Reader.train_step
-    monkeypatch.setattr(Reader, "train_step", lambda self, *data: traced.append(1) or train_step(self, *data))
+    traced, train_step = [], Mixed.train_step
+    monkeypatch.setattr(Mixed, "train_step", lambda self, *data: traced.append(1) or train_step(self, *data))
     everything = {"augmentation": {"symmetries": 1.0, "noise": 0.0}, "seed": 1}
     first = train(**everything)
     other = replace(RECIPE, epochs=1, learning_rate=1e-3, seed=2, imbalance="balanced_batches")
@@ -43,14 +45,45 @@ def test_a_training_does_not_depend_on_those_before_it(nothing_compiled, monkeyp
 def test_only_what_is_part_of_the_step_is_compiled_anew():
     """And logit adjustment by other weights of the classes is, since the weights are constants of its loss."""
     network = shared_network(small_cnn())
-    plain = network.trainer(RECIPE, TRAIN)
+    trainer = lambda recipe, train=TRAIN: network.trainer(recipe, train)[0]  # noqa: E731
+    plain = trainer(RECIPE)
     changes = {"learning_rate": 0.1, "seed": 9, "imbalance": "balanced_batches", "mixing": "mixup", "epochs": 3}
-    assert all(network.trainer(replace(RECIPE, **{name: value}), TRAIN) is plain for name, value in changes.items())
+    assert all(trainer(replace(RECIPE, **{name: value})) is plain for name, value in changes.items())
     changes = {"label_smoothing": 0.1, "ema": 0.9, "weight_decay": 0.1, "trainable": "head", "imbalance": "focal"}
-    others = [network.trainer(replace(RECIPE, **{name: value}), TRAIN) for name, value in changes.items()]
+    others = [trainer(replace(RECIPE, **{name: value})) for name, value in changes.items()]
     adjusted = replace(RECIPE, imbalance="logit_adjustment")
-    others += [network.trainer(adjusted, replace(TRAIN, labels=labels)) for labels in (TRAIN.labels, 1 - TRAIN.labels)]
+    others += [trainer(adjusted, replace(TRAIN, labels=labels)) for labels in (TRAIN.labels, 1 - TRAIN.labels)]
     assert len({id(trainer) for trainer in (plain, *others)}) == 8
+
+
+class Ask(keras.callbacks.Callback):
+    """Asks a model of the same architecture, and trains another one on other images, as each epoch ends."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.asked, self.answers = model, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.answers.append(predict(self.asked, VALIDATION))
+        fit(small_cnn(), PARTS | {"train": bright_or_dark(seed=2)}, recipe=replace(SHORT, epochs=1))
+
+
+def test_a_callback_may_ask_and_train_another_model():
+    """The weights in training stay as they are, and the other model answers with its own."""
+    undisturbed, other = train(), small_cnn(seed=4)
+    expected = predict(other, VALIDATION)
+    model, ask = small_cnn(), Ask(other)
+    fit(model, PARTS, recipe=SHORT, callbacks=[ask])
+    assert np.array_equal(predict(model, VALIDATION), undisturbed)
+    assert len(ask.answers) == 2 and all(np.array_equal(answer, expected) for answer in ask.answers)
+
+
+def test_networks_used_longest_ago_are_given_up(nothing_compiled, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_NETWORKS", 2)
+    train()
+    kept = [weakref.ref(shared_network(small_cnn(filters=(4, width)))) for width in (8, 5, 6)]
+    gc.collect()
+    assert [network() is None for network in kept] == [True, False, False]
 
 
 def test_another_architecture_is_another_network():
@@ -65,22 +98,11 @@ def test_a_model_keeps_its_own_values():
     one = small_cnn()
     before = one.get_weights()
     other = small_cnn()
-    fit(other, TRAIN, VALIDATION, recipe=SHORT)
+    fit(other, PARTS, recipe=SHORT)
     assert shared_network(one) is shared_network(other)
     assert all(np.array_equal(*pair) for pair in zip(before, one.get_weights(), strict=True))
     for model in (one, other):
         assert np.allclose(predict(model, VALIDATION), model.predict(VALIDATION.pixels, verbose=0), atol=1e-6)
-
-
-def test_from_the_device_and_from_the_host_the_same_model(monkeypatch):
-    ends, places = [], []
-    for share in (device.MEMORY_SHARE, 0.0):
-        monkeypatch.setattr(device, "MEMORY_SHARE", share)
-        monkeypatch.setattr(device, "_placed", {})
-        model = small_cnn()
-        places.append(fit(model, TRAIN, VALIDATION, recipe=replace(SHORT, mixing="mixup", ema=0.9)).training["images"])
-        ends.append(predict(model, TRAIN))
-    assert places == ["device", "host"] and np.allclose(*ends, atol=1e-5)
 
 
 def test_few_images_and_many_get_one_answer_each():
@@ -95,6 +117,5 @@ def test_the_same_under_jax(tests_under_jax):
     tests_under_jax(
         test_a_training_does_not_depend_on_those_before_it,
         test_a_model_keeps_its_own_values,
-        test_from_the_device_and_from_the_host_the_same_model,
         test_few_images_and_many_get_one_answer_each,
     )

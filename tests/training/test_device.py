@@ -1,35 +1,11 @@
-"""Images on the device, and batches shared among several devices."""
-
-import os
+"""Batches shared among several devices."""
 
 import keras
 import numpy as np
 import pytest
-from tiny import bright_or_dark
 
 from helpers.study import StudyError
-from helpers.training import device
-from helpers.training.device import device_images, place_images, share_batches
-
-
-def test_only_the_very_images_are_taken_from_the_device(monkeypatch):
-    monkeypatch.setattr(device, "_placed", {})
-    pixels = bright_or_dark().pixels
-    assert device_images(pixels) is None
-    variable = place_images(pixels)
-    assert place_images(pixels) is variable and device_images(pixels.copy()) is None
-    assert np.array_equal(keras.ops.convert_to_numpy(variable), pixels)
-    place_images(bright_or_dark(seed=1).pixels)
-    assert device_images(pixels) is None
-
-
-def test_memory_is_that_of_the_gpu_or_of_the_machine(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert device.device_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 16384\n")
-    tool.chmod(0o755)
-    assert device.device_memory() == 16 * 2**30
+from helpers.training.device import share_batches
 
 
 def test_more_devices_than_there_are():
@@ -44,12 +20,12 @@ TWO_DEVICES = """
 import sys
 from dataclasses import replace
 sys.path.insert(0, "tests")
-from tiny import RECIPE, TRAIN, VALIDATION, small_cnn
+from tiny import PARTS, RECIPE, small_cnn
 from helpers.training.device import share_batches
 from helpers.training.fit import fit
 model = small_cnn()
 share_batches(int(sys.argv[1]))
-fitted = fit(model, TRAIN, VALIDATION, recipe=replace(RECIPE, epochs=2))
+fitted = fit(model, PARTS, recipe=replace(RECIPE, epochs=2))
 print("losses", *fitted.history["loss"], *fitted.history["val_loss"], abs(model.get_weights()[0]).sum())
 """
 

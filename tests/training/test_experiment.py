@@ -55,13 +55,19 @@ def test_every_variant_has_the_precision_of_the_run(run, trainings):
         keras.config.set_dtype_policy("float32")
 
 
+def test_a_precision_that_overflows_is_refused(run):
+    run.parameters["precision"] = "mixed_float16"
+    with pytest.raises(StudyError, match="precision 'mixed_float16': choose one of float32, mixed_bfloat16"):
+        Experiment(run)
+
+
 def test_a_variant_is_judged_and_leaves_what_the_contract_asks_for(run):
     experiment = Experiment(run)
     variant = train(experiment, compared=False, weights_sha256="abc")
     assert variant.entry["environment"]["weights_sha256"] == "abc"
     assert set(variant.entry["training"]) == {
         "epochs", "best_epoch", "seconds", "images_per_second", "weights",
-        "prediction_images_per_second", "training_images", "model_bytes", "images",
+        "prediction_images_per_second", "training_images", "model_bytes",
     }  # fmt: skip
     assert (
         variant.entry["compared"] is False

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from tiny import RECIPE, TRAIN, VALIDATION, small_cnn
+from tiny import PARTS, RECIPE, small_cnn
 
 from helpers.training import compiled, fused
 from helpers.training.fit import fit
@@ -74,11 +74,11 @@ def test_without_a_private_method_the_optimizer_is_that_of_keras(name, monkeypat
 @on_tensorflow
 def test_without_private_methods_a_network_trains_to_the_same_losses(monkeypatch):
     recipe, losses = replace(RECIPE, epochs=2), []
-    losses.append(fit(small_cnn(), TRAIN, VALIDATION, recipe=recipe).history["loss"])
+    losses.append(fit(small_cnn(), PARTS, recipe=recipe).history["loss"])
     monkeypatch.setattr(compiled, "_networks", {})
     hide(monkeypatch, "_backend_update_step")
     with pytest.warns(UserWarning, match="slower"):
-        losses.append(fit(small_cnn(), TRAIN, VALIDATION, recipe=recipe).history["loss"])
+        losses.append(fit(small_cnn(), PARTS, recipe=recipe).history["loss"])
     assert np.allclose(*losses, rtol=1e-4)
 
 

@@ -8,7 +8,7 @@ from keras import ops
 from helpers.data.samples import Samples
 from helpers.models.recipe import Recipe
 from helpers.training.batches import Batches
-from helpers.training.compiled import Reader
+from helpers.training.compiled import Mixed
 from helpers.training.mixing import mix
 
 LEVELS = 20 * np.arange(8)
@@ -36,12 +36,12 @@ def test_labels_are_mixed_as_the_images_are(mixing):
 
 
 def test_a_network_in_training_sees_what_the_targets_say():
-    reader = Reader(keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Identity()]), None)
+    mixed = Mixed(keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Identity()]))
     batch, targets, _ = batches("cutmix", images=IMAGES)[0]
-    seen = ops.convert_to_numpy(reader(batch, training=True))
+    seen = ops.convert_to_numpy(mixed(batch, training=True))
     assert np.allclose(seen.mean(axis=(1, 2, 3)), targets @ LEVELS, atol=0.51)
     assert not np.array_equal(seen, batch["image"])
-    assert np.array_equal(reader({"image": batch["image"]}), batch["image"])
+    assert np.array_equal(mixed({"image": batch["image"]}), batch["image"])
 
 
 def test_mixed_batches_are_reproducible_and_differ_from_epoch_to_epoch():
