@@ -16,13 +16,21 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from PIL import Image
+
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer, answer_pictures
-from clinic.answering.deployment import Deployment, find_deployment, load
+from clinic.answering.deployment import PUBLISHED, Deployment, find_deployment, load
 from clinic.answering.network import Network
-from clinic.reading.pictures import Unreadable, decode, ignore_warnings
-from clinic.writing.pages import DOTS, PREVIEW, Page
-from clinic.writing.sentences import describe_answer
+from clinic.reading.pictures import Picture, Unreadable, decode, ignore_warnings
+from clinic.writing.images import PREVIEW, show_image
+from clinic.writing.sentences import (
+    describe_answer,
+    describe_malignant_classes,
+    describe_model,
+    describe_worth,
+    percent,
+)
 from helpers.study import StudyError
 
 LARGEST = 8 * 2**20  # bytes of an upload
@@ -36,34 +44,42 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-PAGE = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>What does the model say?</title>
-<link rel="icon" href="data:,">
-<style nonce="{{0}}">body {{{{ font: 1rem sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem }}}}
-img {{{{ max-width: 100% }}}}</style></head><body>
-<h1>What does the model say?</h1><p><b>{DISCLAIMER}</b></p>
-<p><label>An image, up to {LARGEST // 2**20} MiB: <input type="file" id="image"></label>
-It stays in the memory of this computer and is not kept.</p>
-<div id="result" aria-live="polite"></div>
-<script nonce="{{0}}">
+STYLE = """
+body { font: 1rem/1.5 sans-serif; color: #222; max-width: 54rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.2rem } h2 { font-size: 1.6rem; margin: 1.5rem 0 .5rem }
+small, footer { color: #555; font-size: .85rem }
+.alarm { color: #b5470b } .calm { color: #1f5f99 } .columns { display: flex; flex-wrap: wrap; gap: 2rem }
+figure { margin: 0; max-width: 22rem }
+img { max-width: 100% } td { padding: .15rem .6rem .15rem 0 }
+td:last-child { text-align: right } meter { width: 8rem } input { font: inherit }
+"""
+SCRIPT = """
 const input = document.getElementById("image"), result = document.getElementById("result");
-input.addEventListener("change", async () => {{{{
-  result.innerHTML = "<p role='status'>The model is looking at the image …</p>";
-  try {{{{
-    const answer = await fetch("/answer" + location.search, {{{{method: "POST", body: input.files[0]}}}});
+input.addEventListener("change", async () => {
+  result.innerHTML = "<p role='status'>The program is looking at the image …</p>";
+  try {
+    const answer = await fetch("/answer" + location.search, {method: "POST", body: input.files[0]});
     result.innerHTML = await answer.text();
-  }}}} catch {{{{ result.innerHTML = "<p role='alert'>The program does not answer. Start it again.</p>"; }}}}
+  } catch { result.innerHTML = "<p role='alert'>The program does not answer. Start it again.</p>"; }
   input.value = "";
-}}}});
-</script></body></html>"""
+});
+"""
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Skin lesion study: try the model</title>
+<link rel="icon" href="data:,"><style nonce="{nonce}">{style}</style></head><body>
+<h1>What does the model say about an image of a skin lesion?</h1>
+<p><label>Choose an image taken with a dermatoscope, up to {largest} MiB: <input type="file" id="image"></label><br>
+<small>It stays in the memory of this computer and is not kept.</small></p>
+<div id="result" aria-live="polite"></div>
+<footer><p><b>{disclaimer}</b></p></footer><script nonce="{nonce}">{script}</script></body></html>"""
 
 
 class Desk:
     """The model of a study, ready to answer. Raises StudyError if the study has no deployment."""
 
     def __init__(self, study: str):
-        model, self.deployment = load(*find_deployment(study))
-        self.network, self._one_at_a_time = Network(model), threading.Lock()
+        self.deployment, file = find_deployment(study)
+        self.network, self._one_at_a_time = Network(load(self.deployment, file)), threading.Lock()
 
     def respond(self, data: bytes) -> str:
         """The result for an uploaded image, as HTML."""
@@ -75,24 +91,37 @@ class Desk:
             return f'<p role="alert">This file cannot be read: {html.escape(str(fault))}.</p>'
         except Exception:  # its message could quote the file
             return NO_ANSWER
-        with io.BytesIO() as file:
-            Page("upload", picture, answer, self.deployment).draw().savefig(file, dpi=DOTS, facecolor="white")
-            image = base64.b64encode(file.getvalue()).decode()
-        return f'{as_html(answer, self.deployment)}<img alt="" src="data:image/png;base64,{image}">'
+        return as_html(picture, answer, self.deployment)
 
 
-def as_html(answer: Answer, deployment: Deployment) -> str:
-    """The answer, the warnings and the calibrated probabilities as text, for screen readers and for copying."""
-    text = f'<p id="answer"><b>{html.escape(describe_answer(answer, deployment))}</b></p>'
-    text += "".join(f"<p>Warning: {html.escape(warning)}.</p>" for warning in answer.warnings)
-    if answer.abstained:
-        return text
+def as_html(picture: Picture, answer: Answer, deployment: Deployment) -> str:
+    """What the program says about a picture: one line, the image, the probabilities, and what that is worth."""
+    image, caption = show_image(picture)
+    with io.BytesIO() as file:
+        Image.fromarray(image).save(file, "PNG")
+        data = base64.b64encode(file.getvalue()).decode()
+    colour = "calm" if answer.suspicious is False else "alarm"
+    text = f'<h2 id="answer" class="{colour}">{html.escape(describe_answer(answer))}.</h2>'
+    text += "".join(f'<p class="alarm">Warning: {html.escape(words)}.</p>' for words in answer.warnings)
+    text += '<div class="columns"><figure><img alt="The image, as the program shows it" '
+    text += f'src="data:image/png;base64,{data}"><figcaption><small>{caption}</small></figcaption></figure>'
+    text += "" if answer.abstained else _probabilities(answer, deployment)
+    worth = html.escape(" ".join(describe_worth(answer, deployment)))
+    small = f"{describe_malignant_classes(deployment)} {describe_model(deployment)}"
+    return f"{text}</div><p>{worth}</p><p><small>{html.escape(small)}</small></p>"
+
+
+def _probabilities(answer: Answer, deployment: Deployment) -> str:
+    """The calibrated probabilities as a table, the highest first."""
+    order = answer.calibrated.argsort(kind="stable")[::-1]
     rows = "".join(
-        f"<tr><td>{html.escape(one.name)}</td><td>{100 * share:.1f} %</td></tr>"
-        for one, share in zip(deployment.classes, answer.calibrated, strict=True)
+        f'<tr class="{"alarm" if deployment.classes[k].malignant else "calm"}"><td>'
+        f"{html.escape(deployment.classes[k].name)}</td>"
+        f'<td><meter value="{answer.calibrated[k]:.3f}"></meter></td><td>{percent(answer.calibrated[k])}</td></tr>'
+        for k in order
     )
-    head = "<tr><th>class</th><th>calibrated probability</th></tr>"
-    return f"{text}<details><summary>In numbers</summary><table>{head}{rows}</table></details>"
+    total = f"malignant (orange): {percent(answer.calibrated_malignancy)} in all"
+    return f"<div><p>How probable? <span class='alarm'>{total}</span></p><table>{rows}</table></div>"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -105,7 +134,8 @@ class Handler(BaseHTTPRequestHandler):
         """Send the page."""
         if self._is_allowed("/"):
             nonce = secrets.token_urlsafe(16)
-            self._send(HTTPStatus.OK, PAGE.format(nonce), nonce)
+            about = {"style": STYLE, "script": SCRIPT, "largest": LARGEST // 2**20, "disclaimer": DISCLAIMER}
+            self._send(HTTPStatus.OK, PAGE.format(nonce=nonce, **about), nonce)
 
     def do_POST(self) -> None:
         """Send the result for the image in the body."""
@@ -158,7 +188,7 @@ class Server(ThreadingHTTPServer):
 def main(words: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m clinic.app", description=DISCLAIMER)
-    parser.add_argument("--study", default="demo", help="study whose 12_prediction prepared the model (%(default)s)")
+    parser.add_argument("--study", default=PUBLISHED, help="study whose 12_prediction prepared the model (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port on this machine (%(default)s)")
     parser.add_argument("--token", default="", help="secret part of the address; random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

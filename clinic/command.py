@@ -3,8 +3,7 @@
 Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
 tables and, on request, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
 were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that case the tables hold
-what was finished, and failed.csv lists the files that were not reached. After a crash, the tables are at most a minute
-old.
+what was finished, failed.csv lists the files that were not reached, and the same command goes on with these.
 """
 
 import argparse
@@ -12,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,16 +36,22 @@ def main(words: list[str] | None = None) -> int:
     try:
         with _end_alike():
             return predict(given)
-    except KeyboardInterrupt:
-        reason = "it was stopped"
-    except StudyError as error:
-        reason = str(error)
-    except OSError as error:  # its message names the file
-        reason = error.strerror or type(error).__name__
-    except Exception as error:
-        reason = f"the program failed ({type(error).__name__})"
-    print(f"No complete results: {reason.removesuffix('.')}.", file=sys.stderr)
+    except (KeyboardInterrupt, Exception) as error:
+        if given.verbose:
+            traceback.print_exc()
+        print(f"No complete results: {_reason(error).removesuffix('.')}.", file=sys.stderr)
     return NO_RESULTS
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run ended early, without words that could name a patient."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was stopped; the same command goes on"
+    if isinstance(error, StudyError):
+        return str(error)
+    if isinstance(error, OSError):  # its message names the file
+        return error.strerror or type(error).__name__
+    return f"the program failed ({type(error).__name__}); --verbose shows where"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -56,13 +62,13 @@ def arguments() -> argparse.ArgumentParser:
     )
     command.add_argument("input", nargs="+", type=Path, help="image, DICOM object, or folder of them")
     command.add_argument("--out", type=Path, required=True, help="new or empty folder for the results")
-    command.add_argument("--study", default="demo", help="study whose 12_prediction prepared the model (%(default)s)")
-    command.add_argument("--deployment", type=Path, help="deployment.json, in place of the study's")
-    command.add_argument("--model", type=Path, help="model file, in place of the deployment's; .keras only")
-    command.add_argument("--trust", action="store_true", help="load a model file whose checksum is not known")
+    command.add_argument("--study", default="", help="study whose 12_prediction prepared the model (the published one)")
+    command.add_argument("--deployment", type=Path, help="deployment.json beside its model.keras, in place of a study")
     command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
     command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
     command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
+    command.add_argument("--previous", type=Path, help="results of an earlier run, for reports to name as predecessors")
+    command.add_argument("--verbose", action="store_true", help="show where in the program an error arose")
     command.add_argument(
         "--deidentify",
         action="store_true",
@@ -84,40 +90,43 @@ def predict(given: argparse.Namespace) -> int:
 
     files, (deployment, file) = find_files(given.input), _find_deployment(given)
     folder = prepare_folder(given.out, given.input)
-    model, deployment = load(deployment, given.model or file, given.trust)
+    with _without_notices():
+        network = Network(load(deployment, file))
     options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
-    outputs = Outputs(folder, deployment, **options)
-    network, tables = Network(model), Tables(folder, deployment, files)
+    outputs = Outputs(folder, deployment, **options, previous=given.previous)
+    stated = " ".join(f"{name} {value}".removesuffix(" True") for name, value in options.items() if value)
+    tables = Tables(folder, deployment, files, stated, given.deidentify)
     with (
         Reader(deployment.image_format(outputs.preview), key=outputs.key) as reader,
-        closing(answer_files(reader.read(files), deployment, network)) as outcomes,
+        closing(answer_files(reader.read(tables.remaining), deployment, network)) as outcomes,
     ):
         _write(outcomes, outputs, tables)
     print(_summary(tables))
+    if given.dicom and not any((folder / "dicom").glob("*")):
+        print("--dicom: none of these files is a DICOM object, so there is no study to report to.")
     return SOME_FAILED if tables.failed else DONE
 
 
 def _find_deployment(given: argparse.Namespace) -> "tuple[Deployment, Path]":
     """The deployment that the command line names, and its model file. Raises StudyError."""
-    from clinic.answering.deployment import find_deployment, read_deployment
+    from clinic.answering.deployment import PUBLISHED, find_deployment, read_deployment
 
     if given.deployment:
         return read_deployment(given.deployment), given.deployment.with_name("model.keras")
-    return find_deployment(given.study)
+    return find_deployment(given.study or PUBLISHED)
 
 
 def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") -> None:
     """Write each file's results as soon as they are ready, and the tables even if the run fails."""
     from tqdm import tqdm
 
-    count = len(tables.files)
+    count, done = len(tables.files), len(tables.files) - len(tables.remaining)
     try:
-        with tqdm(total=count, unit="file", desc="predicting", mininterval=1) as bar:
+        with tqdm(total=count, initial=done, unit="file", desc="predicting", mininterval=1) as bar:
             for outcome in outcomes:
                 for fault in tables.add(outcome, outputs.write(outcome)):
                     bar.write(_message(fault, count), file=sys.stderr)
                 bar.update()
-                tables.save()
     finally:
         tables.write()
 
@@ -127,10 +136,12 @@ def _message(fault: dict, files: int) -> str:
 
 
 def _summary(tables: "Tables") -> str:
+    from clinic.writing.tables import NO_ANSWER
+
     rows = tables.answered
-    abstained, suspicious = sum(row["abstained"] for row in rows), sum(row["suspicious"] is True for row in rows)
+    abstained, suspicious = (sum(row["suspicious"] == word for row in rows) for word in (NO_ANSWER, "yes"))
     lines = [
-        f"{len(rows):,} images in {len(tables.files):,} files: {suspicious:,} suspicious; the model abstains on "
+        f"{len(rows):,} images in {len(tables.files):,} files: {suspicious:,} suspicious; no answer on "
         f"{abstained:,}; {sum(bool(row['warnings']) for row in rows):,} with warnings.",
         "The results are in the folder that --out names.",
         DISCLAIMER,
@@ -154,6 +165,20 @@ def _end_alike() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Hide what TensorFlow writes past Python to the standard error while it starts."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _quiet_libraries() -> None:

@@ -3,27 +3,46 @@
 import io
 import socket
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 from conftest import picture
 from PIL import Image
+from tiny import small_cnn
 
-from clinic.answering.answers import Answer
+from clinic.answering.answers import UNSURE, Answer
+from clinic.answering.appearance import learn_appearance
 from clinic.answering.deployment import ABSTENTION, MALIGNANT, Deployment, write_deployment
+from clinic.answering.network import Network, Prediction
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import DERMOSCOPIC, Place, read_object
-from clinic.reading.quality import learn_profile
+from clinic.reading.quality import measures
 from helpers.data.lesions import HAM10000
+from helpers.records import file_sha256
+from helpers.training.fit import save_model
 
 SIDE = 32
 CODES = [one.code for one in HAM10000]
 BIASES = (-0.3, 0.1, 0.2, -0.5, 0.4, 0.6, -0.5)  # that calibrate, one a class
 FIGURE = {"value": 0.8, "low": 0.7, "high": 0.9}
-PROFILE = learn_profile(
-    [np.asarray(picture(seed, SIDE)) for seed in range(60)], [np.asarray(picture(seed, SIDE)) for seed in range(60, 99)]
-)
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    """Features of a made-up network: how much neighbouring pixels differ, across and down."""
+    wide = images.astype(float)
+    return np.stack([np.log1p(np.abs(np.diff(wide, axis=axis)).mean(axis=(1, 2, 3))) for axis in (1, 2)], axis=1)
+
+
+def appearance(seeds: range):
+    """The measures and features of pictures."""
+    images = np.stack([np.asarray(picture(seed, SIDE)) for seed in seeds])
+    return np.array([measures(image) for image in images]), features(images)
+
+
+APPEARANCE = learn_appearance(appearance(range(60)), appearance(range(60, 199)))
+ANYTHING = replace(APPEARANCE, farthest=1e9)  # whatever an image looks like, it gets an answer
 PLACE = Place(
     DERMOSCOPIC,
     "1.2.3.4",
@@ -39,8 +58,8 @@ PLACE = Place(
     patient_issuer="Registry of Elsewhere",
     acquired="20240229",
 )
-NAMING = ("Muster", "Erika", "P-17", "19640812", "Registry of Elsewhere")  # that a result is filed with
-SECRETS = (*NAMING, "Elsewhere Hospital", "Dr^House", "SERIAL-9", "Ward 7")
+NAMING = ("Muster", "Erika", "P-17", "19640812", "Registry of Elsewhere", "Dr^House")  # that a result is filed with
+SECRETS = (*NAMING, "Elsewhere Hospital", "SERIAL-9", "Ward 7")
 
 
 def deployment(**other) -> Deployment:
@@ -60,26 +79,40 @@ def deployment(**other) -> Deployment:
         "malignant": dict.fromkeys(MALIGNANT, FIGURE),
         "side": SIDE,
         "colour_constancy": "none",
-        "profile": PROFILE,
+        "appearance": ANYTHING,
     }
     return Deployment(**values | other)
 
 
-def by_brightness(images: np.ndarray) -> np.ndarray:
+def by_brightness(images: np.ndarray) -> Prediction:
     """A model that finds melanoma in dark and a nevus in bright images, with the more energy the less grey they are."""
     level = images.mean(axis=(1, 2, 3)) / 128 - 1
     logits = np.zeros((len(images), len(CODES)))
     logits[:, CODES.index("nv")], logits[:, CODES.index("mel")] = 10 * level, -10 * level
-    return logits
+    return Prediction(logits, features(images))
 
 
-def install_made_up_model(monkeypatch, folder: Path, logits=by_brightness) -> list[str]:
-    """Let the command line use `logits` for a network; gives the words that name the deployment."""
+def install_made_up_model(monkeypatch, folder: Path) -> list[str]:
+    """Let the command line use `by_brightness` for a network; gives the words that name the deployment."""
     deployed = deployment(abstention_threshold=-9.0)
     write_deployment(deployed, folder / "deployment.json")
-    monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: (None, deployed))
-    monkeypatch.setattr("clinic.answering.network.Network", lambda _: logits)
+    monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: None)
+    monkeypatch.setattr("clinic.answering.network.Network", lambda _: by_brightness)
     return ["--deployment", str(folder / "deployment.json")]
+
+
+def install_network(folder: Path) -> Deployment:
+    """Save an untrained network and its deployment as results of the study demo below a folder."""
+    keras.utils.set_random_seed(3)
+    model, file = small_cnn(SIDE, len(CODES), [8, 16]), folder / "demo" / "05_mobilenet" / "model.keras"
+    file.parent.mkdir(parents=True)
+    save_model(model, file)
+    images = np.stack([np.asarray(picture(seed, SIDE)) for seed in range(60)])
+    look = np.array([measures(image) for image in images]), Network(model)(images).features
+    learnt = replace(learn_appearance(look, look), farthest=1e9)
+    deployed = deployment(model_sha256=file_sha256(file), abstention_threshold=-9.0, appearance=learnt)
+    write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
+    return deployed
 
 
 def decode_here(monkeypatch) -> None:
@@ -92,7 +125,7 @@ def decode_here(monkeypatch) -> None:
     monkeypatch.setattr("clinic.reading.decoder.Decoder.read", read)
 
 
-def an_answer(abstained: bool = False, **other) -> Answer:
+def an_answer(reason: str = "", **other) -> Answer:
     """An answer for melanoma, calibrated with 0.4, and 0.1 for all else: 0.6 for the three malignant classes."""
     melanoma = np.array(CODES) == "mel"
     values = {
@@ -100,9 +133,10 @@ def an_answer(abstained: bool = False, **other) -> Answer:
         "calibrated": np.where(melanoma, 0.4, 0.1),
         "malignancy": 0.8,
         "calibrated_malignancy": 0.6,
-        "energy": 1.0 if abstained else 3.0,
-        "abstained": abstained,
-        "suspicious": None if abstained else True,
+        "energy": 1.0 if reason == UNSURE else 3.0,
+        "distance": 0.5,
+        "reason": reason,
+        "suspicious": None if reason else True,
     }
     return Answer(**values | other)
 

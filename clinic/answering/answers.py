@@ -1,16 +1,20 @@
-"""Turns logits into answers by the thresholds of a deployment: probabilities, malignancy, abstention."""
+"""Turns what a network says into answers by the limits of a deployment: probabilities, malignancy, abstention."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logsumexp, softmax
 
 from clinic.answering.deployment import Deployment
+from clinic.answering.network import Prediction
 from clinic.reading.pictures import Picture
 from helpers.study import StudyError
 
-BURNED_IN = "its file says that text is burned into the image"
+UNLIKE, UNSURE = "unlike", "unsure"  # why a model abstains
+SMALL = "the image is small: {0} x {1} px, where the model takes {2} x {2}"
+COLOURS = "the colours are unusual for a dermatoscopic image, so the answer may be wrong"
+BURNED_IN = "the file says that text is burned into the image"
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,10 @@ class Answer:
     probabilities: float64 [classes]; the highest is the answer. calibrated: the same, calibrated by the deployment's
     temperature and biases. malignancy: the sum of `probabilities` over the malignant classes, a score with which the
     operating point is compared. calibrated_malignancy: the same sum of `calibrated`; only this can be read as a
-    probability. energy: of the logits. abstained: whether the energy is below the abstention threshold. suspicious:
-    whether malignancy reaches the operating point, None if the model abstained. warnings: about the image.
+    probability. energy: of the logits. distance: from the training images, as a share of the farthest one that is
+    answered. reason: why the model abstains: UNLIKE, if the distance is above 1, UNSURE, if the energy is below its
+    limit or score and probability contradict each other, or empty. suspicious: whether malignancy reaches the
+    operating point. warnings: about the image.
     """
 
     probabilities: np.ndarray
@@ -29,37 +35,53 @@ class Answer:
     malignancy: float
     calibrated_malignancy: float
     energy: float
-    abstained: bool
+    distance: float
+    reason: str
     suspicious: bool | None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def abstained(self) -> bool:
+        """Whether the model abstains; `suspicious` is then None."""
+        return bool(self.reason)
 
-def answer_pictures(pictures: Sequence[Picture], logits: np.ndarray, deployment: Deployment) -> list[Answer]:
-    """The answers for n pictures with logits float [n, classes]. Raises StudyError for logits that are not finite."""
-    if not np.isfinite(logits).all():
+    def rounded(self) -> "Answer":
+        """The same answer with probabilities in whole percent, by which nobody finds the image again."""
+        shares = {name: np.round(getattr(self, name), 2) for name in ("probabilities", "calibrated")}
+        numbers = ("malignancy", "calibrated_malignancy", "energy", "distance")
+        return replace(self, **shares, **{name: round(getattr(self, name), 2) for name in numbers})
+
+
+def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: Deployment) -> list[Answer]:
+    """The answers for n pictures. Raises StudyError for numbers of the network that are not finite."""
+    if not all(np.isfinite(values).all() for values in said):
         raise StudyError(f"{deployment.name} gives numbers that are not finite. Restore its model file.")
+    measured, look = np.array([picture.measures for picture in pictures]), deployment.appearance
+    distances, colours = look.distances(measured, said.features)
     malignant = np.array([one.malignant for one in deployment.classes])
-    probabilities = softmax(logits, axis=1)
-    calibrated = softmax(logits / deployment.temperature + np.array(deployment.biases), axis=1)
-    scores, energies = probabilities[:, malignant].sum(axis=1), logsumexp(logits, axis=1)
-    abstained = energies < deployment.abstention_threshold
+    probabilities = softmax(said.logits, axis=1)
+    calibrated = softmax(said.logits / deployment.temperature + np.array(deployment.biases), axis=1)
+    energies = logsumexp(said.logits, axis=1)
+    scores, stated = (shares[:, malignant].sum(axis=1) for shares in (probabilities, calibrated))
+    suspicious = scores >= deployment.threshold
+    # An image must not look benign and be called malignant by its probability.
+    unsure = (energies < deployment.abstention_threshold) | (~suspicious & (stated >= 0.5))
+    reasons = np.where(distances > look.farthest, UNLIKE, np.where(unsure, UNSURE, ""))
     columns = (
         probabilities,
         calibrated,
         scores.tolist(),
-        calibrated[:, malignant].sum(axis=1).tolist(),
+        stated.tolist(),
         energies.tolist(),
-        abstained.tolist(),
-        np.where(abstained, None, scores >= deployment.threshold).tolist(),
-        _warnings(pictures, deployment),
+        (distances / look.farthest).tolist(),
+        reasons.tolist(),
+        np.where(reasons == "", suspicious, None).tolist(),
+        [_warnings(*pair, deployment.side) for pair in zip(pictures, colours > look.farthest_colours, strict=True)],
     )
     return [Answer(*row) for row in zip(*columns, strict=True)]
 
 
-def _warnings(pictures: Sequence[Picture], deployment: Deployment) -> list[tuple[str, ...]]:
-    """The warnings about each picture."""
-    measured = np.array([picture.measures for picture in pictures])
-    sizes = [(picture.width, picture.height) for picture in pictures]
-    warnings = deployment.profile.warnings(measured, sizes, deployment.side)
-    pairs = zip(pictures, warnings, strict=True)
-    return [(*texts, BURNED_IN) if picture.burned_in_text else texts for picture, texts in pairs]
+def _warnings(picture: Picture, odd_colours: bool, side: int) -> tuple[str, ...]:
+    small, text = min(picture.width, picture.height) < side, SMALL.format(picture.width, picture.height, side)
+    found = ((small, text), (odd_colours, COLOURS), (picture.burned_in_text, BURNED_IN))
+    return tuple(words for applies, words in found if applies)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from clinic.answering.network import Prediction
 from helpers.study import StudyError
 
 BATCH = 8  # images; measured on two cores, larger batches are slower and take more memory
-LOGITS = "logits"
+LOGITS, FEATURES = "logits", "middle_features"
 
 
 class OnnxModel:
@@ -17,7 +18,7 @@ class OnnxModel:
 
     about: the file's metadata by name; among them `deployment`, the text of deployment.json, and `keras_sha256`, the
     checksum of the Keras file that it was made from. classes, side: of its answers and images. An object is a
-    `network.Logits`. threads: 0 for one per core. Raises StudyError if the file is missing or something else.
+    `network.Predict`. threads: 0 for one per core. Raises StudyError if the file is missing or something else.
     """
 
     def __init__(self, path: Path, threads: int = 0):
@@ -37,12 +38,13 @@ class OnnxModel:
         except Exception as error:  # a bad file can make the runtime raise anything
             raise StudyError(f"{path}: not a model of `make export` ({type(error).__name__}).") from error
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Logits float64 [n, classes] of images uint8 [n, side, side, 3]."""
-        return np.float64(self.outputs(images, [LOGITS])[LOGITS])
+    def __call__(self, images: np.ndarray) -> Prediction:
+        """The logits and features of images uint8 [n, side, side, 3]."""
+        found = self.outputs(images, [LOGITS, FEATURES])
+        return Prediction(np.float64(found[LOGITS]), found[FEATURES])
 
     def outputs(self, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Some of logits, features, feature_map and class_activation by name, float32, the images on the first axis."""
+        """Some of the outputs of `make export` by name, float32, with the images on the first axis."""
         starts = range(0, len(images), BATCH)
         parts = [self._session.run(names, {"image": images[start : start + BATCH]}) for start in starts]
         return {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from clinic.answering.answers import Answer, answer_pictures
 from clinic.answering.deployment import Deployment
-from clinic.answering.network import BATCH, SMALL_BATCH, Logits
+from clinic.answering.network import BATCH, SMALL_BATCH, Predict, Prediction
 from clinic.reading.files import InputFile
 from clinic.reading.pictures import Picture
 
@@ -30,30 +30,30 @@ class Outcome:
         return list(zip(self.file.pictures, self.answers, strict=True))
 
 
-def answer_files(files: Iterable[InputFile], deployment: Deployment, logits: Logits) -> Iterator[Outcome]:
-    """The outcome for each file that was read, in order. Raises StudyError for logits that are not finite.
+def answer_files(files: Iterable[InputFile], deployment: Deployment, predict: Predict) -> Iterator[Outcome]:
+    """The outcome for each file that was read, in order. Raises StudyError for numbers that are not finite.
 
-    logits: called by one thread, which is never the caller's. A caller that stops early should close the iterator,
+    predict: called by one thread, which is never the caller's. A caller that stops early should close the iterator,
     which ends the thread.
     """
-    with closing(_predict_ahead(_batches(files), logits)) as predicted:
-        for batch, values in predicted:
+    with closing(_predict_ahead(_batches(files), predict)) as predicted:
+        for batch, said in predicted:
             pictures = [picture for file in batch for picture in file.pictures]
-            answers = iter(answer_pictures(pictures, values, deployment) if pictures else [])
+            answers = iter(answer_pictures(pictures, said, deployment) if pictures else [])
             for file in batch:
                 yield Outcome(file, tuple(next(answers) for _ in file.pictures))
 
 
 def _predict_ahead(
-    batches: Iterable[list[InputFile]], logits: Logits
-) -> Iterator[tuple[list[InputFile], np.ndarray | None]]:
-    """Each batch with the logits of its pictures, None if it has none, while the next one is being predicted."""
+    batches: Iterable[list[InputFile]], predict: Predict
+) -> Iterator[tuple[list[InputFile], Prediction | None]]:
+    """Each batch with what is predicted of its pictures, None if it has none, while the next one is being predicted."""
     former = None
     pool = ThreadPoolExecutor(1)
     try:
         for batch in batches:
             squares = [picture.square for file in batch for picture in file.pictures]
-            current = batch, pool.submit(logits, np.stack(squares)) if squares else None
+            current = batch, pool.submit(predict, np.stack(squares)) if squares else None
             if former:
                 yield _with_result(*former)
             former = current
@@ -63,7 +63,7 @@ def _predict_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _with_result(batch: list[InputFile], future: Future | None) -> tuple[list[InputFile], np.ndarray | None]:
+def _with_result(batch: list[InputFile], future: Future | None) -> tuple[list[InputFile], Prediction | None]:
     return batch, None if future is None else future.result()
 
 

@@ -56,10 +56,10 @@ def serve(given: argparse.Namespace, ended: threading.Event) -> None:
     from clinic.node.work import Work
 
     peer = Peer.parse(given.to)
-    model, deployment = load(*find_deployment(given.study))
+    deployment, file = find_deployment(given.study)
     images, reports = Spool(given.spool / "images"), Spool(given.spool / "reports")
     with (
-        Reports(deployment, Network(model)) as answer,
+        Reports(deployment, Network(load(deployment, file))) as answer,
         Work(images, reports, answer, partial(send, peer)) as work,
         Node((given.host, given.port), images, given.caller, partial(work.wake, "answer")),
     ):

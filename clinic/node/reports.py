@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinic.answering.deployment import Deployment
-from clinic.answering.network import Logits
+from clinic.answering.network import Predict
 from clinic.answering.prediction import Outcome, answer_files
 from clinic.reading.decoder import THREADS
 from clinic.reading.dicom import Place
 from clinic.reading.files import InputFile
 from clinic.reading.reader import Reader
-from clinic.writing.datasets import new_series, strict_values
+from clinic.writing.datasets import strict_values
 from clinic.writing.structured import report
 from helpers.study import StudyError
 
@@ -27,7 +27,7 @@ class Reports:
     """
 
     deployment: Deployment
-    logits: Logits
+    predict: Predict
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> "Reports":
@@ -42,7 +42,7 @@ class Reports:
         """Each file, in order, with its report as a DICOM file, or with none and the fault."""
         found = [InputFile(number, path) for number, path in enumerate(files, 1)]
         read = self._pool.map(self._reader, found)
-        with closing(answer_files(read, self.deployment, self.logits)) as outcomes:
+        with closing(answer_files(read, self.deployment, self.predict)) as outcomes:
             for outcome in outcomes:
                 yield outcome.file.path, *self._report(outcome)
 
@@ -51,7 +51,7 @@ class Reports:
             return b"", outcome.file.fault or "not a DICOM object"
         file = io.BytesIO()
         try:
-            document = report(Place(**outcome.file.place), outcome.answers, self.deployment, entry=next(new_series()))
+            document = report(Place(**outcome.file.place), outcome.answers, self.deployment)
             with strict_values():
                 document.save_as(file, enforce_file_format=True)
         except StudyError as error:

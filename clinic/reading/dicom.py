@@ -12,14 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_color_lut, apply_voi_lut, iter_pixels
+from pydicom.pixels import apply_color_lut, convert_color_space, iter_pixels
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
 from clinic import MAKER
 from clinic.reading.pictures import ImageFormat, Picture, Unreadable, from_array
+from helpers.data.colour import to_srgb
 from helpers.data.pixels import MOST_PIXELS
 
 DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
@@ -27,28 +30,33 @@ READ = {  # the storage classes that are read
     DERMOSCOPIC: "Dermoscopic Photography",
     "1.2.840.10008.5.1.4.1.1.77.1.4": "VL Photographic",
     "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
 }
 # Dermoscopy, photography, other, or none, as secondary captures may have. A capture of a CT has the CT's modality.
 MODALITIES = ("DMS", "XC", "OT", "")
-SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
+SINGLE_FRAME = tuple(uid for uid in READ if not uid.startswith("1.2.840.10008.5.1.4.1.1.7."))
+GREY = ("MONOCHROME1", "MONOCHROME2")
+SAMPLES = {"PALETTE COLOR": 1, "RGB": 3}
 SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 MOST_FRAMES = 64
 DAY = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
-UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+OLD_DAY = re.compile(r"([0-9]{4})[-.]([0-9]{2})[-.]([0-9]{2})")  # of ACR-NEMA, and of those who take it for DICOM
 LONGEST_UID = 64
+JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc2]\x00\x11.{5}\x03(.{9})", re.DOTALL)  # of three components
+JPEG_SPACE = re.compile(rb"\xff\xe0..JFIF|\xff\xee..Adobe", re.DOTALL)
+MOST_MARKERS = 2**16  # bytes at the start of a JPEG in which its frame header is looked for
 
 
 @dataclass(frozen=True)
 class Place:
     """Where the results for an object are filed: only the identifiers of its patient, its study and itself.
 
-    Texts are as in DICOM, empty where the object has none. patient_issuer: who issued patient_id; acquired: the day of
+    Texts are as in DICOM, empty where the object has none. patient_issuer: who issued patient_id; physician: who
+    referred the patient; acquired: the day of
     the image as YYYYMMDD, or else that of its content or its study; burned_in, recognisable: whether the object says
     that text is burned into its pixels, and that a person can be recognised in them, YES, NO or empty; anonymous:
-    whether the identifiers are made up.
+    whether the identifiers are made up; spacing: millimetres per pixel, 0 if unknown.
     """
 
     sop_class: str
@@ -64,11 +72,13 @@ class Place:
     study_id: str = ""
     accession_number: str = ""
     patient_issuer: str = ""
+    physician: str = ""
     acquired: str = ""
     modality: str = ""
     burned_in: str = ""
     recognisable: str = ""
     frames: int = 1
+    spacing: float = 0.0
     anonymous: bool = False
 
     def without_identifiers(self, key: bytes) -> "Place":
@@ -81,7 +91,7 @@ class Place:
         return Place(**kept, **renamed, anonymous=True)
 
 
-KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames")  # fields that identify nobody
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "spacing")  # fields that identify nobody
 NAMED = {  # attributes of DICOM behind the identifiers of a place
     "sop_class": "SOPClassUID",
     "sop_instance": "SOPInstanceUID",
@@ -96,7 +106,9 @@ NAMED = {  # attributes of DICOM behind the identifiers of a place
     "study_id": "StudyID",
     "accession_number": "AccessionNumber",
     "patient_issuer": "IssuerOfPatientID",
+    "physician": "ReferringPhysicianName",
 }
+DATES = ("PatientBirthDate", "StudyDate")
 DAYS = ("AcquisitionDateTime", "AcquisitionDate", "ContentDate", "StudyDate")  # the first one present is used
 PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 
@@ -104,9 +116,8 @@ PIXELS_SHOW = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 def read_object(data: bytes, image_format: ImageFormat) -> tuple[Place, list[Picture]]:
     """The place and the frames of a DICOM object. Raises Unreadable; its message quotes nothing from the object."""
     try:
-        dataset = dcmread(io.BytesIO(data))
-    except InvalidDicomError as error:
-        raise Unreadable("not a DICOM file") from error
+        dataset = dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
+        _complete_meta(dataset)
     except Exception as error:
         raise Unreadable("not a complete DICOM file") from error
     place = place_of(dataset)
@@ -146,14 +157,16 @@ def place_of(dataset: Dataset) -> Place:
     if maker == MAKER:
         raise Unreadable("a result of this program, not an image to predict")
     if found["sop_class"] not in READ:
-        raise Unreadable("not a photograph (Dermoscopic Photography, VL Photographic or Secondary Capture)")
+        fault = "SOPClassUID is missing" if not found["sop_class"] else "SOPClassUID is that of another kind of object"
+        raise Unreadable(f"{fault}: not a photograph (Dermoscopic, VL Photographic or Secondary Capture)")
     if modality not in MODALITIES:
-        raise Unreadable("its modality is not one for photographs of skin (DMS, XC or OT)")
-    uids = [found[name] for name in ("sop_instance", "series", "study")]
-    if not all(UID.fullmatch(uid) and len(uid) <= LONGEST_UID for uid in uids):
-        raise Unreadable("its UIDs are missing or not valid")
+        raise Unreadable("Modality is not one for photographs of skin (DMS, XC or OT)")
+    for name in ("sop_instance", "series", "study"):
+        if not (UID.fullmatch(found[name]) and len(found[name]) <= LONGEST_UID):
+            fault = "not a valid UID (digits and dots, no leading zeros)" if found[name] else "missing"
+            raise Unreadable(f"{NAMED[name]} is {fault}")
     about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "acquired": acquired}
-    return Place(**found, **about)
+    return Place(**found, **about, spacing=_spacing(dataset))
 
 
 def check_header(dataset: Dataset) -> None:
@@ -172,34 +185,86 @@ def check_header(dataset: Dataset) -> None:
         raise Unreadable(f"{columns} x {rows} px are not the size of a photograph")
     if not 0 < frames <= MOST_FRAMES:
         raise Unreadable(f"{frames} frames; up to {MOST_FRAMES} are read")
+    if frames > 1 and dataset.get("SOPClassUID") in SINGLE_FRAME:
+        raise Unreadable(f"SOPClassUID is that of a single frame, but NumberOfFrames is {frames}")
+    if photometric in GREY:
+        raise Unreadable(f"PhotometricInterpretation is {photometric}: a grey image, but the model needs colours")
     if photometric not in SAMPLES:
-        raise Unreadable("a photometric interpretation that is not supported")
+        raise Unreadable("PhotometricInterpretation is one that is not supported")
+    if dataset.file_meta.get("TransferSyntaxUID") == JPEGExtended12Bit and int(dataset.get("BitsStored") or 0) > 8:
+        raise Unreadable("TransferSyntaxUID is JPEG Extended of 12 bits, which is not read")
     if samples != SAMPLES[photometric] or bits not in (8, 16):
         raise Unreadable(f"{samples} samples of {bits} bits do not fit {photometric}")
 
 
 def rgb_frames(dataset: Dataset) -> Iterator[np.ndarray]:
-    """The frames as uint8 [rows, columns, 3], RGB, one decoded after the other; luminance and colour are converted."""
+    """The frames as uint8 [rows, columns, 3], sRGB, one decoded after the other; luminance and colour are converted."""
     photometric, stored = dataset.PhotometricInterpretation, int(dataset.BitsStored)
+    luminance, profile = photometric == "RGB" and _says_wrongly_rgb(dataset), dataset.get("ICCProfile")
     for frame in iter_pixels(dataset, allow_excess_frames=False):
         if frame.shape[:2] != (dataset.Rows, dataset.Columns):
             raise Unreadable("it has another number of pixels than its header says")
+        frame = frame.view(f"u{frame.itemsize}")  # colours are not signed, whatever PixelRepresentation says
         if photometric == "PALETTE COLOR":
-            frame = apply_color_lut(frame, dataset)[..., :3]
-            yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
-        elif frame.ndim == 3:
-            # Eight bits may be stored in sixteen.
-            yield frame if stored == 8 and frame.dtype == np.uint8 else _eight_bits(frame, 0, 2**stored - 1)
+            frame = apply_color_lut(frame, _with_little_palette(dataset))[..., :3]
+            frame = frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+        elif not (stored == 8 and frame.dtype == np.uint8):  # eight bits may be stored in sixteen
+            frame = np.clip(frame.astype(np.float32) * (255 / (2**stored - 1)) + 0.5, 0, 255).astype(np.uint8)
+        if luminance:
+            frame = convert_color_space(frame, "YBR_FULL", "RGB")
+        yield np.asarray(to_srgb(Image.fromarray(frame), profile))
+
+
+def _says_wrongly_rgb(dataset: Dataset) -> bool:
+    """Whether the pixels are a JPEG of luminance and colour that no marker says to be so, though the header says RGB.
+
+    Only such a JPEG has fewer samples of colour than of luminance. Raises Unreadable if its samples are as many and its
+    components are not called R, G and B: both would be possible.
+    """
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return False
+    data = next(generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)))
+    start = JPEG_FRAME.search(data[:MOST_MARKERS])
+    if not data.startswith(b"\xff\xd8\xff") or not start or JPEG_SPACE.search(data[: start.start()]):
+        return False  # the decoder converts what a marker says
+    components = np.frombuffer(start[1], np.uint8).reshape(3, 3)
+    if len(set(components[:, 1])) > 1:
+        return True
+    if components[:, 0].tobytes() != b"RGB":
+        raise Unreadable("PhotometricInterpretation is RGB, but its JPEG may as well hold luminance and colour")
+    return False
+
+
+def _with_little_palette(dataset: Dataset) -> Dataset:
+    """The object with the tables of its palette in the order of bytes that `apply_color_lut` expects."""
+    if dataset.file_meta.TransferSyntaxUID != ExplicitVRBigEndian:
+        return dataset
+    palette = Dataset()
+    for element in dataset.group_dataset(0x0028):
+        if element.keyword.endswith("PaletteColorLookupTableData"):
+            palette.add_new(element.tag, "OW", np.frombuffer(element.value, ">u2").astype("<u2").tobytes())
         else:
-            yield _grey(frame, dataset, photometric, stored)
+            palette.add(element)
+    return palette
+
+
+def _complete_meta(dataset: Dataset) -> None:
+    """Add the transfer syntax to an object without one, as files without a preamble are."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
     """The single value of an attribute, or an empty text. Raises Unreadable if there are several."""
     value = dataset.get(keyword, "") or ""
     if isinstance(value, MultiValue):
-        raise Unreadable("several values for an identifier of its patient, its study or itself")
-    return str(value).strip()
+        raise Unreadable(f"{keyword} has several values")
+    text = str(value).strip()
+    if not text.isprintable():
+        raise Unreadable(f"{keyword} has control characters")
+    return "".join(day.groups()) if (day := OLD_DAY.fullmatch(text)) and keyword in DATES else text
 
 
 def _yes_or_no(dataset: Dataset, keyword: str) -> str:
@@ -217,21 +282,15 @@ def _acquired(dataset: Dataset) -> str:
     return ""
 
 
+def _spacing(dataset: Dataset) -> float:
+    """Millimetres per pixel, 0 if the object does not say or says different ones across and down."""
+    with suppress(Exception):  # an image is read even if its scale cannot be
+        down, across = map(float, dataset.PixelSpacing)
+        return down if down == across and 0 < down < 10 else 0.0
+    return 0.0
+
+
 def _renamed(uid: str, key: bytes) -> str:
     """A new UID derived from `uid` and `key`, always the same for both, in the form of PS3.5 B.2."""
     digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
     return f"2.25.{int.from_bytes(digest)}"
-
-
-def _grey(frame: np.ndarray, dataset: Dataset, photometric: str, stored: int) -> np.ndarray:
-    """A grey frame as RGB, windowed as the object says; its values or its window are scaled to 0 to 255."""
-    shown = apply_voi_lut(frame, dataset)
-    low, bits = -(2 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0, stored
-    if tables := dataset.get("VOILUTSequence"):  # preferred to a window; its values have their own number of bits
-        low, bits = 0, tables[0].LUTDescriptor[2]
-    grey = _eight_bits(shown, low, low + 2**bits - 1)
-    return np.repeat((255 - grey if photometric == "MONOCHROME1" else grey)[..., None], 3, axis=2)
-
-
-def _eight_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    return np.clip((values.astype(np.float32) - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """Finds the files that a run reads, and opens only regular files of a known kind."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,12 @@ from clinic.reading.pictures import Picture, Unreadable
 from helpers.study import StudyError
 
 LARGEST = 512 * 2**20  # bytes of one file
-JPEG, PNG, DICOM = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"DICM"
+DICOM, IMAGE = b"DICM", b"image"
+NO_PREAMBLE = (b"\x02\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")  # first elements
+IMAGES = [  # JPEG, PNG, TIFF, WebP, HEIC
+    re.compile(start, re.DOTALL)
+    for start in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II\\*\0|MM\0\\*", b"RIFF....WEBP", b"....ftyp(hei[cx]|mif1)")
+]
 HEAD = 132  # bytes at the start of a file that show which kind it is
 # Do not wait when opening a pipe; on Windows, read bytes unchanged.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -23,7 +29,7 @@ class InputFile:
     """A file of a run: its number among all, from 1, its path, and, once it was read, what is in it.
 
     fault: why it cannot be read, else empty. image: its name in results. pictures: none if there is a fault. place: of
-    a DICOM object, as the arguments of `dicom.Place`.
+    a DICOM object, as the arguments of `dicom.Place`. relative: the path within the folder given.
     """
 
     number: int
@@ -32,6 +38,7 @@ class InputFile:
     image: str = ""
     pictures: tuple[Picture, ...] = ()
     place: dict | None = None
+    relative: str = ""
 
 
 def find_files(inputs: Iterable[Path]) -> list[InputFile]:
@@ -45,14 +52,14 @@ def find_files(inputs: Iterable[Path]) -> list[InputFile]:
     for number, given in enumerate(map(Path, inputs), 1):
         if given.is_dir():
             root = given.resolve()
-            found += [(path, fault or _fault(path, root)) for path, fault in _walk(given)]
+            found += [(path, fault or _fault(path, root), path.relative_to(given)) for path, fault in _walk(given)]
         elif given.exists():
-            found.append((given, _fault(given)))
+            found.append((given, _fault(given), given.name))
         else:
             raise StudyError(f"Input {number} does not exist. Check its path.")
     if not found:
         raise StudyError("There is no file to predict. Name a file, or a folder with files in it.")
-    return [InputFile(number, path, fault) for number, (path, fault) in enumerate(found, 1)]
+    return [InputFile(number, *one, relative=str(name)) for number, (*one, name) in enumerate(found, 1)]
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -65,13 +72,14 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def file_kind(file: BinaryIO) -> bytes:
-    """JPEG, PNG or DICOM, from the first bytes of an open file. Raises Unreadable for anything else."""
+    """IMAGE or DICOM, from the first bytes of an open file. Raises Unreadable for anything else."""
     head = file.read(HEAD)
     file.seek(0)
-    for kind, start in ((JPEG, head), (PNG, head), (DICOM, head[128:])):
-        if start.startswith(kind):
-            return kind
-    raise Unreadable("neither JPEG, PNG nor DICOM" if head else "the file is empty")
+    if head[128:] == DICOM or head[:4] in NO_PREAMBLE:
+        return DICOM
+    if any(pattern.match(head) for pattern in IMAGES):
+        return IMAGE
+    raise Unreadable("neither an image (JPEG, PNG, TIFF, WebP, HEIC) nor DICOM" if head else "the file is empty")
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:

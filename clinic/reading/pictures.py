@@ -1,4 +1,4 @@
-"""Decodes JPEG and PNG into the form that the model takes. The files are not trusted.
+"""Decodes images into the form that the model takes. The files are not trusted.
 
 Error messages neither name a file nor quote from it, since both may name a patient.
 """
@@ -9,17 +9,21 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import pillow_heif
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clinic.reading.budget import Budget
 from clinic.reading.quality import measures
+from helpers.data.colour import to_srgb
 from helpers.data.pixels import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.study import StudyError
 
 # Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.
 MOST_PASSES, MOST_WORK = 64, 1_000_000_000  # passes, and the pixels of all passes together
 MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # JPEG markers; the others have no length or occur inside data
+FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "HEIF"]
 PASS, END = b"\xda", b"\xd9"
+pillow_heif.register_heif_opener(thumbnails=False)
 _pixels = Budget(40_000_000)  # pixels decoded at the same time; a larger image is decoded alone
 
 
@@ -29,7 +33,10 @@ class Unreadable(StudyError):
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The size of pictures: side x side pixels for the model, preview x preview for display, or 0 for no preview."""
+    """The size of pictures: side x side pixels for the model, preview x preview for display, or 0 for no preview.
+
+    A preview shows the whole image on white, where the model sees the centre square.
+    """
 
     side: int
     colour_constancy: str = "none"
@@ -65,20 +72,20 @@ def ignore_warnings() -> None:
 
 
 def decode(data: bytes, image_format: ImageFormat) -> Picture:
-    """The image in a JPEG or PNG file. Raises Unreadable."""
+    """The image in a file of one of FORMATS. Raises Unreadable."""
     try:
         with _open(data) as image:
             size = _checked_size(image, data)
             with _pixels.hold(size[0] * size[1]):
                 square = _square(image, image_format.side)
                 # Decode it again: the size at which the model's JPEG is decoded must not depend on the preview.
-                preview = _square(_open(data), image_format.preview) if image_format.preview else None
+                preview = _whole(_open(data), image_format.preview) if image_format.preview else None
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
         raise Unreadable("too many pixels to be a photograph") from error
     except (UnidentifiedImageError, SyntaxError) as error:
-        raise Unreadable("not a complete JPEG or PNG") from error
+        raise Unreadable("not a complete image") from error
     except Exception as error:  # any error of a decoder concerns only this file
         raise Unreadable("broken or cut off: it cannot be read to its end") from error
     return _picture(square, preview, size, image_format)
@@ -89,7 +96,7 @@ def from_array(
 ) -> Picture:
     """A picture from decoded pixels, uint8 [height, width, 3], RGB."""
     image = Image.fromarray(pixels)
-    preview = _square(image, image_format.preview) if image_format.preview else None
+    preview = _whole(image, image_format.preview) if image_format.preview else None
     picture = _picture(_square(image, image_format.side), preview, image.size, image_format)
     return replace(picture, frame=frame, burned_in_text=burned_in_text)
 
@@ -117,7 +124,7 @@ def _picture(
 
 def _checked_size(image: Image.Image, data: bytes) -> tuple[int, int]:
     """Width and height from the header. Raises Unreadable if decoding would take too much time or memory."""
-    pixels, often = image.width * image.height, 1 if image.format == "PNG" else passes(data)
+    pixels, often = image.width * image.height, passes(data) if image.format in ("JPEG", "MPO") else 1
     if pixels > MOST_PIXELS:
         raise Unreadable(f"{image.width} x {image.height} px: too many pixels to be a photograph")
     if often > MOST_PASSES or often * pixels > MOST_WORK:
@@ -129,5 +136,17 @@ def _square(image: Image.Image, side: int) -> np.ndarray:
     return np.asarray(centre_square(image, side, "RGB"))
 
 
+def _whole(image: Image.Image, side: int) -> np.ndarray:
+    """The whole image, upright, in sRGB and on white, uint8 [side, side, 3]."""
+    image.draft("RGB", (side, side))
+    upright = to_srgb(ImageOps.exif_transpose(image))
+    if upright.mode.startswith("I;16"):
+        upright = upright.point(lambda value: value / 256).convert("L")
+    return np.asarray(ImageOps.pad(upright.convert("RGB"), (side, side), color="white"))
+
+
 def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if getattr(image, "n_frames", 1) > 1 and image.format in ("PNG", "TIFF", "WEBP"):
+        raise Unreadable("it has several images")
+    return image

@@ -11,6 +11,7 @@ import uuid
 
 from pydicom.sr.coding import Code
 
+from clinic.answering.answers import UNLIKE, UNSURE
 from clinic.reading.dicom import DERMOSCOPIC, Place
 from helpers.data.lesions import Diagnosis
 
@@ -43,7 +44,10 @@ NOT_REACHED = Code("not-reached", SCHEME, "Below the operating point")
 CANDIDATE = Code("candidate", SCHEME, "Candidate diagnosis, not a finding")
 ANSWERED = Code("answered", SCHEME, "Whether the model answers")
 ANSWERS = Code("answers", SCHEME, "The model answers")
-ABSTAINS = Code("abstains", SCHEME, "No answer: the energy of the logits is below its limit")
+ABSTAINS = {
+    UNLIKE: Code("unlike", SCHEME, "No answer: unlike the images that the model learnt from"),
+    UNSURE: Code("unsure", SCHEME, "No answer: the model is not sure enough"),
+}
 
 
 def procedure_code(place: Place | None) -> Code:

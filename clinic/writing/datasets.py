@@ -1,35 +1,30 @@
 """Builds DICOM datasets from attributes and identifiers, and refuses values that DICOM does not allow."""
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
 
 from clinic.reading.dicom import NAMED, Place
 from helpers.records import atomic_path
 from helpers.study import StudyError
 
-OPTIONAL = ("study_time", "study_id", "accession_number")  # parts of a place that may be missing in a result
+OPTIONAL = (
+    "study_time",
+    "study_id",
+    "accession_number",
+    "physician",
+)  # parts of a place that may be missing in a result
 
 
-class Entry(NamedTuple):
-    """The entry of a result in a series: the UID of the series and the number of the result in it."""
-
-    series: str
-    number: int = 1
-
-
-def new_series() -> Iterator[Entry]:
-    """The entries of a new series, one after the other."""
-    return map(partial(Entry, generate_uid(prefix=None)), count(1))
+def stable_uid(*parts: str) -> str:
+    """A UID that is always the same for the same parts, in the form of PS3.5 B.2."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(0).join(parts)).int}"
 
 
 def with_attributes(dataset: Dataset, attributes: Mapping) -> Dataset:
@@ -46,7 +41,7 @@ def identifiers(place: Place) -> Dataset:
     """
     values = {keyword: getattr(place, name) for name, keyword in NAMED.items()}
     refused = [keyword for name in OPTIONAL if not _is_allowed(keyword := NAMED[name], values[keyword])]
-    values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192", "ReferringPhysicianName": ""}
+    values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192"}
     if place.sex not in ("M", "F", "O"):
         values["PatientSex"] = ""
     if not place.patient_issuer:

@@ -24,7 +24,14 @@ UNKNOWN = {"system": f"{TERMINOLOGY}/data-absent-reason", "code": "unknown", "di
 DIGITS = 4
 
 
-def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | None = None, frame: int = 1) -> dict:
+def bundle(
+    name: str,
+    answer: Answer,
+    deployment: Deployment,
+    *,
+    place: Place | None = None,
+    frame: int = 1,
+) -> dict:
     """A bundle about one picture, ready to be written as JSON; its references all point into the bundle.
 
     name: of the image in the tables; place, frame: of an image from DICOM, to identify its patient and study. If the
@@ -41,7 +48,7 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
         context["effectiveDateTime"] = datetime.date.fromisoformat(place.acquired).isoformat()
     source = {"device": _reference(device)} | _references("derivedFrom", studies)
     observations = [
-        _entry(_observation(diagnosis, None if answer.abstained else share) | context | source)
+        _entry(_observation(diagnosis, share, answer.reason) | context | source)
         for diagnosis, share in zip(deployment.classes, answer.calibrated, strict=True)
     ]
     risk = _risk(answer, deployment) | {"subject": _reference(patient), "occurrenceDateTime": now}
@@ -95,7 +102,10 @@ def _device(deployment: Deployment) -> dict:
         "manufacturer": MAKER,
         "deviceName": [{"name": deployment.name, "type": "model-name"}],
         "version": [{"value": deployment.version}],
-        "property": [{"type": {"text": "SHA-256 of the model file"}, "valueCode": [{"text": deployment.model_sha256}]}],
+        "property": [
+            {"type": {"text": "SHA-256 of the model file"}, "valueCode": [{"text": deployment.model_sha256}]},
+            {"type": {"text": "SHA-256 of the deployment"}, "valueCode": [{"text": deployment.checksum}]},
+        ],
         "note": [{"text": DISCLAIMER}],
     }
 
@@ -116,15 +126,17 @@ def _study(place: Place, frame: int, patient: Mapping) -> dict:
     }
 
 
-def _observation(diagnosis: Diagnosis, share: float | None) -> dict:
-    """The calibrated probability of one class, in percent; None if the model abstains."""
-    absent = {"coding": [UNKNOWN], "text": codes.ABSTAINS.meaning}
+def _observation(diagnosis: Diagnosis, share: float, reason: str) -> dict:
+    """The calibrated probability of one class, in percent, or the reason for which the model abstains."""
+    value = {"valueQuantity": _percent(share)}
+    if reason:
+        value = {"dataAbsentReason": {"coding": [UNKNOWN], "text": codes.ABSTAINS[reason].meaning}}
     return {
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [OBSERVATION]}],
         "code": _concept(codes.probability_code(diagnosis), codes.CERTAINTY),
-        **({"dataAbsentReason": absent} if share is None else {"valueQuantity": _percent(share)}),
+        **value,
     }
 
 
@@ -145,15 +157,13 @@ def _risk(answer: Answer, deployment: Deployment) -> dict:
         prediction |= {
             "probabilityRange": {"low": probability, "high": probability},
             "qualitativeRisk": _concept(codes.risk_code(answer.suspicious)),
-            "rationale": f"The probability is calibrated. {sentences.describe_operating_point(deployment)}",
+            "rationale": " ".join(sentences.describe_worth(answer, deployment)),
         }
     return {
         "resourceType": "RiskAssessment",
         "status": "preliminary",
         "prediction": [prediction],
-        "note": [
-            {"text": text} for text in (sentences.describe_malignant_classes(deployment), *_caveats(answer, deployment))
-        ],
+        "note": [{"text": text} for text in (sentences.describe_malignant_classes(deployment), *_caveats(answer))],
     }
 
 
@@ -162,20 +172,17 @@ def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
 
     Its identifier combines the model and the name of the picture, so that another model writes another report.
     """
-    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.model_sha256}")
+    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.checksum}")
+    worth = sentences.describe_worth(answer, deployment)
     return {
         "resourceType": "DiagnosticReport",
         "identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": name}],
         "status": "preliminary",
         "category": [{"coding": [RADIOLOGY]}],
-        "conclusion": " ".join([sentences.describe_answer(answer, deployment), *_caveats(answer, deployment)]),
+        "conclusion": " ".join([f"{sentences.describe_answer(answer)}.", *worth, *_caveats(answer)]),
     }
 
 
-def _caveats(answer: Answer, deployment: Deployment) -> list[str]:
-    """Warnings about the image, how well the model abstains, and the disclaimer."""
-    return [
-        *(f"Warning: {warning}." for warning in answer.warnings),
-        sentences.describe_abstention(deployment),
-        DISCLAIMER,
-    ]
+def _caveats(answer: Answer) -> list[str]:
+    """Warnings about the image, and the disclaimer."""
+    return [*(f"Warning: {warning}." for warning in answer.warnings), DISCLAIMER]

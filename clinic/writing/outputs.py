@@ -2,19 +2,22 @@
 
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
+
+from pydicom import dcmread
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.prediction import Outcome
 from clinic.reading.dicom import Place
-from clinic.writing.datasets import new_series, save
+from clinic.writing.datasets import save
 from clinic.writing.fhir import bundle
-from clinic.writing.pages import PREVIEW, Page
+from clinic.writing.images import PREVIEW
+from clinic.writing.pages import Page
 from clinic.writing.structured import report
+from clinic.writing.tables import JOURNAL
 from helpers.records import write_json
 from helpers.study import StudyError
 
@@ -24,8 +27,9 @@ class Outputs:
     """Writes the requested results into a folder, under names that identify nobody.
 
     pages: png, pdf, or empty for none; dicom, fhir: whether to write these; deidentify: whether to leave out the
-    identifiers of patients and studies, and all pixels that may name or show a person; key: random bytes for the names
-    under `deidentify`, otherwise empty.
+    identifiers of patients and studies, and all pixels that may name or show a person; previous: the folder of an
+    earlier run, whose reports are named as predecessors; key: random bytes for the names under `deidentify`, otherwise
+    empty.
     """
 
     folder: Path
@@ -35,8 +39,8 @@ class Outputs:
     dicom: bool = False
     fhir: bool = False
     deidentify: bool = False
+    previous: Path | None = None
     key: bytes = field(init=False)
-    _entries: dict = field(init=False, default_factory=lambda: defaultdict(new_series))  # by study
 
     def __post_init__(self):
         self.key = secrets.token_bytes(32) if self.deidentify else b""
@@ -51,6 +55,8 @@ class Outputs:
         faults = []
         if not outcome.answers:
             return faults
+        if self.deidentify:
+            outcome = replace(outcome, answers=tuple(answer.rounded() for answer in outcome.answers))
         with _collect_fault(faults, "page"):
             self._write_pages(outcome)
         with _collect_fault(faults, "DICOM result"):
@@ -64,17 +70,21 @@ class Outputs:
             return
         if reason := self._reason_to_hide(outcome):
             raise StudyError(f"no page, since {reason}")
+        place = None if self.deidentify else self._place(outcome)
         for picture, answer in outcome.pairs:
             name = f"{outcome.file.image}-{picture.frame}"
-            Page(name, picture, answer, self.deployment).write(self.folder / "pages" / f"{name}.{self.pages}")
+            Page(name, picture, answer, self.deployment, place).write(self.folder / "pages" / f"{name}.{self.pages}")
 
     def _write_dicom(self, outcome: Outcome) -> None:
         """Write the report about a DICOM object; other files have no study to put it in."""
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
-        document = report(place, outcome.answers, self.deployment, entry=next(self._entries[place.study]))
-        save(document, self.folder / "dicom" / f"{outcome.file.image}-report.dcm")
+        name = Path("dicom") / f"{outcome.file.image}-report.dcm"
+        former = self.previous and self.previous / name
+        former = dcmread(former) if former and former.is_file() else None
+        options = "deidentified" if self.deidentify else ""
+        save(report(place, outcome.answers, self.deployment, options=options, former=former), self.folder / name)
 
     def _write_fhir(self, outcome: Outcome) -> None:
         if not self.fhir:
@@ -117,11 +127,11 @@ def _collect_fault(faults: list[str], kind: str) -> Iterator[None]:
 def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
     """Create the results folder, open only to its owner, and return it; another user's folder keeps its permissions.
 
-    Raises StudyError if the folder is not empty, or lies in a folder of images, where a later run would read the
-    results. The message does not name the folder, since its name may name a patient.
+    Raises StudyError if the folder is not empty, unless it has an unfinished run, or lies in a folder of images, where
+    a later run would read the results. The message does not name the folder, since its name may name a patient.
     """
     folder = Path(folder).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder / JOURNAL).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError("--out is not an empty folder. Choose a new or empty one.")
     for number, given in enumerate((Path(one).resolve() for one in inputs), 1):
         if given.is_dir() and folder.is_relative_to(given):

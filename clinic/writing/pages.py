@@ -1,4 +1,4 @@
-"""A page about one image, for print or screen: the image, the answer, and facts about the model."""
+"""A page about one image for someone with a minute: what the program says, the image, and what that is worth."""
 
 import textwrap
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
+from clinic.reading.dicom import Place
 from clinic.reading.pictures import Picture
 from clinic.writing import sentences
-from helpers.plots.style import NEUTRAL, class_colours
+from clinic.writing.images import show_image
+from helpers.plots.style import NEUTRAL
 from helpers.records import atomic_path
 
-PREVIEW = 512  # pixels per side of an image that is shown to people
-SIZE, DOTS = (8.27, 5.85), 150  # half an A4 page in inches, and dots per inch
-WRAP = 127  # characters of 8 points per line
-WARNING, GOOD = "#D55E00", "#333333"
+SIZE, DOTS = (8.27, 5.83), 150  # A5 in inches, and dots per inch
+LEFT = 0.05  # of the figure's width
+ALARM, CALM, DARK = "#B5470B", "#1F5F99", "#222222"
 UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
 
 
@@ -27,13 +28,14 @@ UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "pn
 class Page:
     """A page about a picture that has a preview. It shows no probabilities if the model abstains.
 
-    name: of the picture in the tables.
+    name: of the picture in the tables. place: of an image from DICOM whose patient and study may be named, or None.
     """
 
     name: str
     picture: Picture
     answer: Answer
     deployment: Deployment
+    place: Place | None = None
 
     def write(self, path: Path) -> None:
         """Write the page as png or pdf, by the suffix of path; atomically, and without date and software metadata."""
@@ -43,54 +45,60 @@ class Page:
     def draw(self) -> Figure:
         """The page as a figure."""
         figure = Figure(figsize=SIZE, layout="none")
-        axes = figure.add_axes((0.04, 0.54, 0.215, 0.31))
-        axes.imshow(self.picture.preview)
+        figure.text(LEFT, 0.955, self._about(), fontsize=8, color=NEUTRAL, va="top")
+        colour = CALM if self.answer.suspicious is False else ALARM
+        line = textwrap.fill(f"{sentences.describe_answer(self.answer)}.", 64)
+        figure.text(LEFT, 0.91, line, fontsize=14, weight="bold", color=colour, va="top")
+        image, caption = show_image(self.picture, self.place.spacing if self.place else 0.0)
+        axes = figure.add_axes((LEFT, 0.385, 0.4, 0.435), anchor="SW")
+        axes.imshow(image)
         axes.set_axis_off()
+        figure.text(LEFT, 0.375, textwrap.fill(caption, 80), fontsize=7.5, color=NEUTRAL, va="top")
         if not self.answer.abstained:
-            self._draw_bars(figure.add_axes((0.78, 0.54, 0.18, 0.31)))
+            self._draw_bars(figure.add_axes((0.71, 0.385, 0.24, 0.395)))
         self._write_text(figure)
         return figure
 
+    def _about(self) -> str:
+        """The image, and whose it is, where that may be said."""
+        if self.place is None:
+            return f"Image {self.name}"
+        found = {
+            "": self.place.patient_name.replace("^", " ").strip(),
+            "patient ": self.place.patient_id,
+            "born ": _day(self.place.birth_date),
+            "image of ": _day(self.place.acquired),
+            "accession ": self.place.accession_number,
+        }
+        return " · ".join([*(f"{word}{value}" for word, value in found.items() if value), f"image {self.name}"])
+
     def _draw_bars(self, axes: Axes) -> None:
-        """The calibrated probabilities."""
-        classes, shares = self.deployment.classes, self.answer.calibrated
-        bars = axes.barh(np.arange(len(classes)), shares, color=class_colours(self.deployment.codes))
-        axes.bar_label(bars, [sentences.percent(share) for share in shares], padding=2, fontsize=7)
-        names = [f"{one.name} ({one.code}){' *' if one.malignant else ''}" for one in classes]
-        axes.set_yticks(np.arange(len(classes)), names, fontsize=7)
-        axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1))
-        axes.set_xlabel("calibrated probability", fontsize=7)
-        axes.tick_params(axis="x", labelsize=7)
+        """The calibrated probabilities, the highest first."""
+        order = np.argsort(-self.answer.calibrated, kind="stable")
+        classes, shares = [self.deployment.classes[k] for k in order], self.answer.calibrated[order]
+        bars = axes.barh(np.arange(len(order)), shares, color=[ALARM if one.malignant else CALM for one in classes])
+        axes.bar_label(bars, [sentences.percent(share) for share in shares], padding=3, fontsize=8)
+        axes.set_yticks(np.arange(len(order)), [textwrap.fill(one.name, 28) for one in classes], fontsize=7.5)
+        axes.set(xlim=(0, 1.15), xticks=())
         axes.invert_yaxis()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title("* counts as malignant", fontsize=8, loc="left")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        title = f"How probable? Malignant (orange): {sentences.percent(self.answer.calibrated_malignancy)} in all"
+        axes.set_title(title, fontsize=8.5, loc="right")
 
     def _write_text(self, figure: Figure) -> None:
-        """The heading, the paragraphs below the images, the model and the disclaimer."""
-        figure.text(0.04, 0.95, f"Image {self.name}", fontsize=12, weight="bold")
-        pixels = f"{self.picture.width} x {self.picture.height} px"
-        figure.text(0.04, 0.915, pixels, fontsize=8, color=NEUTRAL)
-        height = 0.455
-        for text, size, colour in self._paragraphs():
-            lines = textwrap.wrap(text, int(WRAP * 8 / size))
-            figure.text(0.04, height, "\n".join(lines), fontsize=size, color=colour, va="top")
-            height -= (len(lines) + 0.6) * size * 0.0029
-        model = f"Model {self.deployment.name}, version {self.deployment.version}, "
-        model += f"SHA-256 {self.deployment.model_sha256}"
-        figure.text(0.04, 0.088, model, fontsize=6.5, color=NEUTRAL, va="bottom")
-        disclaimer = textwrap.fill(DISCLAIMER, 105)
-        figure.text(0.04, 0.02, disclaimer, fontsize=9, weight="bold", color=WARNING, va="bottom")
+        """The warnings, what the answer is worth, the model and the disclaimer."""
+        warnings = "".join(f"Warning: {text}. " for text in self.answer.warnings)
+        worth = " ".join(sentences.describe_worth(self.answer, self.deployment))
+        small = f"{sentences.describe_malignant_classes(self.deployment)} {sentences.describe_model(self.deployment)}"
+        height = 0.315
+        for text, size, colour in ((warnings, 8.5, ALARM), (worth, 9.5, DARK), (small, 6.5, NEUTRAL)):
+            lines = textwrap.wrap(text, int(1000 / size))
+            figure.text(LEFT, height, "\n".join(lines), fontsize=size, color=colour, va="top")
+            height -= len(lines) * size * 0.0034 + (0.012 if lines else 0)
+        figure.text(LEFT, 0.025, textwrap.fill(DISCLAIMER, 120), fontsize=7, weight="bold", color=DARK, va="bottom")
 
-    def _paragraphs(self) -> list[tuple[str, float, str]]:
-        """The text, the size in points and the colour of each paragraph."""
-        answer, deployment = self.answer, self.deployment
-        colour = WARNING if answer.abstained or answer.suspicious else GOOD
-        paragraphs = [(sentences.describe_answer(answer, deployment), 9.5, colour)]
-        if answer.warnings:
-            paragraphs.append((f"Warning: {'; '.join(answer.warnings)}.", 8.5, WARNING))
-        small = (
-            sentences.describe_operating_point,
-            sentences.describe_malignant_classes,
-            sentences.describe_abstention,
-        )
-        return [*paragraphs, (" ".join(describe(deployment) for describe in small), 6.5, NEUTRAL)]
+
+def _day(text: str) -> str:
+    """A day as DICOM writes it, with hyphens between year, month and day."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else text

@@ -1,32 +1,43 @@
-"""Sentences about an answer, and about how well a deployment does on test."""
+"""What an answer says and what it is worth, in words for a reader without statistics."""
 
-from clinic.answering.answers import Answer
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
-from clinic.writing.codes import ABSTAINS, risk_code
-from helpers.sentences import with_interval, wording
+from clinic.answering.answers import UNLIKE, Answer
+from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, PREVALENCE, Deployment
+from helpers.study import results_folder
 
-# Why the answer need not be the most probable diagnosis after calibration; 12_prediction measures what each costs.
-READING = (
-    "It is read as if all diagnoses were equally frequent, so that rare and malignant ones are not missed; by their "
-    "frequency in the study, {} is more probable."
-)
+SUSPICIOUS, BENIGN = "Suspicious", "Looks benign"
+NOT_ALIKE = "No answer: this does not look like the dermatoscopic images that the program learnt from"
+NOT_SURE = "No answer: the program is not sure enough about this image"
 
 
-def describe_answer(answer: Answer, deployment: Deployment) -> str:
-    """The model's answer for an image, read as if all diagnoses were equally frequent, and why."""
+def describe_answer(answer: Answer) -> str:
+    """The answer in one line, without a full stop."""
+    if answer.reason:
+        return NOT_ALIKE if answer.reason == UNLIKE else NOT_SURE
+    return SUSPICIOUS if answer.suspicious else BENIGN
+
+
+def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
+    """How often the test bore such an answer out, in numbers of 100, and the prevalence that they hold for."""
+    share = {name: of_100(figure["value"]) for name, figure in deployment.malignant.items()}
     if answer.abstained:
-        limit = f"energy {answer.energy:.2f}, below {deployment.abstention_threshold:.2f}"
-        return f"{ABSTAINS.meaning} ({limit}). Show the image to a person."
-    answered, likeliest = int(answer.probabilities.argmax()), int(answer.calibrated.argmax())
-    reading = "" if answered == likeliest else f" {READING.format(deployment.classes[likeliest].name)}"
-    named = [
-        f"{deployment.classes[k].name} {percent(answer.calibrated[k])}" for k in dict.fromkeys((answered, likeliest))
+        coverage = deployment.abstention["coverage"]["value"]
+        return [
+            f"In the test, {of_100(1 - coverage)} of 100 images got no answer, and {share['abstained']} of 100 "
+            "malignant ones. Have somebody look at the lesion itself."
+        ]
+    key, words = (IF_SUSPICIOUS, "called suspicious") if answer.suspicious else (IF_NOT, "that looked benign")
+    return [
+        f"Of 100 images {words} in the test, {share[key]} were malignant.",
+        f"Of 100 malignant ones, {share['missed']} were missed since they looked benign, and {share['abstained']} got "
+        "no answer.",
+        f"This holds where {share[PREVALENCE]} of 100 lesions are malignant, as in the test. Where fewer are, fewer of "
+        "the suspicious ones are, too.",
     ]
-    return (
-        f"Answer: {deployment.classes[answered].name}.{reading} Calibrated probabilities: {', '.join(named)}, "
-        f"malignant {percent(answer.calibrated_malignancy)}. {risk_code(answer.suspicious).meaning} "
-        f"(uncalibrated score {answer.malignancy:.3f}, operating point {deployment.threshold:.3f})."
-    )
+
+
+def of_100(share: float | None) -> str:
+    """A measured share as a number of 100."""
+    return "an unknown number" if share is None else f"{100 * share:.0f}"
 
 
 def percent(share: float) -> str:
@@ -37,17 +48,6 @@ def percent(share: float) -> str:
     return ">99 %" if rounded == "100 %" and share < 1 else rounded
 
 
-def describe_operating_point(deployment: Deployment) -> str:
-    """The operating point, and its sensitivity and specificity on test."""
-    sensitivity, specificity, abstained = (_percent(deployment.malignant[name]) for name in MALIGNANT)
-    return (
-        f"The operating point, set on validation, is a summed probability of the malignant classes of "
-        f"{deployment.threshold:.4f} before calibration. On the test images that the model answers, its sensitivity "
-        f"for malignant lesions is {sensitivity} and its specificity {specificity}. The model abstains on {abstained} "
-        f"of the malignant images and so misses them."
-    )
-
-
 def describe_malignant_classes(deployment: Deployment) -> str:
     """Which classes count as malignant."""
     listed = ", ".join(one.name for one in deployment.classes if one.malignant)
@@ -56,21 +56,12 @@ def describe_malignant_classes(deployment: Deployment) -> str:
     return f"Counted as malignant: {listed}" + (f"; {' and '.join(early)} {word}." if early else ".")
 
 
-def describe_abstention(deployment: Deployment) -> str:
-    """The costs and benefits of abstention, and the data on which they were measured."""
-    coverage, without, answers, abstentions, difference = (_percent(deployment.abstention[name]) for name in ABSTENTION)
+def describe_model(deployment: Deployment) -> str:
+    """Which model it was, and where its figures stand with their intervals."""
+    card = results_folder(deployment.study).name + "/MODEL_CARD.md"
     missing = deployment.missing_images
+    lacking = f" {missing:,} images of the publisher's list were missing from its study." if missing else ""
     return (
-        f"On test the model answers {coverage} of the images, {answers} of them wrongly. Of the others it would answer "
-        f"{abstentions} wrongly; difference {difference}, {wording(deployment.abstention[DIFFERENCE])}. Without "
-        f"abstention, {without} of all answers would be wrong."
-        + (f" {missing:,} images of the publisher's list were missing." if missing else "")
+        f"Model {deployment.name} of the study {deployment.study}, version {deployment.version}, deployment "
+        f"{deployment.checksum[:16]}. Figures with their intervals: results/{card}.{lacking}"
     )
-
-
-def _percent(figure: dict) -> str:
-    """A proportion with its interval, in percent."""
-    if figure["value"] is None:
-        return "–"
-    scaled = {key: None if figure[key] is None else 100 * figure[key] for key in ("value", "low", "high")}
-    return f"{with_interval(scaled, 1)} %"

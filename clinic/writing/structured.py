@@ -11,14 +11,13 @@ from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
-from pydicom.uid import generate_uid
 
 from clinic import MAKER
-from clinic.answering.answers import Answer
+from clinic.answering.answers import UNLIKE, Answer
 from clinic.answering.deployment import Deployment, software_version
 from clinic.reading.dicom import Place
 from clinic.writing import codes, sentences
-from clinic.writing.datasets import Entry, identifiers, strict_values, with_attributes
+from clinic.writing.datasets import identifiers, stable_uid, strict_values, with_attributes
 
 NOTE = "Research only, not for diagnosis"
 REPORTS = 9001  # number of the series, far above those that a study usually has
@@ -29,13 +28,17 @@ DEIDENTIFIED = {  # in words, since the results do not meet a coded confidential
 }
 
 
-def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, entry: Entry) -> sr.ComprehensiveSR:
+def report(
+    place: Place, answers: Sequence[Answer], deployment: Deployment, *, options: str = "", former: Dataset | None = None
+) -> sr.ComprehensiveSR:
     """A Comprehensive SR (TID 1500) about the frames of one image, preliminary and not verified.
 
     Each frame has one group for malignancy, with the calibrated probability and whether the score before calibration
     reaches the operating point, and one group per class, with its calibrated probability in percent and the class as a
     candidate. If the model abstains, a single group says so. The finding of every group is a skin lesion, since a group
-    may be read without the others. Raises StudyError if DICOM does not allow the identifiers of the place.
+    may be read without the others; only what is unlike the training images has none. The UIDs are the same for the same
+    image, deployment and options; former: an earlier report about the image, named as its predecessor. Raises
+    StudyError if DICOM does not allow the identifiers of the place.
     """
     frames = [_groups(place, answer, deployment, frame=frame) for frame, answer in enumerate(answers, 1)]
     content = sr.MeasurementReport(
@@ -47,11 +50,12 @@ def report(place: Place, answers: Sequence[Answer], deployment: Deployment, *, e
         document = sr.ComprehensiveSR(
             evidence=[identifiers(place)],
             content=content[0],
-            series_instance_uid=entry.series,
+            series_instance_uid=stable_uid(place.study, deployment.checksum, options, "series"),
             series_number=REPORTS,
             series_description=NOTE,
-            sop_instance_uid=generate_uid(prefix=None),
-            instance_number=entry.number,
+            sop_instance_uid=stable_uid(place.sop_instance, deployment.checksum, options),
+            instance_number=1,
+            previous_versions=[former] if former is not None else None,
             is_complete=True,
             content_qualification="RESEARCH",
         )
@@ -93,12 +97,12 @@ def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int)
     )
     group = partial(
         sr.MeasurementsAndQualitativeEvaluations,
-        finding_type=codes.SKIN_LESION,
-        tracking_identifier=sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier=lesion),
+        finding_type=None if answer.reason == UNLIKE else codes.SKIN_LESION,  # what is unlike may be none
+        tracking_identifier=sr.TrackingIdentifier(uid=stable_uid(place.sop_instance, lesion), identifier=lesion),
         algorithm_id=_algorithm(deployment),
         source_images=[image],
     )
-    answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS if answer.abstained else codes.ANSWERS)
+    answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS.get(answer.reason, codes.ANSWERS))
     if answer.abstained:
         return [group(qualitative_evaluations=[answered])]
     level = sr.QualitativeEvaluation(codes.OPERATING_POINT, codes.risk_code(answer.suspicious))
@@ -117,14 +121,14 @@ def _percent(name: codes.Code, share: float) -> sr.Measurement:
 
 def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
     calibration = f"calibrated by a temperature of {deployment.temperature:.4g} and a bias per class"
-    point = f"operating point {deployment.threshold:.4g} of the score before calibration"
+    point = f"suspicious from a score of {deployment.threshold:.4g} before calibration on"
     return sr.AlgorithmIdentification(
         name=deployment.name,
         version=deployment.version,
         manufacturer=MAKER,
         parameters=[
-            f"SHA-256 {deployment.model_sha256}",
-            f"{calibration}, {point}, abstains below an energy of {deployment.abstention_threshold:.4g}",
+            f"SHA-256 of the model {deployment.model_sha256}, of the deployment {deployment.checksum}",
+            f"{calibration}, {point}",
             sentences.describe_malignant_classes(deployment),
             NOTE,
         ],

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from helpers.sentences import by_sign, counted, with_interval
 
 
@@ -87,25 +89,46 @@ def choice(gains: Mapping[str, Mapping]) -> str:
     return "Here the reading by prevalence costs nothing on rare diagnoses, so nothing speaks for the balanced answer."
 
 
-def strangers(passed: Mapping, kind: str, images: int) -> str:
-    """How many images of something else get past. passed: the largest share without abstention or warning."""
-    judged = "are no guard" if passed["value"] > 0 else "stopped all of them here"
+def strangers(rules: pd.DataFrame) -> str:
+    """How well the rule of the deployment stops what is no lesion.
+
+    rules: the share without an answer, one row per kind, test images first, and one column per rule, the deployment's
+    first.
+    """
+    rule, *others = rules.columns
+    drawn = rules.iloc[1:].mean()
+    best = drawn[others].idxmax()
+    verdict = "stops more than" if drawn[rule] > drawn[best] else "does not stop more than"
     return (
-        f"Abstention and warnings {judged}: of {images} {kind}, {with_interval(passed, 2)} are answered like a lesion."
+        f"The {rule} {verdict} any other rule: {_percent(drawn[rule])} of drawn pictures that are no lesion get no "
+        f"answer, and {_percent(drawn[best])} by the {best}. Of the test images {_percent(rules[rule].iloc[0])} get "
+        "none."
     )
 
 
-def answer(coverage: Mapping, errors: Mapping, passed: Mapping) -> str:
-    """The answer to the notebook's question."""
-    rest = "Images of something else are not reliably stopped." if passed["value"] > 0 else ""
+def spoilt(table: pd.DataFrame) -> str:
+    """What passes of images that were spoilt. table: one row per way, as they are first."""
+    plain, ways = table.iloc[0], table.iloc[1:]
+    stopped, worst = (ways["no answer"] >= 0.9).sum(), ways["missed"].idxmax()
     return (
-        (
-            f"It gets an answer, with calibrated probabilities, for {coverage['value']:.0%} of the images, of which "
-            f"{errors['value']:.0%} are wrong, and for the others the advice to show them to a person. {rest}"
-        )
-        .replace("%", " %")
-        .strip()
+        f"Of {counted(len(ways), 'way')} to spoil an image, {stopped} get no answer for at least 90 % of the images. "
+        f"The others are answered: of malignant images, {_percent(ways['missed'][worst])} are called benign without a "
+        f"warning after *{worst}*, and {_percent(plain['missed'])} as they are."
     )
+
+
+def answer(coverage: Mapping, errors: Mapping, rules: pd.DataFrame) -> str:
+    """The answer to the notebook's question. rules: as in `strangers`."""
+    stopped = rules.iloc[1:, 0].mean()
+    rest = f"{_percent(stopped)} of pictures that are no lesion get no answer."
+    return (
+        f"It gets an answer, with calibrated probabilities, for {_percent(coverage['value'])} of the images, of which "
+        f"{_percent(errors['value'])} are wrong. {rest}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _states(excess: Mapping) -> str:

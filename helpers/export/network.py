@@ -5,17 +5,25 @@ from keras import layers
 
 from helpers.explanation.maps import last_feature_map
 from helpers.study import StudyError
+from helpers.training.features import middle_layer
 
-LOGITS, FEATURES, FEATURE_MAP, ACTIVATION = OUTPUTS = ("logits", "features", "feature_map", "class_activation")
+LOGITS, FEATURES, MIDDLE, FEATURE_MAP, ACTIVATION = OUTPUTS = (
+    "logits",
+    "features",
+    "middle_features",
+    "feature_map",
+    "class_activation",
+)
 
 
 def exported_network(model: keras.Model) -> keras.Model:
     """A network of `models`, from images uint8 [n, side, side, 3] to float32 outputs by their names in OUTPUTS.
 
-    logits: [n, classes], before the softmax; features: [n, d], what the head's first dropout reads; feature_map:
-    [n, height, width, channels], the last one; class_activation: [n, height, width, classes], the share of each cell in
-    each logit. The cells sum to the logits without their biases, as in `maps.class_activation`. This output exists only
-    if nothing but an average and one dense layer follow the map. Raises StudyError for a network with another head.
+    logits: [n, classes], before the softmax; features: [n, d], what the head's first dropout reads; middle_features:
+    [n, channels], the mean activations of `features.middle_layer`; feature_map: [n, height, width, channels], the last
+    one; class_activation: [n, height, width, classes], the share of each cell in each logit. The cells sum to the
+    logits without their biases, as in `maps.class_activation`. This output exists only if nothing but an average and
+    one dense layer follow the map. Raises StudyError for a network with another head.
     """
     network = keras.models.clone_model(model, clone_function=_in_float32)
     network.set_weights(model.get_weights())
@@ -29,6 +37,7 @@ def exported_network(model: keras.Model) -> keras.Model:
     outputs = {
         LOGITS: added[LOGITS](softmax.input),
         FEATURES: named[dropouts[0]].input,
+        MIDDLE: keras.ops.mean(named[middle_layer(model)].output, axis=(1, 2)),
         FEATURE_MAP: feature_map,
     }
     added[LOGITS].set_weights([kernel, bias])

@@ -17,7 +17,7 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
 from helpers.export import DISCLAIMER, FOLDER, PARITY
 from helpers.export.files import attach, write_litert, write_onnx
-from helpers.export.network import ACTIVATION, FEATURE_MAP, FEATURES, LOGITS, convolutions, exported_network
+from helpers.export.network import ACTIVATION, FEATURE_MAP, FEATURES, LOGITS, MIDDLE, convolutions, exported_network
 from helpers.export.parity import compare
 from helpers.export.quantisation import write_int8
 from helpers.export.runtimes import keras_logits, litert_logits, onnx_logits
@@ -31,7 +31,8 @@ ONNX, LITERT, INT8 = "model.onnx", "model.tflite", "model_int8.tflite"
 DEPLOYMENT = Path("12_prediction", "deployment.json")
 MEANING = {
     LOGITS: "[images, classes], before the softmax, in the order of the labels",
-    FEATURES: "[images, features], for rules of abstention",
+    FEATURES: "[images, features], the input of the last layer",
+    MIDDLE: "[images, channels], the mean activations in the middle of the network, for the rule of abstention",
     FEATURE_MAP: "[images, height, width, channels], the last one",
     ACTIVATION: "[images, height, width, classes], the share of each cell in each logit",
 }

@@ -5,8 +5,11 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from helpers.data.samples import Samples
+from helpers.study import StudyError
 from helpers.training.batches import predict_batches
 from helpers.training.predict import BLOCK
+
+REDUCTION = 16  # pixels of an image's side per cell of the map in the middle of a network
 
 
 def logits(model: keras.Model, samples: Samples) -> np.ndarray:
@@ -39,3 +42,15 @@ def logit_weights(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """
     weights = model.get_layer("head_softmax").weights
     return tuple(np.float64(keras.ops.convert_to_numpy(weight)) for weight in weights)
+
+
+def middle_layer(model: keras.Model) -> str:
+    """The name of the layer in the middle of a network: the first ReLU with a cell for REDUCTION pixels.
+
+    In a network that shrinks its maps less, it is the last one. What its mean activations describe, colours and
+    textures, tells other images from those that a network learnt from. Raises StudyError for a network without a map.
+    """
+    maps = [one for one in model.layers if isinstance(one, keras.layers.ReLU) and len(one.output.shape) == 4]
+    if not maps:
+        raise StudyError(f"{model.name}: no map of features after a ReLU. Choose a model of this study.")
+    return next((one for one in maps if one.output.shape[1] * REDUCTION <= model.input_shape[1]), maps[-1]).name

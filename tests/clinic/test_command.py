@@ -1,24 +1,18 @@
 """The command line: its exit codes, its messages, and what it leaves when something fails."""
 
 import hashlib
-import json
 import os
 import signal
 
-import keras
 import pandas as pd
 import pytest
-from clinical import CODES, SECRETS, SIDE, decode_here, deployment, dicom_file, image_file, install_made_up_model
-from tiny import small_cnn
+from clinical import SECRETS, decode_here, dicom_file, image_file, install_made_up_model, install_network
 
 from clinic.answering import prediction
-from clinic.answering.deployment import write_deployment
 from clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from clinic.reading.decoder import Decoder
 from clinic.writing import tables
 from clinic.writing.outputs import Outputs
-from helpers.records import file_sha256
-from helpers.training.fit import save_model
 
 
 @pytest.fixture
@@ -58,19 +52,21 @@ def files_of(out, name: str) -> list[int]:
     return list(pd.read_csv(out / f"{name}.csv")["file"])
 
 
-def test_files_become_results_by_a_network(patient, tmp_path, capfd):
+def test_files_become_results_by_a_network(patient, tmp_path, monkeypatch, capfd):
     """With nothing made up but the weights."""
-    keras.utils.set_random_seed(3)
-    save_model(small_cnn(SIDE, len(CODES), [8, 16]), tmp_path / "model.keras")
-    deployed = deployment(model_sha256=file_sha256(tmp_path / "model.keras"), abstention_threshold=-9.0)
-    write_deployment(deployed, tmp_path / "deployment.json")
-    out, name = tmp_path / "P-17 Muster", str(tmp_path / "deployment.json")
-    assert predict(patient, out, "--deployment", name, "--dicom", "--fhir", "--pages", "png") == DONE
+    deployed, out = install_network(tmp_path / "results"), tmp_path / "P-17 Muster"
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
+    assert predict(patient, out, "--study", "demo", "--dicom", "--fhir", "--pages", "png") == DONE
     assert set(pd.read_csv(out / "predictions.csv")["sha256"]) == {deployed.model_sha256}
     counts = {folder: len(list((out / folder).iterdir())) for folder in ("pages", "fhir", "dicom")}
     assert counts == {"pages": 2, "fhir": 2, "dicom": 1}
     printed = capfd.readouterr()
-    assert "2 images in 2 files" in printed.out and "Not a medical device" in printed.out and names_nobody(printed)
+    assert (
+        "absl" not in printed.err
+        and "2 images in 2 files" in printed.out
+        and "Not a medical device" in printed.out
+        and names_nobody(printed)
+    )
 
 
 def test_results_without_identifiers_are_not_called_by_their_files(patient, tmp_path, words):
@@ -86,9 +82,7 @@ def test_files_that_fail_are_not_named(patient, tmp_path, words, capfd):
     assert predict(patient, tmp_path / "out", *words) == SOME_FAILED
     printed = capfd.readouterr()
     assert "2 files failed" in printed.out and names_nobody(printed)
-    assert (
-        "file 1 of 4: neither JPEG, PNG nor DICOM" in printed.err and "file 4 of 4: a link to a folder" in printed.err
-    )
+    assert "file 1 of 4: neither an image" in printed.err and "file 4 of 4: a link to a folder" in printed.err
     assert files_of(tmp_path / "out", "failed") == [1, 4]
 
 
@@ -146,20 +140,21 @@ def test_an_error_on_the_way_leaves_what_was_done(five, tmp_path, words, monkeyp
     assert files_of(tmp_path / "out", "predictions") == [1, 2] and files_of(tmp_path / "out", "failed") == [3, 4, 5]
 
 
-def test_tables_saved_on_the_way_hold_every_file(five, tmp_path, words, monkeypatch):
-    saved, write = [], tables.Tables.write
-
-    def watched(self):
-        write(self)
-        content = json.loads((tmp_path / "out" / "predictions.json").read_text())
-        saved.append([[row["file"] for row in content[name]] for name in ("predictions", "failed")])
-
-    monkeypatch.setattr(tables, "SAVED_EVERY", 0)
-    monkeypatch.setattr("clinic.writing.tables.monotonic", iter(range(100)).__next__)
-    monkeypatch.setattr(tables.Tables, "write", watched)
+def test_a_run_that_was_killed_goes_on(five, tmp_path, words, monkeypatch, capfd):
+    """The second of five files was the last: the same command starts with the third, and another one is refused."""
+    count = iter(range(9))
+    with monkeypatch.context() as patch:
+        patch.setattr(Outputs, "write", lambda *_: [] if next(count) < 2 else 1 / 0)
+        assert predict(five, tmp_path / "out", *words) == NO_RESULTS
+    with (tmp_path / "out" / tables.JOURNAL).open("a") as file:
+        file.write('{"file": 3, "answ')  # cut off
+    assert predict(five, tmp_path / "out", *words, "--fhir") == NO_RESULTS
+    assert "unfinished run of other files, options or model" in capfd.readouterr().err
+    seen, write = [], Outputs.write
+    monkeypatch.setattr(Outputs, "write", lambda self, one: seen.append(one.file.number) or write(self, one))
     assert predict(five, tmp_path / "out", *words) == DONE
-    assert len(saved) > 1 and all(answered + failed == [1, 2, 3, 4, 5] for answered, failed in saved)
-    assert saved[-1] == [[1, 2, 3, 4, 5], []] and not (tmp_path / "out" / "failed.csv").exists()
+    assert seen == [3, 4, 5] and files_of(tmp_path / "out", "predictions") == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "out" / "failed.csv").exists() and not (tmp_path / "out" / tables.JOURNAL).exists()
 
 
 def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
@@ -175,14 +170,13 @@ def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
     assert started and all(process.poll() is not None for process in started)
 
 
-@pytest.mark.parametrize("given", [["--model", "absent.keras"], ["--deployment", "absent"], []])
+@pytest.mark.parametrize("given", [["--deployment", "absent"], ["--study", "absent"], []])
 def test_there_are_no_results_without_a_model(tmp_path, monkeypatch, given, capfd):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    write_deployment(deployment(), tmp_path / "deployment.json")
     image_file(tmp_path / "in" / "a.jpg")
-    deployed = ["--deployment", str(tmp_path / "deployment.json")] if "--model" in given else []
-    assert predict(tmp_path / "in", tmp_path / "out", *deployed, *given) == NO_RESULTS
-    assert "No complete results" in capfd.readouterr().err
+    assert predict(tmp_path / "in", tmp_path / "out", *given, "--verbose") == NO_RESULTS
+    printed = capfd.readouterr().err
+    assert "No complete results" in printed and "Traceback" in printed
 
 
 def test_a_usage_error_has_the_code_of_no_results():

@@ -23,7 +23,6 @@ from clinic.example import as_bytes
 from clinic.reading.decoder import Decoder
 from clinic.reading.dicom import Place
 from clinic.reading.pictures import ImageFormat, Unreadable, decode
-from clinic.writing.datasets import Entry
 from clinic.writing.fhir import bundle
 from clinic.writing.structured import report
 from helpers.study import ROOT, StudyError
@@ -100,7 +99,7 @@ def test_spoilt_dicom():
         place, pictures = decoder.read(data, WANTED)
         answers = [an_answer()] * len(pictures)
         for make in (
-            lambda: report(Place(**place), answers, deployment(), entry=Entry("1.2.99")),
+            lambda: report(Place(**place), answers, deployment()),
             lambda: bundle("0", answers[0], deployment(), place=Place(**place)),
         ):
             try:

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from helpers.conclusions import prediction as conclude
@@ -42,9 +43,18 @@ def test_the_choice_has_a_reason():
 
 
 def test_strangers_and_the_answer():
-    assert "are no guard: of 40 chessboards" in conclude.strangers(UP, "chessboards", 40)
-    assert "stopped all of them" in conclude.strangers(ZERO, "chessboards", 40)
-    assert "not reliably stopped" in conclude.answer(UP, UP, UP)
-    assert conclude.answer(UP, UP, ZERO).endswith("to a person.") and "20 % of" in conclude.answer(UP, UP, UP)
+    rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
+    assert "distance stops more than any other rule: 95 % of drawn" in conclude.strangers(rules)
+    assert "5 % by the energy. Of the test images 2 % get none" in conclude.strangers(rules)
+    turned = rules[["energy", "distance"]]
+    assert "energy does not stop more than any other rule: 5 %" in conclude.strangers(turned)
+    assert conclude.answer(UP, UP, rules).endswith("20 % are wrong. 95 % of pictures that are no lesion get no answer.")
     assert "0.200 [0.100, 0.300] of 100 malignant images" in conclude.missed(UP)
     assert conclude.missed(ZERO).startswith("None of the 100")
+
+
+def test_what_passes_of_spoilt_images():
+    table = pd.DataFrame({"no answer": [0.02, 0.9, 0.1], "missed": [0.1, 0.0, 0.3]}, ["as they are", "grey", "warm"])
+    words = conclude.spoilt(table)
+    assert "Of 2 ways to spoil an image, 1 get no answer" in words
+    assert "30 % are called benign without a warning after *warm*, and 10 % as they are" in words

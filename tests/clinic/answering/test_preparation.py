@@ -33,22 +33,24 @@ def measured(lowest: float, copies: int = 1) -> dict:
     probabilities = np.tile(np.stack([1 - SCORES, SCORES], axis=1), (copies, 1))
     labels, lesions, energy = (np.tile(values, copies) for values in (LABELS, LESIONS, ENERGY))
     predictions = Predictions(labels, probabilities, lesions, ("nv", "mel"), (False, True))
-    return measure_abstention(predictions, energy, (lowest, 0.5), bootstrap=Bootstrap(200))
+    return measure_abstention(predictions, energy >= lowest, 0.5, bootstrap=Bootstrap(200))
 
 
 def test_figures_counted_by_hand():
     """Two of the four answers are wrong, and so would be one of the four abstentions. Of the two malignant images that
-    are answered one is suspicious, of the two benign ones one; three of five malignant images are not answered."""
+    are answered one is suspicious, of the two benign ones one; three of five malignant images are not answered, and one
+    of five is answered and not suspicious. Five of eight are malignant."""
     found = measured(4.5)
     names = (*ABSTENTION, *MALIGNANT)
-    assert [found[name]["value"] for name in names] == [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6]
-    assert [found[name]["images"] for name in names] == [8, 8, 4, 4, 8, 2, 2, 5]
+    values = [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6, 0.2, 0.5, 0.5, 0.625]
+    assert list(found) == list(names) and [found[name]["value"] for name in names] == values
+    assert [found[name]["images"] for name in names] == [8, 8, 4, 4, 8, 2, 2, 5, 5, 2, 2, 8]
     assert all(found[name]["low"] < found[name]["value"] < found[name]["high"] for name in (*MALIGNANT, DIFFERENCE))
 
 
 def test_without_abstention_there_is_nothing_to_compare():
     found, undefined = measured(0.0), dict.fromkeys(("value", "low", "high"))
-    assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0])
+    assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0, 0.4, 0.75, 0.5, 0.625])
     assert found["error rate of abstentions"] == undefined | {"images": 0}
     assert found[DIFFERENCE] == undefined | {"images": 8}
     with pytest.raises(StudyError, match="no images"):
@@ -64,7 +66,7 @@ def test_images_of_a_lesion_are_drawn_together():
 
 def prepared(**record):
     given, figures = deployment(), dict.fromkeys((*ABSTENTION, *MALIGNANT), FIGURE)
-    return prepare(RECORD | record, given.classes, given.profile, chosen=CHOSEN, measured=figures)
+    return prepare(RECORD | record, given.classes, given.appearance, chosen=CHOSEN, measured=figures)
 
 
 def test_a_deployment_holds_what_was_measured_and_names_changes_in_its_version():

@@ -35,8 +35,8 @@ import sys
 sys.path.insert(0, "tests")
 from clinical import by_brightness, deployment
 import clinic.answering.deployment, clinic.answering.network
-clinic.answering.deployment.find_deployment = lambda _: (None, None)
-clinic.answering.deployment.load = lambda *_: (None, deployment(abstention_threshold=-9.0))
+clinic.answering.deployment.find_deployment = lambda _: (deployment(abstention_threshold=-9.0), None)
+clinic.answering.deployment.load = lambda *_: None
 clinic.answering.network.Network = lambda _: by_brightness
 from clinic.node.__main__ import main
 sys.exit(main(sys.argv[1:]))

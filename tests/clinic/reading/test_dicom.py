@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 from clinical import NAMING, SECRETS, SIDE, secret_object
 from conftest import picture
-from PIL import Image
+from PIL import Image, ImageOps
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
+from pydicom.encaps import encapsulate
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from clinic.example import as_bytes, dermoscopic_object
+from clinic.reading import dicom
 from clinic.reading.dicom import MOST_FRAMES, READ, place_of, read_object
 from clinic.reading.pictures import ImageFormat, Unreadable, from_array
 
 PIXELS = np.asarray(picture(5, 48))
 WANTED = ImageFormat(SIDE)
+MANY = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4", "Modality": "XC"}
 GREY = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PlanarConfiguration": None}
 
 
@@ -51,14 +55,27 @@ def compressed(syntax: str) -> Dataset:
     return image
 
 
-def with_palette() -> Dataset:
+def with_palette(syntax: str = "") -> Dataset:
     coded = Image.fromarray(PIXELS).quantize(256)
     table, about = np.array(coded.getpalette(), np.uint8).reshape(-1, 3), {}
     for channel, name in enumerate(("Red", "Green", "Blue")):
         about[f"{name}PaletteColorLookupTableDescriptor"] = [len(table), 0, 16]
-        about[f"{name}PaletteColorLookupTableData"] = (table[:, channel].astype(np.uint16) * 257).tobytes()
+        order = ">u2" if syntax else "<u2"
+        about[f"{name}PaletteColorLookupTableData"] = (table[:, channel].astype(np.uint16) << 8).astype(order).tobytes()
     about |= GREY | {"PhotometricInterpretation": "PALETTE COLOR"}
-    return dermoscopic_object(PIXELS, PixelData=np.asarray(coded).tobytes(), **about)
+    image = dermoscopic_object(PIXELS, PixelData=np.asarray(coded).tobytes(), **about)
+    image.file_meta.TransferSyntaxUID = syntax or image.file_meta.TransferSyntaxUID
+    return image
+
+
+def unmarked(quality: int = 90, subsampling: int = 2) -> Dataset:
+    """An object whose JPEG has no marker that says which colours it holds, though its header says RGB."""
+    with io.BytesIO() as file:
+        Image.fromarray(PIXELS).save(file, "JPEG", quality=quality, subsampling=subsampling)
+        data = file.getvalue()
+    length = int.from_bytes(data[4:6])  # of the segment APP0
+    about = {"PhotometricInterpretation": "RGB", "PixelData": encapsulate([data[:2] + data[4 + length :]])}
+    return dermoscopic_object(PIXELS, jpeg=True, **about)
 
 
 def deep(factor: int, **bits: int) -> Dataset:
@@ -90,6 +107,10 @@ WRITTEN = {
     "eight bits in sixteen": (lambda: deep(1, BitsStored=8, HighBit=7), 0),
     "sixteen bits": (lambda: deep(257, BitsStored=16, HighBit=15), 0),
     "a palette": (with_palette, 40),
+    "a palette, high byte first": (lambda: with_palette(ExplicitVRBigEndian), 40),
+    "JPEG of luminance and colour that nothing says to be so": (unmarked, 25),
+    "signed": (lambda: dermoscopic_object(PIXELS, PixelRepresentation=1), 0),
+    "sixteen bits, signed": (lambda: deep(257, BitsStored=16, HighBit=15, PixelRepresentation=1), 0),
     "more pixels than frames": (lambda: dermoscopic_object(PIXELS, PixelData=PIXELS.tobytes() * 3), 0),
 }
 
@@ -113,42 +134,17 @@ def test_other_orders_of_bytes(syntax):
     assert (frame.square == expected(PIXELS)).all()
 
 
-@pytest.mark.parametrize(("photometric", "sign"), [("MONOCHROME2", 1), ("MONOCHROME1", -1)])
-def test_grey(photometric, sign):
-    levels = PIXELS[..., 0]
-    about = GREY | {"PhotometricInterpretation": photometric}
-    image = dermoscopic_object(PIXELS, PixelData=(levels if sign > 0 else 255 - levels).tobytes(), **about)
-    assert (squares(image)[0] == expected(grey(levels))).all()
-
-
-def test_twelve_bits_of_grey_are_spread_over_eight():
-    levels = np.linspace(0, 4095, 48 * 48).astype(np.uint16).reshape(48, 48)
-    about = GREY | {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}
-    found = squares(dermoscopic_object(PIXELS, PixelData=levels.tobytes(), **about))[0]
-    assert found.max() >= 250 and found.min() <= 5 and np.abs(found.mean() - 127.5) < 2
-
-
-@pytest.mark.parametrize(("bits", "highest"), [(8, 255), (12, 4095)])
-def test_a_table_of_grey_values_has_bits_of_its_own(bits, highest):
-    """A table that turns 0 to 255 around, in as many bits as the pixels have, or in more."""
-    levels, table = PIXELS[..., 0], Dataset()
-    table.LUTDescriptor = [256, 0, bits]
-    table.add_new("LUTData", "US", [round(highest * (1 - k / 255)) for k in range(256)])
-    image = dermoscopic_object(PIXELS, PixelData=levels.tobytes(), VOILUTSequence=Sequence([table]), **GREY)
-    assert np.abs(squares(image)[0] - expected(grey(255 - levels))).max() <= 1
-
-
 def test_frames_are_read_one_by_one():
     second = np.asarray(picture(6, 48))
     data = PIXELS.tobytes() + second.tobytes()
-    place, frames = read_object(as_bytes(dermoscopic_object(PIXELS, NumberOfFrames=2, PixelData=data)), WANTED)
+    place, frames = read_object(as_bytes(dermoscopic_object(PIXELS, NumberOfFrames=2, PixelData=data, **MANY)), WANTED)
     assert place.frames == 2 and [frame.frame for frame in frames] == [1, 2]
     assert (frames[1].square == expected(second)).all()
 
 
 BARS = [(255, 0, 0), (255, 128, 128), (0, 255, 0), (128, 255, 128), (0, 0, 255), (128, 128, 255)]
 BARS += [(level,) * 3 for level in (0, 64, 192, 255)]
-SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_rle_2frame", "SC_rgb_gdcm_KY", "SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_dcmtk_+eb+cr"]
+SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_gdcm_KY", "SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_dcmtk_+eb+cr"]
 SHIPPED += ["SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_lossy_gdcm", "SC_rgb_jpeg_dcmtk", "SC_rgb_rle_16bit"]
 
 
@@ -178,6 +174,26 @@ def test_rows_of_known_colours_with_the_high_byte_first():
     assert (shipped("SC_rgb_small_odd_big_endian", 3) == expected).all()
 
 
+def test_a_colour_profile_is_converted_as_in_other_files(monkeypatch):
+    monkeypatch.setattr(dicom, "to_srgb", lambda image, profile: ImageOps.invert(image) if profile == b"P3" else image)
+    assert (squares(dermoscopic_object(PIXELS, ICCProfile=b"P3"))[0] == expected(255 - PIXELS)).all()
+    assert (squares(dermoscopic_object(PIXELS))[0] == expected(PIXELS)).all()
+
+
+def test_a_file_without_a_preamble_is_read():
+    image = dermoscopic_object(PIXELS)
+    data = as_bytes(image)
+    meta = 144 + int.from_bytes(data[140:144], "little")  # where the object itself begins
+    place, (frame,) = read_object(data[meta:], WANTED)
+    assert (frame.square == expected(PIXELS)).all() and place.sop_instance == image.SOPInstanceUID
+
+
+def test_days_of_older_standards_are_understood():
+    image = dermoscopic_object(PIXELS)
+    image[0x00080020] = RawDataElement(BaseTag(0x00080020), "DA", 10, b"2024-01-31", 0, False, True)
+    assert place_of(image).study_date == "20240131"
+
+
 def test_only_identifiers_of_the_study_are_kept():
     place = place_of(secret_object(PIXELS))
     values = [str(value) for value in asdict(place).values()]
@@ -204,22 +220,36 @@ def test_what_the_object_says_of_its_pixels_is_kept(stated):
 
 REFUSED = {
     "a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "not a photograph"),
-    "a capture of a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "CT"}, "modality"),
-    "no study": ({"StudyInstanceUID": ""}, "UIDs"),
-    "a study called ..": ({"StudyInstanceUID": "../../etc"}, "UIDs"),
-    "a long UID": ({"SeriesInstanceUID": "1." + "2" * 70}, "UIDs"),
-    "patients of two numbers": ({"PatientID": ["P-17", "P-18"]}, "several values"),
-    "issuers of which nobody knows which it is": ({"IssuerOfPatientID": ["A", "B"]}, "several values"),
+    "a capture of a CT": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "CT"}, "Modality"),
+    "no study": ({"StudyInstanceUID": ""}, "StudyInstanceUID is missing"),
+    "a study called ..": ({"StudyInstanceUID": "../../etc"}, "StudyInstanceUID is not a valid UID"),
+    "a long UID": ({"SeriesInstanceUID": "1." + "2" * 70}, "SeriesInstanceUID is not a valid UID"),
+    "patients of two numbers": ({"PatientID": ["P-17", "P-18"]}, "PatientID has several values"),
+    "issuers of which nobody knows which it is": (
+        {"IssuerOfPatientID": ["A", "B"]},
+        "IssuerOfPatientID has several values",
+    ),
     "a result of this program": ({"Manufacturer": "Skin lesion study"}, "a result of this program"),
     "no rows": ({"Rows": 0}, "0 px"),
     "a bomb": ({"Rows": 65535, "Columns": 65535}, "not the size of a photograph"),
-    "too many frames": ({"NumberOfFrames": MOST_FRAMES + 1}, "frames"),
-    "more frames than pixels": ({"NumberOfFrames": 3}, "not what its header says"),
+    "too many frames": ({"NumberOfFrames": MOST_FRAMES + 1} | MANY, "frames"),
+    "more frames than pixels": ({"NumberOfFrames": 3} | MANY, "not what its header says"),
     "no frames": ({"NumberOfFrames": -1}, "frames"),
     "more rows than pixels": ({"Rows": 49}, "not what its header says"),
-    "grey that is coloured": ({"PhotometricInterpretation": "MONOCHROME2"}, "samples"),
+    "a leading zero": (
+        {"StudyInstanceUID": "1.2.840.0099.1"},
+        "StudyInstanceUID is not a valid UID .*no leading zeros",
+    ),
+    "a line break": ({"PatientID": "P\n17"}, "PatientID has control characters"),
+    "frames of a single frame": (
+        {"NumberOfFrames": 2},
+        "SOPClassUID is that of a single frame, but NumberOfFrames is 2",
+    ),
+    "grey": (GREY, "PhotometricInterpretation is MONOCHROME2: a grey image"),
+    "grey and turned": (GREY | {"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1: a grey image"),
+    "grey that is coloured": ({"PhotometricInterpretation": "MONOCHROME2"}, "grey image"),
     "colour that is grey": ({"SamplesPerPixel": 1}, "samples"),
-    "an unknown space of colour": ({"PhotometricInterpretation": "CMYK"}, "photometric"),
+    "an unknown space of colour": ({"PhotometricInterpretation": "CMYK"}, "PhotometricInterpretation"),
     "floating point": ({"BitsAllocated": 32}, "samples"),
     "a palette without colours": ({"SamplesPerPixel": 1, "PhotometricInterpretation": "PALETTE COLOR"}, "header says"),
 }
@@ -232,6 +262,13 @@ def test_what_is_no_photograph_is_refused(attributes, fault):
     assert not any(secret in str(refused.value) for secret in SECRETS)
 
 
+def test_an_object_without_its_class_is_refused():
+    image = dermoscopic_object(PIXELS)
+    del image.SOPClassUID
+    with pytest.raises(Unreadable, match="SOPClassUID is missing: not a photograph"):
+        place_of(image)
+
+
 def wrong_syntax() -> Dataset:
     image = dermoscopic_object(PIXELS, jpeg=True)
     image.file_meta.TransferSyntaxUID = RLELossless
@@ -240,6 +277,10 @@ def wrong_syntax() -> Dataset:
 
 OTHER_SIZE = dermoscopic_object(np.zeros((16, 16, 3), np.uint8), jpeg=True).PixelData
 LYING = {
+    "a JPEG of one or the other colours": (
+        lambda: unmarked(subsampling=0),
+        "PhotometricInterpretation is RGB, but its JPEG",
+    ),
     "another transfer syntax": (wrong_syntax, "decoded"),
     "a JPEG of another size": (lambda: dermoscopic_object(PIXELS, jpeg=True, PixelData=OTHER_SIZE), "header says"),
     "no pixels": (lambda: dermoscopic_object(PIXELS, PixelData=None), "no pixels|decoded"),

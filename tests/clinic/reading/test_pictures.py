@@ -10,6 +10,7 @@ from clinical import jpeg
 from conftest import picture
 from PIL import Image
 
+from clinic.reading.files import IMAGE, file_kind
 from clinic.reading.pictures import MOST_PASSES, ImageFormat, Unreadable, decode, from_array, passes
 from helpers.data.pixels import read_square, shades_of_gray
 
@@ -53,6 +54,15 @@ def test_pixels_are_those_that_the_study_trained_on(tmp_path, size):
     assert read.preview.shape == (100, 100, 3)
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "HEIF"])
+def test_files_of_phones_and_archives_are_read(form):
+    """With their colours: those of a lossy form are a little off."""
+    whole, data = picture(2, 48), encoded(picture(2, 48), form, quality=100)
+    read, expected = decode(data, ImageFormat(32, preview=48)), from_array(np.asarray(whole), ImageFormat(32)).square
+    assert np.abs(read.square.astype(int) - expected).mean() < 4 and read.preview.shape == (48, 48, 3)
+    assert file_kind(io.BytesIO(data)) == IMAGE
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_every_mode_becomes_rgb(mode):
     image = Image.new("RGB", (40, 40), (255, 255, 255)).convert(mode)
@@ -84,8 +94,9 @@ BROKEN = {
     "many passes": (in_passes(jpeg(), MOST_PASSES + 1), "passes"),
     "many pixels many times": (in_passes(encoded(Image.new("RGB", (5000, 5000)), "JPEG"), 41), "passes"),
     "a GIF": (b"GIF89a" + b"\0" * 99, "not a complete"),
+    "a film": (encoded(picture(0), "WEBP", save_all=True, append_images=[picture(1)]), "several images"),
+    "several pages": (encoded(picture(0), "TIFF", save_all=True, append_images=[picture(1)]), "several images"),
     "nothing": (b"", "not a complete"),
-    "a TIFF": (encoded(picture(0), "TIFF"), "not a complete"),
 }
 
 

@@ -42,7 +42,7 @@ def test_under_a_key_a_name_cannot_be_found_again(tmp_path):
     ("name", "data", "fault"),
     [
         ("empty.jpg", b"", "empty"),
-        ("notes.txt", b"Erika Muster", "neither JPEG, PNG nor DICOM"),
+        ("notes.txt", b"Erika Muster", "neither an image"),
         ("half.jpg", jpeg()[:400], "cut off|not a complete"),
         ("photo.dcm", b"\0" * 128 + b"DICM" + b"\0" * 99, "not a photograph"),
     ],

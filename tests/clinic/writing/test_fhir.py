@@ -10,8 +10,9 @@ import pytest
 from clinical import CODES, PLACE, SECRETS, an_answer, deployment
 from fhir.resources.R4B.bundle import Bundle
 
+from clinic.answering.answers import UNLIKE
 from clinic.writing import fhir
-from clinic.writing.codes import MALIGNANT, SYSTEMS, coding, diagnosis_code
+from clinic.writing.codes import ABSTAINS, MALIGNANT, SYSTEMS, coding, diagnosis_code
 from clinic.writing.fhir import bundle, list_resources
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
@@ -20,8 +21,8 @@ DEIDENTIFIED = PLACE.without_identifiers(b"key")
 
 
 @cache
-def content(place=None, abstains: bool = False, frame: int = 1) -> dict:
-    answer = an_answer(abstains, warnings=("blurred",))
+def content(place=None, reason: str = "", frame: int = 1) -> dict:
+    answer = an_answer(reason, warnings=("blurred",))
     return bundle("0123", answer, deployment(), place=place, frame=frame)
 
 
@@ -34,20 +35,20 @@ def resources(*arguments) -> dict[str, list[dict]]:
 
 
 @pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED], ids=["file", "DICOM", "deidentified"])
-@pytest.mark.parametrize("abstains", [False, True])
-def test_every_resource_is_valid_and_every_reference_resolves(place, abstains):
-    text = json.dumps(content(place, abstains))
+@pytest.mark.parametrize("reason", ["", UNLIKE])
+def test_every_resource_is_valid_and_every_reference_resolves(place, reason):
+    text = json.dumps(content(place, reason))
     read = Bundle.model_validate_json(text)
     urls = [entry.fullUrl for entry in read.entry]
     assert len(set(urls)) == len(urls) and all(url.startswith("urn:uuid:") for url in urls)
     assert set(re.findall(r'"reference": "([^"]*)"', text)) == set(urls[2:])  # to all but the report and the risk
     kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device"]
     kinds += ["ImagingStudy"] * (place is PLACE)
-    assert [line.split()[0] for line in list_resources(content(place, abstains)).splitlines()] == kinds
+    assert [line.split()[0] for line in list_resources(content(place, reason)).splitlines()] == kinds
 
 
 def test_a_bundle_holds_the_answer_and_its_model():
-    found = resources(PLACE, False, 2)
+    found = resources(PLACE, "", 2)
     (report,), (risk,), (device,) = found["DiagnosticReport"], found["RiskAssessment"], found["Device"]
     assert {one["status"] for one in (report, risk, *found["Observation"])} == {"preliminary"}
     assert report["identifier"][0]["value"] == "0123-2" and len(report["result"]) == len(CODES)
@@ -57,9 +58,10 @@ def test_a_bundle_holds_the_answer_and_its_model():
     assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
     assert probability["low"]["value"] == pytest.approx(60)
     assert prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
-    assert "before calibration" in prediction["rationale"]
+    assert prediction["rationale"].startswith("Of 100 images called suspicious in the test, 80 were malignant.")
     assert prediction["outcome"]["coding"] == [coding(MALIGNANT)] and "pre-malignant" in risk["note"][0]["text"]
-    assert device["property"][0]["valueCode"][0]["text"] == "ab" * 32
+    digests = [one["valueCode"][0]["text"] for one in device["property"]]
+    assert digests == ["ab" * 32, deployment().checksum]
     # RFC 6920: the digest in base64url; that of 32 bytes 0xab repeats `q6ur`.
     assert device["identifier"][0]["value"] == f"ni:///sha-256;{'q6ur' * 10}q6s"
 
@@ -74,16 +76,16 @@ def test_the_code_of_an_observation_names_its_class():
 @pytest.mark.parametrize(("modality", "expected"), [("OT", "OT"), ("XC", "XC"), ("", "OT")])
 @pytest.mark.parametrize(("frames", "title"), [(1, None), (3, "Frame 2 of 3")])
 def test_the_study_has_the_modality_of_the_image_and_names_one_of_several_frames(modality, expected, frames, title):
-    (study,) = resources(replace(PLACE, modality=modality, frames=frames), False, 2)["ImagingStudy"]
+    (study,) = resources(replace(PLACE, modality=modality, frames=frames), "", 2)["ImagingStudy"]
     (series,) = study["series"]
     assert series["modality"]["code"] == expected and series["instance"][0].get("title") == title
     assert study["identifier"][0]["value"] == "urn:oid:1.2"
 
 
 def test_where_the_model_abstains_there_is_no_number():
-    found = resources(None, True)
+    found = resources(None, UNLIKE)
     assert all("valueQuantity" not in one for one in found["Observation"])
-    assert {one["dataAbsentReason"]["coding"][0]["code"] for one in found["Observation"]} == {"unknown"}
+    assert {one["dataAbsentReason"]["text"] for one in found["Observation"]} == {ABSTAINS[UNLIKE].meaning}
     assert set(found["RiskAssessment"][0]["prediction"][0]) == {"outcome"}
 
 
@@ -97,10 +99,10 @@ def codes_in(content) -> set[tuple[str, str]]:
     return found.union(*map(codes_in, content.values()))
 
 
-@pytest.mark.parametrize("abstains", [False, True])
-def test_no_diagnosis_is_coded(abstains):
+@pytest.mark.parametrize("reason", ["", UNLIKE])
+def test_no_diagnosis_is_coded(reason):
     """Neither by SNOMED CT nor by a code of the study; only the kind of imaging is coded by SNOMED CT."""
-    found = codes_in(content(PLACE, abstains))
+    found = codes_in(content(PLACE, reason))
     assert not found & {(SYSTEMS[code.scheme_designator], code.value) for code in map(diagnosis_code, HAM10000)}
     assert {code for system, code in found if system == SYSTEMS["SCT"]} == {"446078004"}
 
@@ -138,7 +140,7 @@ def test_the_patient_has_a_number_and_its_issuer_and_nothing_else(place, identif
 
 def test_a_report_has_an_identifier_among_the_reports_of_its_model():
     """It is the same in every run and another for another model; its system is none of codes."""
-    another = bundle("0123", an_answer(), deployment(model_sha256="cd" * 32))["entry"][0]["resource"]
+    another = bundle("0123", an_answer(), deployment(threshold=0.4))["entry"][0]["resource"]
     (first,), (second,) = resources()["DiagnosticReport"][0]["identifier"], another["identifier"]
     assert first["value"] == second["value"] == "0123-1" and first["system"] != second["system"]
     assert first["system"].startswith("urn:oid:2.25.") and first["system"] not in SYSTEMS.values()

@@ -11,6 +11,7 @@ from conftest import picture
 from matplotlib.text import Text
 from pydicom import dcmread
 
+from clinic.answering.answers import UNSURE
 from clinic.answering.prediction import Outcome, answer_files
 from clinic.reading.files import InputFile, find_files
 from clinic.reading.pictures import Picture
@@ -25,11 +26,11 @@ CLEAR = replace(PLACE, burned_in="NO", recognisable="NO")
 PIXELS = np.asarray(picture(5, SIDE))
 
 
-def outcome(place=CLEAR, abstains: bool = False) -> Outcome:
+def outcome(place=CLEAR, reason: str = "") -> Outcome:
     """The outcome for an image of one frame; place: None for a JPEG."""
-    image = Picture(PIXELS, np.zeros(8), SIDE, SIDE, preview=PIXELS)
+    image = Picture(PIXELS, np.zeros(9), SIDE, SIDE, preview=PIXELS)
     file = InputFile(1, Path("Muster.dcm"), image="0123", pictures=(image,), place=place and asdict(place))
-    return Outcome(file, (an_answer(abstains),))
+    return Outcome(file, (an_answer(reason),))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -40,7 +41,7 @@ def run(source: Path, folder: Path, **options) -> list[str]:
     """Read, predict and write everything about the files of a folder; gives what could not be written."""
     deployed, files = deployment(abstention_threshold=-9.0), find_files([source])
     written = Outputs(folder, deployed, dicom=True, fhir=True, **options)
-    tables, unwritten = Tables(folder, deployed, files), []
+    tables, unwritten = Tables(folder, deployed, files, deidentify=bool(options.get("deidentify"))), []
     with Reader(deployed.image_format(written.preview), key=written.key) as reader:
         for one in answer_files(reader.read(files), deployed, by_brightness):
             tables.add(one)
@@ -59,7 +60,7 @@ def source(tmp_path_factory):
     return folder
 
 
-def test_only_dicom_and_fhir_carry_identifiers_and_only_those_of_filing(tmp_path, source, monkeypatch):
+def test_results_carry_identifiers_of_filing_and_no_others(tmp_path, source, monkeypatch):
     drawn, draw = [], Page.draw
     monkeypatch.setattr(Page, "draw", lambda page: drawn.append(draw(page)) or drawn[-1])
     assert run(source, tmp_path, pages="pdf") == []
@@ -69,10 +70,13 @@ def test_only_dicom_and_fhir_carry_identifiers_and_only_those_of_filing(tmp_path
     for name, data in found.items():
         assert not any(secret in name for secret in SECRETS)
         there = {secret for secret in SECRETS if secret.encode() in data}
-        assert there <= set(NAMING) and (not there or name.startswith(("dicom", "fhir"))), name
+        assert there <= {*NAMING, "Dr^House"} and (not there or not name.startswith("pages")), name
+    named = 0
     for figure in drawn:  # in a file, its letters are drawn
         shown = " ".join(text.get_text() for text in figure.findobj(Text))
-        assert "Image " in shown and "melanoma" in shown and not any(secret in shown for secret in SECRETS)
+        assert "melanoma" in shown and not any(secret in shown for secret in SECRETS[len(NAMING) :])
+        named += "Muster Erika" in shown
+    assert named == 1  # the page about the DICOM object
 
 
 def test_deidentified_results_carry_none_and_do_not_lead_to_their_files(tmp_path, source):
@@ -103,19 +107,22 @@ def test_pixels_that_may_name_or_show_a_person_are_not_shown(tmp_path, stated, d
     assert list(contents(tmp_path)) == ["dicom/0123-report.dcm"]
 
 
-def test_reports_of_one_study_share_a_series(tmp_path):
-    written, made = Outputs(tmp_path, deployment(), dicom=True), []
-    for _ in range(2):
-        assert written.write(outcome(replace(CLEAR, burned_in=""))) == []
-        made.append(dcmread(tmp_path / "dicom" / "0123-report.dcm"))
+def test_reports_of_one_study_share_a_series_and_name_those_of_an_earlier_run(tmp_path):
+    Outputs(tmp_path / "old", deployment(), dicom=True).write(outcome())
+    written, made = Outputs(tmp_path / "new", deployment(threshold=0.4), dicom=True, previous=tmp_path / "old"), []
+    for place in (CLEAR, replace(CLEAR, sop_instance="1.2.3.5")):
+        assert written.write(outcome(place)) == []
+        made.append(dcmread(tmp_path / "new" / "dicom" / "0123-report.dcm"))
     assert made[0].SeriesInstanceUID == made[1].SeriesInstanceUID and made[0].SOPInstanceUID != made[1].SOPInstanceUID
-    assert [one.InstanceNumber for one in made] == [1, 2]
+    former = dcmread(tmp_path / "old" / "dicom" / "0123-report.dcm")
+    (named,) = made[0].PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert named.ReferencedSOPInstanceUID == former.SOPInstanceUID
 
 
 def test_where_the_model_abstains_there_are_a_page_and_a_report(tmp_path):
     """The image is shown where nothing is said about text, and kept for showing only if there are pages."""
     written = Outputs(tmp_path, deployment(), pages="png", dicom=True)
-    assert written.write(outcome(replace(CLEAR, burned_in=""), abstains=True)) == []
+    assert written.write(outcome(replace(CLEAR, burned_in=""), reason=UNSURE)) == []
     assert set(contents(tmp_path)) == {"pages/0123-1.png", "dicom/0123-report.dcm"}
     assert written.preview == outputs.PREVIEW and Outputs(tmp_path, deployment(), dicom=True, fhir=True).preview == 0
 

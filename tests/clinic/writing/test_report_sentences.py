@@ -1,59 +1,42 @@
-"""Answers and deployments in words."""
+"""Answers in words, and what they are worth in numbers of 100."""
 
-import numpy as np
 import pytest
-from clinical import CODES, FIGURE, an_answer, deployment
+from clinical import FIGURE, an_answer, deployment
 
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
-from clinic.writing.sentences import (
-    describe_abstention,
-    describe_answer,
-    describe_malignant_classes,
-    describe_operating_point,
-)
+from clinic.answering.answers import UNLIKE, UNSURE
+from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, MALIGNANT, PREVALENCE
+from clinic.writing.sentences import describe_answer, describe_malignant_classes, describe_model, describe_worth
 from helpers.data.lesions import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
 
-AHEAD, BEHIND = {"value": 0.2, "low": 0.1, "high": 0.3}, {"value": -0.2, "low": -0.3, "high": -0.1}
-UNCLEAR = {"value": 0.1, "low": -0.1, "high": 0.3}
-
-
-def test_an_answer_and_an_abstention():
-    text = describe_answer(an_answer(), deployment())
-    assert text.startswith("Answer: melanoma. Calibrated probabilities: melanoma 40 %, malignant 60 %. At or above")
-    assert text.endswith("(uncalibrated score 0.800, operating point 0.300).")
-    text = describe_answer(an_answer(True), deployment())
-    assert "energy 1.00, below 2.00" in text and "melanoma" not in text
-
-
-def test_an_answer_that_is_not_the_most_probable_diagnosis():
-    """The answer is the highest before calibration; the words give both, and say why."""
-    text = describe_answer(an_answer(calibrated=np.where(np.array(CODES) == "nv", 0.5, 0.5 / 6)), deployment())
-    assert text.startswith("Answer: melanoma. It is read as if all diagnoses were equally frequent, so that rare ")
-    assert "frequency in the study, melanocytic nevus is more probable. Calibrated probabilities: melanoma 8 %" in text
-
-
-def test_the_operating_point():
-    figures = dict(zip(MALIGNANT, (AHEAD, UNCLEAR, FIGURE), strict=True))
-    text = describe_operating_point(deployment(malignant=figures))
-    assert "its sensitivity for malignant lesions is 20.0 [10.0, 30.0] %" in text
-    assert "and its specificity 10.0 [-10.0, 30.0] %. The model abstains on 80.0 [70.0, 90.0] % of" in text
+SHARES = {IF_SUSPICIOUS: 0.463, IF_NOT: 0.034, "missed": 0.08, "abstained": 0.05, PREVALENCE: 0.195}
+DEPLOYED = deployment(
+    malignant=dict.fromkeys(MALIGNANT, FIGURE) | {name: FIGURE | {"value": share} for name, share in SHARES.items()}
+)
+OF_MALIGNANT = "Of 100 malignant ones, 8 were missed since they looked benign, and 5 got no answer."
+NO_ANSWER = "In the test, 20 of 100 images got no answer, and 5 of 100 malignant ones. "
 
 
 @pytest.mark.parametrize(
-    ("difference", "words"),
+    ("answer", "line", "worth"),
     [
-        (AHEAD, "; difference 20.0 [10.0, 30.0] %, clearly more."),
-        (UNCLEAR, "%, no clear difference."),
-        (BEHIND, "%, clearly less."),
-        (dict.fromkeys(("value", "low", "high")), "; difference –, not known."),
+        ({}, "Suspicious", "Of 100 images called suspicious in the test, 46 were malignant."),
+        ({"suspicious": False}, "Looks benign", "Of 100 images that looked benign in the test, 3 were malignant."),
+        ({"reason": UNLIKE}, "No answer: this does not look like the dermatoscopic images that", NO_ANSWER),
+        ({"reason": UNSURE}, "No answer: the program is not sure enough about this image", NO_ANSWER),
     ],
 )
-def test_abstention(difference, words):
-    figures = dict.fromkeys(ABSTENTION, FIGURE) | {DIFFERENCE: difference}
-    assert words in describe_abstention(deployment(abstention=figures))
-    assert describe_abstention(deployment(missing_images=12723)).endswith(
-        " 12,723 images of the publisher's list were missing."
-    )
+def test_an_answer_in_one_line_and_what_it_is_worth(answer, line, worth):
+    answer = an_answer(**answer)
+    sentences = describe_worth(answer, DEPLOYED)
+    assert describe_answer(answer).startswith(line) and sentences[0].startswith(worth)
+    assert (OF_MALIGNANT in sentences) == (not answer.abstained)
+    assert ("This holds where 20 of 100 lesions are malignant" in sentences[-1]) == (not answer.abstained)
+
+
+def test_a_share_that_is_not_known_is_no_number():
+    unknown = dict.fromkeys(("value", "low", "high"))
+    text = " ".join(describe_worth(an_answer(), deployment(malignant=dict.fromkeys(MALIGNANT, unknown))))
+    assert "an unknown number were malignant" in text and "None" not in text
 
 
 @pytest.mark.parametrize(
@@ -66,3 +49,9 @@ def test_abstention(difference, words):
 )
 def test_malignant_classes_are_those_of_the_model(classes, words):
     assert describe_malignant_classes(deployment(classes=classes)).endswith(words)
+
+
+def test_the_model_is_named_with_its_deployment_and_where_its_figures_stand():
+    text = describe_model(deployment(missing_images=12723))
+    assert text.startswith("Model MobileNet of the study demo, version 0123456789ab, deployment ")
+    assert "results/demo/MODEL_CARD.md. 12,723 images of the publisher's list were missing" in text

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from clinical import CODES, bright, by_brightness, deployment
+from clinical import CODES, bright, by_brightness, deployment, dicom_file
+from pydicom import dcmread
 
 from clinic.answering.prediction import answer_files
 from clinic.reading.files import find_files
 from clinic.reading.reader import Reader
-from clinic.writing.tables import Tables, answer_rows
+from clinic.writing.tables import Tables, answer_rows, as_text, write_tables
 
 DEPLOYED = deployment()
 
@@ -19,9 +20,10 @@ DEPLOYED = deployment()
 def files(tmp_path_factory):
     """A dark, a bright and a grey image, and a broken file."""
     folder = tmp_path_factory.mktemp("Erika")
-    for name, level in (("=Muster", 20), ("b", 235), ("c", 128)):
+    (folder / "sub").mkdir()
+    for name, level in (("=Muster", 20), ("b", 235), ("sub/c", 128)):
         bright(level).save(folder / f"{name}.png")
-    (folder / "d.png").write_bytes(b"")
+    (folder / "sub" / "d.png").write_bytes(b"")
     return find_files([folder])
 
 
@@ -37,51 +39,52 @@ def written(folder, name: str) -> pd.DataFrame:
 
 def test_rows_of_a_dark_a_bright_and_a_grey_image(outcomes):
     rows = [row for outcome in outcomes for row in answer_rows(outcome, DEPLOYED)]
-    assert [row["answer"] for row in rows] == ["mel", "nv", ""]
-    assert [row["suspicious"] for row in rows] == [True, False, None]
-    assert [row["abstained"] for row in rows] == [False, False, True]
-    assert all("unlike a dermatoscopic image" in row["warnings"] for row in rows)
-    assert np.allclose([sum(row[f"p_{code}"] for code in CODES) for row in rows], 1, atol=1e-5)
+    assert [row["answer"] for row in rows] == ["mel", "nv", "no answer"]
+    assert [row["suspicious"] for row in rows] == ["yes", "no", "no answer"]
+    assert [row["reason"] for row in rows] == ["", "", "unsure"]
+    assert rows[2]["malignancy"] is None and {rows[2][f"{kind}_mel"] for kind in ("p", "calibrated")} == {None}
+    assert np.allclose([sum(row[f"p_{code}"] for code in CODES) for row in rows[:2]], 1, atol=1e-5)
 
 
-def test_tables_hold_every_answer_and_fault_and_no_name(files, outcomes, tmp_path):
-    tables = Tables(tmp_path, DEPLOYED, files)
+def test_tables_hold_every_answer_and_fault(files, outcomes, tmp_path):
+    tables = Tables(tmp_path, DEPLOYED, files, "fhir")
     for outcome in outcomes:
         tables.add(outcome)
     tables.write()
-    content = json.loads((tmp_path / "predictions.json").read_text())
-    assert len(written(tmp_path, "predictions")) == len(content["predictions"]) == 3
-    assert content["failed"] == [{"file": 4, "image": outcomes[3].file.image, "fault": "the file is empty"}]
+    content, table = json.loads((tmp_path / "predictions.json").read_text()), written(tmp_path, "predictions")
+    assert list(table["path"]) == ["'=Muster.png", "b.png", "sub/c.png"] and set(table["options"]) == {"fhir"}
+    assert set(table["deployment"]) == {DEPLOYED.checksum} == {content["deployment"]} and table["time"].notna().all()
+    assert [row["path"] for row in content["predictions"]] == ["=Muster.png", "b.png", "sub/c.png"]
+    assert [(row["file"], row["path"], row["fault"]) for row in content["failed"]] == [
+        (4, "sub/d.png", "the file is empty")
+    ]
     assert content["model"]["model_sha256"] == "ab" * 32 and "Not a medical device" in content["disclaimer"]
-    assert "before calibration" in content["operating_point"]["summary"]
     assert content["abstention"]["on_test"] == DEPLOYED.abstention
-    text = "".join(path.read_text() for path in tmp_path.iterdir())
-    assert "Erika" not in text and "Muster" not in text
 
 
-def test_files_that_were_not_reached_have_failed_until_they_are(files, outcomes, tmp_path):
-    tables = Tables(tmp_path, DEPLOYED, files[:3])
-    for count, outcome in enumerate(outcomes[:3]):
-        tables.write()
-        failed = written(tmp_path, "failed")
-        assert list(failed["file"]) == [1, 2, 3][count:] and set(failed["fault"]) == {"the run ended before this file"}
-        tables.add(outcome)
-    tables.write()
-    assert not (tmp_path / "failed.csv").exists()
+def test_results_of_a_dicom_object_can_be_joined(tmp_path):
+    dicom_file(tmp_path / "a.dcm", AccessionNumber="+A1")
+    with Reader(DEPLOYED.image_format()) as reader:
+        (outcome,) = answer_files(reader.read(find_files([tmp_path])), DEPLOYED, by_brightness)
+    write_tables(tmp_path, DEPLOYED, answer_rows(outcome, DEPLOYED), [])
+    (row,) = written(tmp_path, "predictions").to_dict("records")
+    header = dcmread(tmp_path / "a.dcm")
+    assert row["sop_instance"] == header.SOPInstanceUID and row["accession_number"] == "'+A1"
+    assert (row["series"], row["study"]) == (header.SeriesInstanceUID, header.StudyInstanceUID)
+    (hidden,) = answer_rows(outcome, DEPLOYED, hide=True)
+    assert not {"path", "time", "sop_instance", "series", "study", "accession_number"} & set(hidden)
+    numbers = [hidden[name] for name in ("p_mel", "calibrated_nv", "malignancy", "energy", "distance")]
+    assert all(value is None or value == round(value, 2) for value in numbers)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "  =", "\t=", "\u3000＝", "＋", "－", "＠"])
+def test_no_text_becomes_a_formula(start):
+    assert as_text(f"{start}1+1").startswith("'") and as_text(f"a{start}1").startswith("a")
 
 
 def test_tables_without_an_answer_have_their_columns(files, outcomes, tmp_path):
     Tables(tmp_path, DEPLOYED, files[3:]).write()
     table = written(tmp_path, "predictions")
-    assert len(table) == 0 and list(table) == list(answer_rows(outcomes[0], DEPLOYED)[0])
-
-
-def test_tables_are_saved_when_it_is_due(files, tmp_path, monkeypatch):
-    """At most every minute, and in a twentieth of the time: writing for a minute, then, is due after 19 more."""
-    clock = iter([0, 59, 60, 120, 1259, 1260, 1260])
-    monkeypatch.setattr("clinic.writing.tables.monotonic", lambda: next(clock))
-    tables, saved = Tables(tmp_path, DEPLOYED, files), []
-    monkeypatch.setattr(Tables, "write", lambda _: saved.append(1))
-    for count in (0, 1, 1, 2):
-        tables.save()
-        assert len(saved) == count
+    whose = {"path", "time", "sop_instance", "series", "study", "accession_number"}
+    assert len(table) == 0 and set(table) == set(answer_rows(outcomes[0], DEPLOYED)[0]) - whose
+    assert list(written(tmp_path, "failed")["fault"]) == ["the run ended before this file"]

@@ -1,0 +1,69 @@
+"""What looks like the training images gets an answer, and what does not gets none."""
+
+import numpy as np
+import pytest
+from clinical import APPEARANCE, SIDE, appearance, features
+from conftest import picture
+from PIL import Image, ImageFilter
+
+from clinic.answering.appearance import ODD_COLOURS, UNLIKE, learn_appearance
+from clinic.reading.quality import MEASURES, measures
+from helpers.study import StudyError
+
+RANDOM = np.random.default_rng(0)
+SHOWN = [np.asarray(picture(seed, SIDE)) for seed in range(200, 300)]
+
+
+def distances(*squares) -> tuple[np.ndarray, np.ndarray]:
+    images = np.stack(squares).astype(np.uint8)
+    return APPEARANCE.distances(np.array([measures(image) for image in images]), features(images))
+
+
+def in_grey(square):
+    return np.repeat(np.asarray(Image.fromarray(square).convert("L"))[..., None], 3, axis=2)
+
+
+STRANGERS = {
+    "black": lambda _: np.zeros((SIDE, SIDE, 3)),
+    "white": lambda _: np.full((SIDE, SIDE, 3), 255),
+    "plain": lambda square: np.broadcast_to(square[0, 0], square.shape),
+    "noise": lambda square: RANDOM.integers(0, 256, square.shape),
+    "chessboard": lambda square: np.repeat((np.indices((SIDE, SIDE)).sum(axis=0) // 4 % 2 * 255)[..., None], 3, axis=2),
+    "stripes": lambda square: np.where(np.arange(SIDE)[:, None, None] // 2 % 2, square, 255),
+    "grey": in_grey,
+    "blurred": lambda square: np.asarray(Image.fromarray(square).filter(ImageFilter.GaussianBlur(6))),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_strangers_are_far_and_pictures_are_near(kind):
+    far, _ = distances(*(STRANGERS[kind](square) for square in SHOWN))
+    near, _ = distances(*SHOWN)
+    assert (far > APPEARANCE.farthest).mean() >= 0.95 and (near > APPEARANCE.farthest).mean() <= 0.1
+
+
+def test_limits_are_those_of_validation():
+    learnt = appearance(range(60, 199))
+    far, colours = APPEARANCE.distances(*learnt)
+    assert (far > APPEARANCE.farthest).mean() == pytest.approx(UNLIKE, abs=0.01)
+    assert (colours > APPEARANCE.farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
+
+
+def test_unusual_colours_are_seen_by_the_measures_alone():
+    """The distance by the measures is what an appearance without features has."""
+    measured, made = appearance(range(60))
+    alone = learn_appearance((measured, made[:, :0]), (measured, made[:, :0]))
+    _, both = APPEARANCE.distances(measured, made)
+    assert np.allclose(alone.distances(measured, made[:, :0])[0], both, rtol=0.1)
+    assert np.median(distances(*(square[..., ::-1] // 2 for square in SHOWN))[1]) > np.median(both)
+
+
+def test_squared_distances_of_training_images_are_as_many_as_numbers():
+    """As in a normal distribution, a little fewer for the shrinking."""
+    far, _ = APPEARANCE.distances(*appearance(range(60)))
+    assert 0.6 < (far**2).mean() / (len(MEASURES) + 2) < 1.1
+
+
+def test_too_few_images():
+    with pytest.raises(StudyError, match="3 training images are too few to know how they look: it takes 11"):
+        learn_appearance(appearance(range(3)), appearance(range(3)))
