@@ -95,7 +95,6 @@ references: | $(ENVIRONMENT) ## run the demo notebooks again and save them as th
 	"$(PY)" -m helpers.running.report references build/references/results/demo/notebooks
 
 bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
-	"$(PY)" benchmarks/pixel_cache.py
 	"$(PY)" benchmarks/throughput.py --study "$(STUDY)"
 	$(if $(filter jax torch,$(KERAS_BACKEND)),,"$(PY)" benchmarks/devices.py)
 

@@ -27,11 +27,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from pixel_cache import lesions_to_measure, link_by_class
 
 from helpers import plots
 from helpers.backend import device_name, set_seed
-from helpers.data.lesions import dataset_folder
+from helpers.data.lesions import dataset_folder, load_lesions, originals_folder
 from helpers.data.pixels import build_cache
 from helpers.data.samples import Samples
 from helpers.models.networks import KINDS, build_network
@@ -39,7 +38,7 @@ from helpers.models.recipe import Recipe
 from helpers.records import atomic_path, write_csv
 from helpers.running.jobs import SHARING, visible_gpus
 from helpers.running.runner import study_parameters
-from helpers.study import ROOT, declared_parameters
+from helpers.study import ROOT, StudyError, declared_parameters
 from helpers.training.batches import BATCH_FOR_PREDICTION
 from helpers.training.compiled import Mixed, shared_network
 from helpers.training.fit import fit
@@ -49,6 +48,24 @@ from helpers.training.predict import predict
 Speed = Callable[[], float]  # measures once, in images per second
 STEPS = 30  # steps on one batch in a round
 FEW = 2000  # images used without a GPU
+
+
+def lesions_to_measure() -> tuple[str, pd.DataFrame]:
+    """HAM10000 if it is available, otherwise the demo."""
+    try:
+        return "ham10000", load_lesions("ham10000", originals_folder("ham10000"))
+    except StudyError:
+        return "demo", load_lesions("demo", originals_folder("demo"))
+
+
+def link_by_class(lesions: pd.DataFrame, folder: Path) -> Path:
+    """Link the files into one folder per class, as image_dataset_from_directory expects; returns `folder`."""
+    for label, path in zip(lesions["label"], lesions["path"], strict=True):
+        link = folder / label / Path(path).name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(Path(path).resolve())
+    return folder
 
 
 def parameters(study: str) -> dict:

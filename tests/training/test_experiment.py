@@ -104,14 +104,6 @@ def test_a_finished_variant_is_read_back_with_the_same_numbers(run, trainings, c
     assert first.predictions.equals(again.predictions)
 
 
-def test_the_variants_before_it_do_not_change_a_variant(run):
-    alone = train(Experiment(run), "second")
-    train(Experiment(run), "first", filters=(4, 4))
-    (alone.folder / "finished.json").unlink()
-    after = train(Experiment(run), "second")
-    assert after.predictions.equals(alone.predictions) and after.entry["training"] != alone.entry["training"]
-
-
 @pytest.mark.parametrize(
     "change",
     [

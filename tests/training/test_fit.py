@@ -91,20 +91,6 @@ def test_the_average_of_the_weights_is_what_is_judged_and_kept():
     assert not np.allclose(*weights)
 
 
-def test_a_callback_gets_validation_and_can_end_the_training():
-    scores = []
-
-    def watch(epoch, logs):
-        scores.append(logs["val_balanced_accuracy"])
-        if epoch == 1:
-            raise InterruptedError
-
-    watched = keras.callbacks.LambdaCallback(on_epoch_end=watch)
-    with pytest.raises(InterruptedError):
-        fit(small_cnn(), PARTS, recipe=RECIPE, callbacks=[watched])
-    assert len(scores) == 2
-
-
 @pytest.mark.parametrize("what", ["rate", "weights"])
 def test_a_training_that_diverges_says_so(what):
     """Because of a rate far too high, or because a weight is no number to begin with."""
