@@ -10,8 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import keras
@@ -39,35 +38,22 @@ NETWORKS = {
 }
 
 
-def copy_layer(layer: keras.Layer) -> keras.Layer:
-    """A copy of a layer, as `fused.fast_layer` makes it if there is no faster type."""
-    return type(layer).from_config(layer.get_config())
-
-
 # How each device is switched off: the object, the name of its attribute, and the replacement.
 SWITCHES = {
-    "fused batch normalisation": (compiled, "fast_layer", copy_layer),
+    "fused batch normalisation": (compiled, "fast_layer", lambda layer: type(layer).from_config(layer.get_config())),
     "fused Adam": (compiled, "adamw", RestartableAdamW),
     "no autotuning of tf.data": (Batches, "fit_arguments", lambda batches: {"x": batches}),
 }
 SHARED = "one compiled network"
 
 
-@dataclass
-class Setting:
-    """All devices on, or one switched off. Each setting has its own compiled networks."""
-
-    switch: tuple | None = None
-    networks: dict = field(default_factory=dict)
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        with patch.object(compiled, "_networks", self.networks):
-            if self.switch is None:
-                yield
-            else:
-                with patch.object(*self.switch):
-                    yield
+@contextmanager
+def active(networks: dict, switch: tuple | None = None) -> Iterator[None]:
+    """All devices on, or one switched off; `networks` holds what was compiled so."""
+    with ExitStack() as stack:
+        for patched in ((compiled, "_networks", networks), *([switch] if switch else [])):
+            stack.enter_context(patch.object(*patched))
+        yield
 
 
 def images_per_second(model: keras.Model, samples: Samples, whole: bool = False) -> tuple[float, float]:
@@ -87,22 +73,17 @@ def measure(build: Callable[[], keras.Model], steps: int, rounds: int) -> list[d
     count = steps * RECIPE.batch_size
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     samples = Samples(pixels, np.arange(count), np.arange(count) % CLASSES)
-    model, settings = build(), {None: Setting()} | {name: Setting(switch) for name, switch in SWITCHES.items()}
-    speeds = {name: [] for name in (*settings, SHARED, f"with {SHARED}")}
-    for number in range(rounds + 1):
-        for name, setting in settings.items():
-            with setting.active():
-                speed = images_per_second(model, samples)
-            if number:  # the first round compiles
-                speeds[name].append(speed)
-        if number:
-            with settings[None].active():
-                speeds[f"with {SHARED}"].append(images_per_second(model, samples, whole=True))
-            with Setting().active():
-                speeds[SHARED].append(images_per_second(model, samples, whole=True))
-    return [row(name, speeds[name], speeds[None]) for name in SWITCHES] + [
-        row(SHARED, speeds[SHARED], speeds[f"with {SHARED}"])
-    ]
+    model, networks = build(), {name: {} for name in (None, *SWITCHES)}
+    speeds = {name: [] for name in (*networks, SHARED, f"with {SHARED}")}
+    for _number in range(rounds + 1):
+        for name, compiled_so in networks.items():
+            with active(compiled_so, SWITCHES.get(name)):
+                speeds[name].append(images_per_second(model, samples))
+        for name, compiled_so in ((SHARED, {}), (f"with {SHARED}", networks[None])):
+            with active(compiled_so):
+                speeds[name].append(images_per_second(model, samples, whole=True))
+    on = dict.fromkeys(SWITCHES, None) | {SHARED: f"with {SHARED}"}
+    return [row(name, speeds[name][1:], speeds[on[name]][1:]) for name in on]  # the first round compiles
 
 
 def row(name: str, off: list[tuple[float, float]], on: list[tuple[float, float]]) -> dict:
