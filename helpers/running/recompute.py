@@ -79,7 +79,8 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
         return []
     published = read_csv(folder / EXTERNAL, REMEDY)
     given = read_csv((folder / EXTERNAL).with_name("predictions.csv"), REMEDY, dtype={"label": str, "unit": str})
-    chosen = {one["name"]: one for one in records if one["name"] in set(published["model"])}
+    by_name = {one["name"]: one for one in records}
+    chosen = {name: by_name[name] for name in published["model"].unique()}  # in the order of the table
     known = classes(next(iter(chosen.values()))["parameters"]["dataset"], "diagnosis")
     home = {name: collection(_test_part(one, known, lesions)) for name, one in chosen.items()}
     there = {
