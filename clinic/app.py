@@ -31,7 +31,7 @@ from clinic.writing.sentences import (
     describe_worth,
     percent,
 )
-from helpers.study import StudyError
+from helpers.study import StudyError, results_folder
 
 LARGEST = 8 * 2**20  # bytes of an upload
 HOST, PORT = "127.0.0.1", 8866
@@ -51,9 +51,11 @@ small, footer { color: #555; font-size: .85rem }
 .alarm { color: #b5470b } .calm { color: #1f5f99 } .columns { display: flex; flex-wrap: wrap; gap: 2rem }
 figure { margin: 0; max-width: 22rem }
 img { max-width: 100% } td { padding: .15rem .6rem .15rem 0 }
-td:last-child { text-align: right } meter { width: 8rem } input { font: inherit }
+td:last-child { text-align: right } meter { width: 8rem }
+meter::-webkit-meter-optimum-value { background: #777 } input { font: inherit }
 """
 SCRIPT = """
+document.getElementById("card").href = "/card" + location.search;
 const input = document.getElementById("image"), result = document.getElementById("result");
 input.addEventListener("change", async () => {
   result.innerHTML = "<p role='status'>The program is looking at the image …</p>";
@@ -71,7 +73,8 @@ PAGE = """<!doctype html>
 <p><label>Choose an image taken with a dermatoscope, up to {largest} MiB: <input type="file" id="image"></label><br>
 <small>It stays in the memory of this computer and is not kept.</small></p>
 <div id="result" aria-live="polite"></div>
-<footer><p><b>{disclaimer}</b></p></footer><script nonce="{nonce}">{script}</script></body></html>"""
+<footer><p><a id="card" target="_blank">All figures of the model, with their intervals</a></p>
+<p><b>{disclaimer}</b></p></footer><script nonce="{nonce}">{script}</script></body></html>"""
 
 
 class Desk:
@@ -120,7 +123,7 @@ def _probabilities(answer: Answer, deployment: Deployment) -> str:
         f'<td><meter value="{answer.calibrated[k]:.3f}"></meter></td><td>{percent(answer.calibrated[k])}</td></tr>'
         for k in order
     )
-    total = f"malignant (orange): {percent(answer.calibrated_malignancy)} in all"
+    total = f"Malignant (orange): {percent(answer.calibrated_malignancy)} in all"
     return f"<div><p>How probable? <span class='alarm'>{total}</span></p><table>{rows}</table></div>"
 
 
@@ -131,8 +134,12 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a byte, after which a connection is closed
 
     def do_GET(self) -> None:
-        """Send the page."""
-        if self._is_allowed("/"):
+        """Send the page, or the model card that it links to."""
+        if urlsplit(self.path).path == "/card":
+            card = results_folder(self.server.desk.deployment.study) / "MODEL_CARD.md"
+            if self._is_allowed("/card") and card.is_file():
+                self._send(HTTPStatus.OK, f"<meta charset='utf-8'><pre>{html.escape(card.read_text())}</pre>")
+        elif self._is_allowed("/"):
             nonce = secrets.token_urlsafe(16)
             about = {"style": STYLE, "script": SCRIPT, "largest": LARGEST // 2**20, "disclaimer": DISCLAIMER}
             self._send(HTTPStatus.OK, PAGE.format(nonce=nonce, **about), nonce)

@@ -67,6 +67,7 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     # An image must not look benign and be called malignant by its probability.
     unsure = (energies < deployment.abstention_threshold) | (~suspicious & (stated >= 0.5))
     reasons = np.where(distances > look.farthest, UNLIKE, np.where(unsure, UNSURE, ""))
+    odd = (colours > look.farthest_colours) & (reasons == "")  # a warning is about an answer
     columns = (
         probabilities,
         calibrated,
@@ -76,7 +77,7 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
         (distances / look.farthest).tolist(),
         reasons.tolist(),
         np.where(reasons == "", suspicious, None).tolist(),
-        [_warnings(*pair, deployment.side) for pair in zip(pictures, colours > look.farthest_colours, strict=True)],
+        [_warnings(*pair, deployment.side) for pair in zip(pictures, odd, strict=True)],
     )
     return [Answer(*row) for row in zip(*columns, strict=True)]
 

@@ -44,6 +44,8 @@ def identifiers(place: Place) -> Dataset:
     values |= dict.fromkeys(refused, "") | {"SpecificCharacterSet": "ISO_IR 192"}
     if place.sex not in ("M", "F", "O"):
         values["PatientSex"] = ""
+    if wrong := [keyword for keyword, value in values.items() if not _is_allowed(keyword, value)]:
+        raise StudyError(f"{wrong[0]} is not what DICOM allows, so there is no DICOM result")
     if not place.patient_issuer:
         del values["IssuerOfPatientID"]  # DICOM does not require it
     return with_attributes(Dataset(), values)

@@ -85,6 +85,13 @@ def test_the_page_fetches_nothing_from_elsewhere(server):
     assert "Not a medical device" in page and "//" not in page
 
 
+def test_the_model_card_is_a_link_away(server, desk, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "MODEL_CARD.md").write_text("AUC <0.9 [0.8, 1.0]")
+    assert "AUC &lt;0.9 [0.8, 1.0]" in ask(server, f"/card{TOKEN}")[1] and ask(server, "/card")[0] == 403
+
+
 def test_without_a_model_there_is_no_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     assert main(["--no-browser"]) == 2 and "12_prediction" in capsys.readouterr().err

@@ -65,7 +65,9 @@ def test_what_is_unlike_the_training_images_gets_no_answer():
     for level in (-9.0, 9.0):
         (answer,) = answer_pictures([white], said([white], [np.full(7, level)]), deployed)
         assert (answer.reason, answer.suspicious) == (UNLIKE, None) and answer.distance > 1
-        assert answer.warnings == (SMALL.format(20, 20, SIDE), COLOURS)
+        assert answer.warnings == (SMALL.format(20, 20, SIDE),)
+    (answer,) = answer_pictures([white], said([white], [np.full(7, 9.0)]), deployment())  # however far it is
+    assert answer.reason == "" and answer.warnings == (SMALL.format(20, 20, SIDE), COLOURS)
 
 
 def test_logits_that_are_not_finite_are_refused():

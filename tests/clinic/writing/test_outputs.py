@@ -131,7 +131,7 @@ def test_identifiers_that_dicom_does_not_allow_cost_the_dicom_results_alone(tmp_
     (fault,) = Outputs(tmp_path, deployment(), dicom=True, fhir=True).write(
         outcome(replace(CLEAR, patient_id="P" * 70))
     )
-    assert "identifiers" in fault and "PPP" not in fault
+    assert "PatientID is not what DICOM allows" in fault and "PPP" not in fault
     assert list(contents(tmp_path)) == ["fhir/0123-1.json"]
 
 
