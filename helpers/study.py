@@ -38,7 +38,7 @@ RANGES = (
     ("above 0 and at most 10", lambda value: 0 < value <= 10, """alpha augmentation_learning_rate claim_size
      fine_tuning_rate history_learning_rate leakage_learning_rate learning_rate unknown_learning_rate zooms"""),
     ("above 0 and at most 1", lambda value: 0 < value <= 1, "fractions patch patch_stride"),
-    ("above 0 and below 1", lambda value: 0 < value < 1, "coverage sensitivity"),
+    ("above 0 and below 1", lambda value: 0 < value < 1, "coverage sensitivity unlike"),
     ("0 or more and below 1", lambda value: 0 <= value < 1, "dropout ema label_smoothing"),
 )  # fmt: skip
 

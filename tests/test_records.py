@@ -113,7 +113,8 @@ def test_records_are_written_and_read_with_their_variants(tmp_path):
     assert (records["colour"]["folder"] / "predictions.csv").read_text() == "image_id\nc\n"
     split = records["model"]["split"]
     assert (split["train"], split["validation"], split["test"]) == (2, 0, 1)
-    environment = {"python", "keras", "backend", "device", "commit", "weights_sha256"}
+    environment = {"python", "keras", "backend", "device", "commit", "weights_sha256", "backend_version", "numpy"}
+    environment |= {"pandas", "scikit-learn", "threads"}
     assert set(records["model"]["environment"]) == environment
 
 

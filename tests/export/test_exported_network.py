@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from closed_form import class_activation
 from keras import layers
 
 from helpers.data.samples import Samples
-from helpers.explanation.maps import class_activation
 from helpers.export.network import ACTIVATION, FEATURE_MAP, FEATURES, LOGITS, OUTPUTS, convolutions, exported_network
 from helpers.models.head import Common, Lstm
 from helpers.models.mobilenet import Backbone, mobilenet
