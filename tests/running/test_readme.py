@@ -1,4 +1,4 @@
-"""The commands of README.md, as a reader copies them into a terminal after a fresh clone."""
+"""The commands of README.md and docs/, as a reader copies them into a terminal after a fresh clone."""
 
 import re
 import shlex
@@ -11,8 +11,10 @@ from helpers.records import file_sha256
 from helpers.study import ROOT
 
 README = (ROOT / "README.md").read_text()
-PREDICTING = README[README.index("## Predict new images") : README.index("## Change it")]
-ROWS = re.findall(r"^\| (.+) \| `(.+)` \|$", PREDICTING, re.MULTILINE)
+CLINIC = (ROOT / "docs" / "clinic.md").read_text()
+TEXTS = README + CLINIC + (ROOT / "docs" / "running.md").read_text()
+
+ROWS = re.findall(r"^\| (.+) \| `(.+)` \|$", CLINIC, re.MULTILINE)
 COMMANDS = [command for _, command in ROWS if command.startswith("python")]
 
 
@@ -31,7 +33,7 @@ def test_the_program_takes_them_and_each_names_its_study(command):
 
 
 def test_the_environment_is_made_and_entered_before_they_are_used():
-    before = PREDICTING[: PREDICTING.index("| to get |")]
+    before = CLINIC[: CLINIC.index("| to get |")]
     assert before.index("\nmake env") < before.index("\n. .venv/bin/activate")
 
 
@@ -42,8 +44,8 @@ def test_the_study_that_they_name_comes_prepared():
 
 
 def test_what_they_and_make_are_given_is_there():
-    files = re.findall(r"-r (requirements[a-z-]*\.txt)", README)
+    files = re.findall(r"-r (requirements[a-z-]*\.txt)", TEXTS)
     assert files and all((ROOT / name).is_file() for name in files)
-    targets = {command.split()[1] for command in re.findall(r"^make .+|(?<=`)make [^`]+", README, re.MULTILINE)}
+    targets = {command.split()[1] for command in re.findall(r"^make .+|(?<=`)make [^`]+", TEXTS, re.MULTILINE)}
     made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets <= {*made, *(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))}
