@@ -5,7 +5,8 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import yaml
@@ -45,6 +46,15 @@ RANGES = (
 
 class StudyError(Exception):
     """A mistake that the user can correct. The message says what is wrong, where, and what to do."""
+
+
+def exit_code(work: Callable[[], int | None]) -> int:
+    """The exit code of a command that does `work`: what it returns, or 0; 1 for a StudyError, which is printed."""
+    try:
+        return work() or 0
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def build_folder(study: str) -> Path:

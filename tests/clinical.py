@@ -1,7 +1,14 @@
 """A made-up deployment and a made-up model, for tests of the clinic that need no network."""
 
+import contextlib
 import io
+import json
+import shutil
 import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -139,6 +146,33 @@ def an_answer(reason: str = "", **other) -> Answer:
         "suspicious": None if reason else True,
     }
     return Answer(**values | other)
+
+
+@contextlib.contextmanager
+def orthanc(folder: Path, web: int, dicom: int, modalities: dict, **settings) -> Iterator[None]:
+    """An archive like those of hospitals on this machine alone: its ports, and the DICOM programs that it knows."""
+    storage = str(folder / "storage")
+    settings |= {"HttpPort": web, "RemoteAccessAllowed": False, "DicomPort": dicom, "DicomServerEnabled": True}
+    settings |= {"DicomModalities": modalities, "StorageDirectory": storage, "IndexDirectory": storage, "Plugins": []}
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    words = [shutil.which("Orthanc"), folder / "orthanc.json"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_for(lambda: urllib.request.urlopen(f"http://127.0.0.1:{web}/system", timeout=30).read())
+            yield
+        finally:
+            process.kill()
+
+
+def wait_for(found: Callable, seconds: float = 120):
+    """What another process gives, as soon as it is something; until then it is nothing or cannot be had."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if result := found():
+                return result
+        time.sleep(0.1)
+    raise AssertionError(f"nothing within {seconds} s")
 
 
 def free_ports(count: int = 1) -> list[int]:

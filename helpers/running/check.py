@@ -8,7 +8,7 @@ from collections.abc import Callable
 from helpers.running.manifest import faults
 from helpers.running.notebooks import possible_notebooks, study_dataset
 from helpers.running.recompute import differences
-from helpers.study import StudyError, results_folder
+from helpers.study import StudyError, exit_code, results_folder
 
 
 def check_files(study: str) -> list[str]:
@@ -46,11 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.running.check", description=__doc__)
     parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
-    try:
-        return 0 if check(parser.parse_args(arguments).study) else 1
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
+    study = parser.parse_args(arguments).study
+    return exit_code(lambda: not check(study))
 
 
 if __name__ == "__main__":

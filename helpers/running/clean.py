@@ -14,7 +14,7 @@ from pathlib import Path
 from helpers.records import remnants
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.notebooks import study_dataset
-from helpers.study import ROOT, StudyError, build_folder, results_folder
+from helpers.study import ROOT, build_folder, exit_code, results_folder
 
 TRAINED = ("variants", "search", "trials")  # in the build folder of a study
 KEPT = (*TRAINED, "lock", "data_dir")
@@ -78,15 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trained", metavar="STUDY", help="delete the trained networks of this study instead")
     parser.add_argument("--no-wait", action="store_true", help="give up if another process works on a study")
     options = parser.parse_args(arguments)
-    try:
-        if options.trained:
-            clean_trained(options.trained, not options.no_wait)
-        else:
-            clean(not options.no_wait)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    wait = not options.no_wait
+    return exit_code(lambda: clean_trained(options.trained, wait) if options.trained else clean(wait))
 
 
 if __name__ == "__main__":

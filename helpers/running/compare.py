@@ -17,7 +17,7 @@ from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.scores import METRICS
 from helpers.reading import read_csv, read_json
 from helpers.sentences import with_interval
-from helpers.study import StudyError, results_folder
+from helpers.study import StudyError, exit_code, results_folder
 
 
 def compare_runs(study: str, names: Sequence[str]) -> str:
@@ -82,12 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder in results/<study>/; the others minus the first")
     parser.add_argument("--study", default="demo", help="name of a file in studies/, without suffix")
     options = parser.parse_args(arguments)
-    try:
-        print(compare_runs(options.study, options.runs))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: print(compare_runs(options.study, options.runs)))
 
 
 if __name__ == "__main__":

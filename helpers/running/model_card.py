@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.lesions import CREDIT, classes
+from helpers.evaluation.external import METRICS
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
@@ -13,16 +14,7 @@ from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
 
 CARD = "MODEL_CARD.md"
-SHOWN = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macro_auc": "macro AUC",
-    "malignant_auc": "AUC, malignant",
-    "malignant_sensitivity": "sensitivity, malignant",
-    "malignant_specificity": "specificity, malignant",
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-}
+SHOWN = METRICS | {"ece": "calibration error (ECE)", "brier": "Brier score"}
 
 
 def write_card(study: str) -> Path:

@@ -27,7 +27,7 @@ from helpers.records import read_records
 from helpers.running.elsewhere import EXTERNAL
 from helpers.running.model_card import CARD, card_text
 from helpers.running.report import PUBLISHED, write_readme
-from helpers.study import StudyError, results_folder
+from helpers.study import exit_code, results_folder
 
 TOLERANCE = 1e-6  # tables show three digits; another processor may change the last of sixteen
 REMEDY = "Run its notebook again, or restore the file with `git checkout`."
@@ -124,13 +124,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.running.recompute", description=__doc__)
     parser.add_argument("--study", default="ham10000_cpu", help="name of a study with results")
     study = parser.parse_args(arguments).study
-    try:
-        found = differences(study)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return exit_code(lambda: _tell(study, differences(study)))
+
+
+def _tell(study: str, found: list[str]) -> bool:
     print("\n".join([*found, f"{study}: {len(found) or 'no'} published figures differ from the predictions."]))
-    return 1 if found else 0
+    return bool(found)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from helpers.running.elsewhere import elsewhere_table
 from helpers.running.model_card import write_card
 from helpers.running.verification import print_verification
 from helpers.sentences import markdown_table, with_interval
-from helpers.study import ROOT, StudyError, build_folder, results_folder
+from helpers.study import ROOT, StudyError, build_folder, exit_code, results_folder
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
@@ -140,11 +140,8 @@ def run(options: argparse.Namespace) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    try:
-        return 0 if run(command_line().parse_args(arguments)) else 1
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
+    options = command_line().parse_args(arguments)
+    return exit_code(lambda: not run(options))
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def test_a_model_is_loaded_by_its_name(study):
     check_answers(model, 16, 7)
 
 
-def test_the_model_of_readme_is_published(monkeypatch):
+def test_the_model_of_the_docs_is_published(monkeypatch):
     monkeypatch.delenv("RESULTS_DIR", raising=False)
-    (named,) = re.findall(r'load_model\("(.+)", study="(.+)"\)', (ROOT / "README.md").read_text())
+    (named,) = re.findall(r'load_model\("(.+)", study="(.+)"\)', (ROOT / "docs" / "running.md").read_text())
     model, entry = load_model(*named)
     check_answers(model, entry["parameters"]["side"], len(entry["per_class"]))
 

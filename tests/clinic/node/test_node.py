@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import pytest
-from clinical import by_brightness, deployment, free_ports, secret_object
+from clinical import by_brightness, deployment, free_ports, secret_object, wait_for
 from conftest import picture
 
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed")
@@ -41,14 +40,6 @@ clinic.answering.network.Network = lambda _: by_brightness
 from clinic.node.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-
-
-def until(is_so) -> None:
-    """Wait for something that another thread or process does."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 class Archive:
@@ -127,7 +118,7 @@ def test_each_image_is_answered_by_a_report_and_nothing_is_left(node, archive, c
     sent = images(5)
     with archive.open(), node() as (port, waiting, reports):
         assert store(port, sent) == [SUCCESS] * 5
-        until(lambda: len(archive.about) == 5 and not reports.waiting())
+        wait_for(lambda: len(archive.about) == 5 and not reports.waiting())
     assert sorted(archive.about) == sorted(one.SOPInstanceUID for one in sent)
     assert not waiting.waiting()
     assert caplog.text.count(": accepted") == 5 and not [word for word in SECRETS if word in caplog.text]
@@ -143,7 +134,7 @@ def test_a_broken_image_costs_one_message(node, archive, caplog):
     broken.PixelData = broken.PixelData[:100]
     with archive.open(), node() as (port, *spools):
         assert store(port, [broken, *images(1)]) == [SUCCESS] * 2
-        until(lambda: len(archive.about) == 1 and not any(spool.waiting() for spool in spools))
+        wait_for(lambda: len(archive.about) == 1 and not any(spool.waiting() for spool in spools))
     faults = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(faults) == 1 and not [word for word in SECRETS if word in caplog.text]
 
@@ -151,10 +142,10 @@ def test_a_broken_image_costs_one_message(node, archive, caplog):
 def test_reports_wait_for_a_destination_that_cannot_be_reached(node, archive, caplog):
     with node() as (port, waiting, reports):
         store(port, images(2))
-        until(lambda: len(reports.waiting()) == 2 and "2 reports wait" in caplog.text)
+        wait_for(lambda: len(reports.waiting()) == 2 and "2 reports wait" in caplog.text)
         assert not waiting.waiting()
         with archive.open():
-            until(lambda: len(archive.about) == 2 and not reports.waiting())
+            wait_for(lambda: len(archive.about) == 2 and not reports.waiting())
 
 
 def test_a_full_spool_or_disk_refuses_images_and_keeps_what_was_accepted(node, archive, monkeypatch):
@@ -191,14 +182,14 @@ def test_a_killed_node_loses_nothing_that_it_accepted(archive, tmp_path):
     sent = images(40)
     with archive.open():
         first = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        until(lambda: is_up(port))
+        wait_for(lambda: is_up(port))
         assert store(port, sent) == [SUCCESS] * 40
-        until(lambda: archive.about)
+        wait_for(lambda: archive.about)
         first.kill()
         first.wait()
         second = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
         try:
-            until(lambda: len(set(archive.about)) == 40)
+            wait_for(lambda: len(set(archive.about)) == 40)
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(PATIENCE) == 0

@@ -1,21 +1,18 @@
 """The node beside Orthanc: an archive that routes its images to the node gets the reports back, in the same study."""
 
 import json
-import shutil
-import subprocess
-import time
 import urllib.request
 from functools import partial
 
 import numpy as np
 import pytest
-from clinical import by_brightness, deployment, free_ports, secret_object
+from clinical import by_brightness, deployment, free_ports, orthanc, secret_object, wait_for
 from conftest import picture
 
 from clinic.example import as_bytes
 
 pytestmark = pytest.mark.needs("Orthanc", "pynetdicom")
-HOST, PATIENCE = "127.0.0.1", 120
+HOST = "127.0.0.1"
 
 
 def ask(address, data=None):
@@ -23,19 +20,6 @@ def ask(address, data=None):
     content = data if isinstance(data, bytes | None) else json.dumps(data).encode()
     with urllib.request.urlopen(urllib.request.Request(address, content), timeout=60) as answer:
         return json.load(answer)
-
-
-def until(found):
-    """Wait for a result of another process; returns it. Until then it is nothing or cannot be had."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if result := found():
-                return result
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 def reported(root):
@@ -50,25 +34,8 @@ def reported(root):
 def archive(tmp_path):
     """Orthanc: its address, its port for DICOM, and the port at which it looks for the node."""
     web, dicom, node = free_ports(3)
-    settings = {
-        "HttpPort": web,
-        "RemoteAccessAllowed": False,
-        "DicomPort": dicom,
-        "DicomServerEnabled": True,
-        "DicomModalities": {"node": ["SKINLESION", HOST, node]},
-        "StorageDirectory": str(tmp_path / "storage"),
-        "IndexDirectory": str(tmp_path / "storage"),
-        "Plugins": [],
-    }
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    words = [shutil.which("Orthanc"), tmp_path / "orthanc.json"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
-        try:
-            root = f"http://{HOST}:{web}"
-            until(partial(ask, f"{root}/system"))
-            yield root, dicom, node
-        finally:
-            process.kill()
+    with orthanc(tmp_path, web, dicom, {"node": ["SKINLESION", HOST, node]}):
+        yield f"http://{HOST}:{web}", dicom, node
 
 
 def test_reports_come_back_into_the_study_of_their_images(archive, tmp_path):
@@ -87,5 +54,5 @@ def test_reports_come_back_into_the_study_of_their_images(archive, tmp_path):
         sent = [secret_object(np.asarray(picture(seed, 48))) for seed in range(5)]
         ids = [ask(f"{root}/instances", as_bytes(one))["ID"] for one in sent]
         assert ask(f"{root}/modalities/node/store", {"Resources": ids})["FailedInstancesCount"] == 0
-        until(lambda: reported(root) == sorted(one.StudyInstanceUID for one in sent))
+        wait_for(lambda: reported(root) == sorted(one.StudyInstanceUID for one in sent))
     assert not any(spool.waiting() for spool in spools)

@@ -1,23 +1,19 @@
 """Results in an archive like those of hospitals, started for the test: they join the study of their image."""
 
-import contextlib
 import json
-import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clinical import free_ports, install_made_up_model, secret_object
+from clinical import free_ports, install_made_up_model, orthanc, secret_object
 from conftest import picture
 
 from clinic.command import DONE, main
 from clinic.example import as_bytes
 
 HOST = "127.0.0.1"
-STARTING = 60  # seconds until the archive answers
 
 
 class Archive:
@@ -48,35 +44,9 @@ class Archive:
 def archive(tmp_path):
     """An archive for this machine alone, with its files in a temporary folder; it ends with the test."""
     web, dicom = free_ports(2)
-    settings = {
-        "HttpPort": web,
-        "RemoteAccessAllowed": False,
-        "DicomPort": dicom,
-        "DicomServerEnabled": True,
-        "DicomAlwaysAllowStore": False,
-        "DicomCheckModalityHost": True,
-        "DicomModalities": {"sender": ["STORESCU", HOST, 104]},  # how storescu calls itself
-        "StorageDirectory": str(tmp_path / "storage"),
-        "IndexDirectory": str(tmp_path / "storage"),
-        "Plugins": [],
-    }
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    words = [shutil.which("Orthanc"), tmp_path / "orthanc.json"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
-        try:
-            started, end = Archive(web, dicom), time.monotonic() + STARTING
-            while not answers(started):
-                assert process.poll() is None and time.monotonic() < end, "the archive does not start"
-                time.sleep(0.2)
-            yield started
-        finally:
-            process.kill()
-
-
-def answers(archive: Archive) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(archive.ask("/system"))
-    return False
+    sender = {"sender": ["STORESCU", HOST, 104]}  # how storescu calls itself
+    with orthanc(tmp_path, web, dicom, sender, DicomAlwaysAllowStore=False, DicomCheckModalityHost=True):
+        yield Archive(web, dicom)
 
 
 @pytest.mark.needs("Orthanc", "storescu")  # Debian: orthanc, dcmtk
