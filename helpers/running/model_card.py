@@ -143,7 +143,7 @@ def _exported(study: str) -> str:
     rows = [
         [
             row["runtime"],
-            f"[{row['file']}]({FOLDER}/{row['file']}), {row['megabytes']:.1f} MB" if number else row["file"],
+            f"{row['file']}, {row['megabytes']:.1f} MB" if number else row["file"],
             f"{100 * row['agreement']:.1f} %",
             f"{row['largest_difference']:.1g}",
             _with_interval(row, "balanced_accuracy"),

@@ -1,13 +1,11 @@
-"""Every published figure, computed again: `python -m helpers.running.recompute --study ham10000_cpu`.
+"""Every published figure, computed again: `make check STUDY=ham10000_cpu`.
 
 The figures of the run records are computed from their predictions.csv with the recorded seed and number of resamples,
 and so are those of other clinics. The model card and the tables of README.md are written again from the records. What
 differs is named.
 """
 
-import argparse
 import multiprocessing
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -27,7 +25,7 @@ from helpers.records import read_records
 from helpers.running.elsewhere import EXTERNAL
 from helpers.running.model_card import CARD, card_text
 from helpers.running.report import PUBLISHED, write_readme
-from helpers.study import exit_code, results_folder
+from helpers.study import results_folder
 
 TOLERANCE = 1e-6  # tables show three digits; another processor may change the last of sixteen
 REMEDY = "Run its notebook again, or restore the file with `git checkout`."
@@ -117,20 +115,3 @@ def _compare(name: str, published: object, fresh: object) -> Iterator[tuple[str,
 def _is_same(published: object, fresh: object) -> bool:
     numbers = all(isinstance(one, int | float) for one in (published, fresh))
     return abs(published - fresh) <= TOLERANCE if numbers else published == fresh
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.running.recompute", description=__doc__)
-    parser.add_argument("--study", default="ham10000_cpu", help="name of a study with results")
-    study = parser.parse_args(arguments).study
-    return exit_code(lambda: _tell(study, differences(study)))
-
-
-def _tell(study: str, found: list[str]) -> bool:
-    print("\n".join([*found, f"{study}: {len(found) or 'no'} published figures differ from the predictions."]))
-    return bool(found)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -145,7 +145,7 @@ def test_the_card_shows_how_exported_files_agree(study):
     rows = [row | {"runtime": "Keras", "file": "model.keras"}, row | {"runtime": "LiteRT", "file": "model.tflite"}]
     (study / "export").mkdir()
     pd.DataFrame(rows).to_csv(study / "export" / "parity.csv", index=False)
-    shown = "| LiteRT | [model.tflite](export/model.tflite), 2.1 MB | 95.6 % | 0.4 | 0.600 [0.500, 0.700] | "
+    shown = "| LiteRT | model.tflite, 2.1 MB | 95.6 % | 0.4 | 0.600 [0.500, 0.700] | "
     assert shown + "-0.010 [-0.020, 0.001] | 1.3 |" in write_card("made_up").read_text()
 
 
