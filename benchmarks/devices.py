@@ -34,7 +34,7 @@ SIDE, CLASSES, STEPS = 112, 7, 20
 RECIPE = Recipe(epochs=1, batch_size=32, learning_rate=1e-3, weight_decay=1e-4, imbalance="none", patience=1, seed=0)
 NETWORKS = {
     "CNN": lambda: cnn(Common(SIDE, CLASSES, [64]), Convolutions([16, 32, 64, 96], stride=2)),
-    "MobileNet": lambda: mobilenet(Common(SIDE, CLASSES), Backbone(version=1, alpha=0.75, pretrained="none")),
+    "MobileNet": lambda: mobilenet(Common(SIDE, CLASSES), Backbone(alpha=0.75, pretrained="none")),
 }
 
 

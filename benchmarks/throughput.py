@@ -217,7 +217,7 @@ def other_speeds(name: str, build: Callable[[], keras.Model], folder: Path, *, p
     ways = {}
     if find_spec("tensorflow"):
         ways["stock"] = stock_speeds(build, folder, side=p["side"], batch=p["batch_size"])
-    if find_spec("torch") and name == "MobileNet" and p["version"] == 1:
+    if find_spec("torch") and name == "MobileNet":
         from torch_mobilenet import torch_speeds
 
         settings = {"side": p["side"], "alpha": p["alpha"], "batch": p["batch_size"], "precision": p["precision"]}

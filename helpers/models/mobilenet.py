@@ -12,33 +12,22 @@ from helpers.models.head import Common, Lstm, head
 from helpers.study import ROOT, StudyError
 
 BATCH_NORM_MOMENTUM = 0.9  # with Keras' 0.99 the moving averages would lag behind in the few steps of a small study
-APPLICATIONS = {1: keras.applications.MobileNet, 2: keras.applications.MobileNetV2}
 # Where Keras stores its ImageNet weights. Keras does not return their path, which the run record needs.
-V1 = "mobilenet/mobilenet_{}_224_tf_no_top.h5"
-V2 = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_224_no_top.h5"
-DOWNLOADS = {
-    1: {alpha: V1.format(text) for alpha, text in ((1.0, "1_0"), (0.75, "7_5"), (0.5, "5_0"), (0.25, "2_5"))},
-    2: {alpha: V2.format(alpha) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)},
-}
+ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/mobilenet_{}_224_tf_no_top.h5"
+DOWNLOADS = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}  # alpha: as it stands in the address
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """The convolutions of a MobileNet.
+    """The convolutions of a MobileNet (Howard et al. 2017).
 
-    version: 1 (Howard et al. 2017) or 2 (Sandler et al., CVPR 2018); alpha: width relative to the published network;
-    pretrained: `none`, `imagenet` or the path of a weight file, see `weights_file`; map_layer: name of the layer whose
-    output is the feature map, by default the last layer.
+    alpha: width relative to the published network; pretrained: `none`, `imagenet` or the path of a weight file, see
+    `weights_file`; map_layer: name of the layer whose output is the feature map, by default the last layer.
     """
 
-    version: int = 1
     alpha: float = 1.0
     pretrained: str = "none"
     map_layer: str = ""
-
-    def __post_init__(self):
-        if self.version not in APPLICATIONS:
-            raise StudyError(f"version is {self.version}; choose 1 or 2.")
 
 
 def mobilenet(common: Common, backbone: Backbone, lstm: Lstm | None = None) -> keras.Model:
@@ -60,8 +49,7 @@ def mobilenet_backbone(images, backbone: Backbone):
     Raises StudyError if the weight file is missing or does not fit, or if `map_layer` does not exist.
     """
     scaled = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(images)
-    application = APPLICATIONS[backbone.version]
-    flat = application(input_tensor=scaled, alpha=backbone.alpha, include_top=False, weights=None)
+    flat = keras.applications.MobileNet(input_tensor=scaled, alpha=backbone.alpha, include_top=False, weights=None)
     for layer in flat.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
@@ -69,8 +57,7 @@ def mobilenet_backbone(images, backbone: Backbone):
         load_pretrained(flat, backbone, images.shape[1:])
     last = backbone.map_layer or flat.layers[-1].name
     if last not in [layer.name for layer in flat.layers]:
-        known = "version 1 has layers such as conv_pw_11_relu"
-        raise StudyError(f"MobileNet version {backbone.version} has no layer {last!r}; {known}.")
+        raise StudyError(f"MobileNet has no layer {last!r}. It has layers such as conv_pw_11_relu.")
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_norm")(flat.get_layer(last).output)
 
 
@@ -79,11 +66,11 @@ def load_pretrained(flat: keras.Model, backbone: Backbone, shape: tuple) -> None
 
     Raises StudyError if the file is missing or holds the weights of another network.
     """
-    file, application = weights_file(backbone), APPLICATIONS[backbone.version]
+    file, application = weights_file(backbone), keras.applications.MobileNet
     try:
         donor = application(input_shape=shape, alpha=backbone.alpha, include_top=False, weights=str(file))
     except (ValueError, OSError, KeyError) as error:
-        network = f"MobileNet version {backbone.version} with alpha {backbone.alpha}"
+        network = f"MobileNet with alpha {backbone.alpha}"
         raise StudyError(f"{file}: not weights of {network} without its top ({error}).") from error
     for layer in donor.layers:
         if layer.weights:
@@ -94,14 +81,13 @@ def weights_file(backbone: Backbone) -> Path:
     """The file with a backbone's pretrained weights: the file it names, or for `imagenet` the file from Keras.
 
     Offline, set the environment variable PRETRAINED_DIR to a folder with the ImageNet weights, named
-    `mobilenet_<alpha>_224_no_top.weights.h5` (`mobilenet_v2_<alpha>_…`). Raises StudyError if there is no file.
+    `mobilenet_<alpha>_224_no_top.weights.h5`. Raises StudyError if there is no file.
     """
     folder = os.environ.get("PRETRAINED_DIR")
     if backbone.pretrained != "imagenet":
         file = ROOT / Path(backbone.pretrained).expanduser()
     elif folder:
-        version = "v2_" if backbone.version == 2 else ""
-        file = Path(folder) / f"mobilenet_{version}{float(backbone.alpha)}_224_no_top.weights.h5"
+        file = Path(folder) / f"mobilenet_{float(backbone.alpha)}_224_no_top.weights.h5"
     else:
         return _download(backbone)
     if not file.is_file():
@@ -111,10 +97,9 @@ def weights_file(backbone: Backbone) -> Path:
 
 def _download(backbone: Backbone) -> Path:
     """Keras' copy of the ImageNet weights, downloaded on first use."""
-    known = DOWNLOADS[backbone.version]
-    if backbone.alpha not in known:
-        raise StudyError(f"alpha is {backbone.alpha}; ImageNet weights exist for {', '.join(map(str, known))}.")
-    address = f"https://storage.googleapis.com/tensorflow/keras-applications/{known[backbone.alpha]}"
+    if backbone.alpha not in DOWNLOADS:
+        raise StudyError(f"alpha is {backbone.alpha}; ImageNet weights exist for {', '.join(map(str, DOWNLOADS))}.")
+    address = ADDRESS.format(DOWNLOADS[backbone.alpha])
     try:
         return Path(keras.utils.get_file(address.rpartition("/")[2], address, cache_subdir="models"))
     except Exception as error:  # any error of the network or a proxy

@@ -68,7 +68,7 @@ def build_network(kind: str, parameters: Mapping, classes: int) -> keras.Model:
     dense = () if kind == "mobilenet" else (p["dense_units"],)
     common = Common(p["side"], classes, dense, p["augmentation"], p["dropout"], p["seed"])
     if kind == "mobilenet":
-        return mobilenet(common, Backbone(p["version"], p["alpha"], p["pretrained"]))
+        return mobilenet(common, Backbone(p["alpha"], p["pretrained"]))
     convolutions = Convolutions(p["filters"], p["depth"], p["stride"])
     if kind == "cnn":
         return cnn(common, convolutions)
@@ -81,4 +81,4 @@ def pretrained_sha256(kind: str, parameters: Mapping) -> str | None:
     p = parameters
     if kind != "mobilenet" or p["pretrained"] == "none":
         return None
-    return file_sha256(weights_file(Backbone(p["version"], p["alpha"], p["pretrained"])))
+    return file_sha256(weights_file(Backbone(p["alpha"], p["pretrained"])))

@@ -34,8 +34,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 NETWORKS = {
     "cnn": lambda: cnn(Common(32, 4, [6]), Convolutions([4, 8])),
     "cnn_lstm": lambda: cnn(Common(32, 4, [6], augmentation=[]), Convolutions([4, 6]), Lstm(units=5)),
-    "mobilenet": lambda: mobilenet(Common(32, 4), Backbone(1, 0.25)),
-    "mobilenet-2": lambda: mobilenet(Common(64, 4), Backbone(2, 0.35)),
+    "mobilenet": lambda: mobilenet(Common(32, 4), Backbone(0.25)),
 }
 
 
@@ -107,7 +106,6 @@ def test_more_images_than_fit_in_a_block_are_explained_one_by_one(monkeypatch):
         ("mobilenet", 1, "head_norm"),
         ("mobilenet", 2, "conv_pw_11_relu"),  # and not the layer after it that only pads
         ("mobilenet", 4, "conv_pw_5_relu"),
-        ("mobilenet-2", 3, "block_13_expand_relu"),
     ],
 )
 def test_the_last_map_with_enough_cells_is_found_in_the_network(name, cells, layer):

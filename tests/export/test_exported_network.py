@@ -27,7 +27,7 @@ def answers(model):
 @pytest.fixture(scope="module")
 def network():
     """A MobileNet whose dense layer has biases, as if it had learnt."""
-    model = mobilenet(COMMON, Backbone(1, 0.25))
+    model = mobilenet(COMMON, Backbone(0.25))
     model.get_layer("head_softmax").bias.assign([0.5, -1, 0, 2])
     return model
 

@@ -30,11 +30,11 @@ def no_folder_of_weights(monkeypatch):
 
 
 def test_pretrained_weights_come_from_the_named_file(weights, donor):
-    model = mobilenet(COMMON, Backbone(1, 0.25, str(weights)))
+    model = mobilenet(COMMON, Backbone(0.25, str(weights)))
     for name in ("conv1", "conv_dw_7_bn", "conv_pw_13"):
         pairs = zip(model.get_layer(name).get_weights(), donor.get_layer(name).get_weights(), strict=True)
         assert all(np.array_equal(found, given) for found, given in pairs)
-    parameters = {"version": 1, "alpha": 0.25, "pretrained": str(weights)}
+    parameters = {"alpha": 0.25, "pretrained": str(weights)}
     assert pretrained_sha256("mobilenet", parameters) == file_sha256(weights)
     assert pretrained_sha256("mobilenet", parameters | {"pretrained": "none"}) is None
     assert pretrained_sha256("cnn", parameters) is None
@@ -42,20 +42,16 @@ def test_pretrained_weights_come_from_the_named_file(weights, donor):
 
 def test_a_folder_of_weights_stands_in_for_the_download(weights, monkeypatch):
     monkeypatch.setenv("PRETRAINED_DIR", str(weights.parent))
-    assert weights_file(Backbone(1, 0.25, "imagenet")) == weights
-    with pytest.raises(StudyError, match="mobilenet_v2_1.0_224_no_top.weights.h5: no such weight file"):
-        weights_file(Backbone(2, 1, "imagenet"))
+    assert weights_file(Backbone(0.25, "imagenet")) == weights
+    with pytest.raises(StudyError, match="mobilenet_1.0_224_no_top.weights.h5: no such weight file"):
+        weights_file(Backbone(1, "imagenet"))
 
 
-@pytest.mark.parametrize(
-    ("application", "version", "alpha"),
-    [(keras.applications.MobileNet, 1, 0.75), (keras.applications.MobileNetV2, 2, 1.0)],
-)
-def test_the_download_is_where_keras_has_it(application, version, alpha, monkeypatch):
-    asked = []
+def test_the_download_is_where_keras_has_it(monkeypatch):
+    asked, application, alpha = [], keras.applications.MobileNet, 0.75
     record = lambda name, address, **_: asked.append(address) or name  # noqa: E731
     monkeypatch.setattr(keras.utils, "get_file", record)
-    weights_file(Backbone(version, alpha, "imagenet"))
+    weights_file(Backbone(alpha, "imagenet"))
     monkeypatch.setattr(f"{application.__module__}.file_utils.get_file", record)
     with pytest.raises((ValueError, OSError)):  # the made-up file is no weight file
         application(input_shape=(224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
@@ -68,22 +64,21 @@ def test_no_network_is_said(monkeypatch):
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
     with pytest.raises(StudyError, match="could not be downloaded.*unreachable.*PRETRAINED_DIR"):
-        weights_file(Backbone(1, 1.0, "imagenet"))
+        weights_file(Backbone(1.0, "imagenet"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"pretrained": "nowhere.h5"}, "nowhere.h5: no such weight file"),
-        ({"pretrained": "WEIGHTS", "alpha": 0.5}, "not weights of MobileNet version 1 with alpha 0.5"),
+        ({"pretrained": "WEIGHTS", "alpha": 0.5}, "not weights of MobileNet with alpha 0.5"),
         ({"pretrained": "README.md"}, "README.md: not weights of MobileNet"),
-        ({"version": 3}, "version is 3; choose 1 or 2"),
         ({"pretrained": "imagenet", "alpha": 0.3}, "alpha is 0.3; ImageNet weights exist for 1.0, 0.75"),
         ({"map_layer": "conv_pw_99"}, "no layer 'conv_pw_99'"),
     ],
 )
 def test_a_backbone_that_cannot_be(options, message, weights):
-    given = {"version": 1, "alpha": 0.25} | options
+    given = {"alpha": 0.25} | options
     if given.get("pretrained") == "WEIGHTS":
         given["pretrained"] = str(weights)
     with pytest.raises(StudyError, match=message):
@@ -93,5 +88,5 @@ def test_a_backbone_that_cannot_be(options, message, weights):
 def test_the_demo_starts_from_weights_that_fit():
     """The notebooks' default: it has learnt, so its moving averages are not those of a fresh network."""
     name = "helpers/models/demo_mobilenet.weights.h5"
-    averages = mobilenet(Common(64, 7), Backbone(1, 0.25, name)).get_layer("conv_pw_13_bn").moving_mean
+    averages = mobilenet(Common(64, 7), Backbone(0.25, name)).get_layer("conv_pw_13_bn").moving_mean
     assert float(keras.ops.max(keras.ops.abs(averages))) > 0

@@ -15,15 +15,14 @@ from helpers.models.networks import KINDS, Convolutions, build_network, cnn
 from helpers.sentences import show_source
 from helpers.study import ROOT, StudyError, declared_parameters
 
-COMMON, BLOCKS, SMALL = Common(32, 7, [8], augmentation=[]), Convolutions([4, 8]), Backbone(1, 0.25)
+COMMON, BLOCKS, SMALL = Common(32, 7, [8], augmentation=[]), Convolutions([4, 8]), Backbone(0.25)
 NETWORKS = {
     "cnn": lambda: cnn(COMMON, Convolutions([4, 8, 8], depth=2)),
     "cnn_lstm": lambda: cnn(COMMON, BLOCKS, Lstm("snake", 6)),
     "cnn_lstm-fixed": lambda: cnn(COMMON, BLOCKS, Lstm("columns", 6, order="fixed")),
     "mobilenet-1": lambda: mobilenet(Common(32, 7), SMALL),
-    "mobilenet-2": lambda: mobilenet(Common(32, 7), Backbone(2, 0.35)),
     "mobilenet_lstm": lambda: mobilenet(
-        Common(64, 7, [8]), Backbone(1, 0.25, map_layer="conv_pw_11_relu"), Lstm("raster", 6)
+        Common(64, 7, [8]), Backbone(0.25, map_layer="conv_pw_11_relu"), Lstm("raster", 6)
     ),
 }
 

@@ -33,6 +33,6 @@ def test_the_trained_backbone_is_one_that_the_study_can_start_from(tmp_path, mon
     monkeypatch.setattr(pretraining, "SIDE", 32)
     monkeypatch.setattr(pretraining, "BATCH", 16)
     pretraining.pretrain(18, 1, tmp_path / "backbone.weights.h5")
-    backbone = Backbone(1, pretraining.ALPHA, str(tmp_path / "backbone.weights.h5"))
+    backbone = Backbone(pretraining.ALPHA, str(tmp_path / "backbone.weights.h5"))
     averages = mobilenet(Common(32, 7), backbone).get_layer("conv_pw_13_bn").moving_mean
     assert float(keras.ops.max(keras.ops.abs(averages))) > 0  # it has seen images

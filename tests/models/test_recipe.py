@@ -20,7 +20,7 @@ LATE = {"conv_pw_12", "conv_dw_13", "conv_pw_13"}
 
 @pytest.fixture(scope="module")
 def model():
-    return mobilenet(Common(32, 7), Backbone(1, 0.25))
+    return mobilenet(Common(32, 7), Backbone(0.25))
 
 
 def test_a_network_without_pretraining_learns_as_a_whole():
