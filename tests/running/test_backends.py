@@ -3,8 +3,7 @@
 import json
 import os
 
-SMALL = {"side": 32, "resamples": 50, "epochs": 1, "dedicated": False, "precision": "mixed_bfloat16"}
-OPTIONS = {"02_preprocessing": ("side",), "03_cnn_baseline": tuple(SMALL)}
+SMALL = {"resamples": 50, "epochs": 1, "dedicated": False, "precision": "mixed_bfloat16"}
 WITHOUT_TENSORFLOW = """
 import sys
 
@@ -18,12 +17,15 @@ sys.meta_path.insert(0, Absent())
 
 
 def test_the_study_runs_under_jax_without_tensorflow(tmp_path, under_jax):
-    """From the pictures to the record of the CNN, which is trained for one epoch on small ones, as GPUs do it."""
+    """From the pictures to the record of a trial of the CNN: one epoch in bfloat16, as GPUs train it."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
     folders = {"RESULTS_DIR": str(tmp_path / "results"), "BUILD_DIR": str(tmp_path / "build")}
     folders["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-    for notebook, names in OPTIONS.items():
-        given = [word for name in names for word in ("-p", name, str(SMALL[name]))]
-        under_jax("-m", "helpers.running.runner", notebook, "--study", "demo", *given, **folders)
-    entry = json.loads((tmp_path / "results" / "demo" / "03_cnn_baseline" / "metrics.json").read_text())
-    assert entry["environment"]["backend"] == "jax" and entry["training"]["images"] == "device"
+    under_jax("-m", "helpers.running.runner", "02_preprocessing", "--study", "demo", **folders)
+    given = [word for name, value in SMALL.items() for word in ("-p", name, str(value))]
+    under_jax(
+        "-m", "helpers.running.runner", "03_cnn_baseline", "--study", "demo", "--name", "small", *given, **folders
+    )
+    trial = tmp_path / "results" / "demo" / "trials" / "03_cnn_baseline" / "small"
+    entry = json.loads((trial / "metrics.json").read_text())
+    assert entry["environment"]["backend"] == "jax" and entry["training"]["epochs"] == 1
