@@ -6,6 +6,7 @@ import pandas as pd
 
 from helpers.data.lesions import CREDIT, classes
 from helpers.evaluation.external import METRICS
+from helpers.evaluation.seeds import seed_figures
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
 from helpers.records import atomic_path
@@ -35,7 +36,7 @@ def card_text(study: str) -> str:
     if not known:
         raise StudyError(f"{results_folder(study)}: no model.keras to write a card for. Run `make all STUDY={study}`.")
     first = next(iter(known.values()))
-    parts = [_heading(study, first), _models(study, known), _figures(known), _by_class(known), _groups(study)]
+    parts = [_heading(study, first), _models(study, known), _figures(study, known), _by_class(known), _groups(study)]
     if elsewhere := elsewhere_table(results_folder(study), "notebooks/14_external_validation.ipynb"):
         parts.append(f"## Other clinics\n\n{elsewhere}")
     parts += [_limits(), _use(study, first), _exported(study)]
@@ -77,9 +78,12 @@ def _models(study: str, known: dict[str, dict]) -> str:
     return f"## Models\n\n{markdown_table(header, rows)}\n\n{note}"
 
 
-def _figures(known: dict[str, dict]) -> str:
+def _figures(study: str, known: dict[str, dict]) -> str:
     rows = [[label, *[with_interval(record["test"][key]) for record in known.values()]] for key, label in SHOWN.items()]
-    note = "In brackets: 95 % bootstrap intervals, resampled by lesion."
+    for (name, kind), figures in seed_figures(results_folder(study)).items():
+        cells = [with_interval(figures["balanced_accuracy"]) if one == name else "" for one in known]
+        rows.append([f"balanced accuracy, {kind} of {figures['runs']} trainings", *cells])
+    note = "These are figures of the files above. In brackets: 95 % bootstrap intervals, resampled by lesion."
     return f"## Figures on test\n\n{note}\n\n{markdown_table(['', *known], rows)}"
 
 
@@ -117,7 +121,7 @@ def _limits() -> str:
   skin type is not recorded.
 - Every training image shows a lesion that somebody found worth photographing. The models also answer images of anything
   else.
-- The intervals describe sampling error within the same collection, not the variation between training runs.
+- The intervals describe sampling error within the same collection. Only a mean over trainings says how much they vary.
 - Actinic keratosis counts as malignant. Training gave more weight to rare classes, so the probabilities overstate
   them, and the temperature above does not correct that. The temperature and biases in the `deployment.json` of
   12_prediction do, for the mix of diagnoses of this study. They are not the risk in a population."""

@@ -20,6 +20,7 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.external import FIGURES, collection, external_collection, external_table
 from helpers.evaluation.judge import judge
 from helpers.evaluation.predictions import Predictions
+from helpers.evaluation.seeds import TABLE, seed_runs, seed_table
 from helpers.reading import read_csv, read_json
 from helpers.records import read_records
 from helpers.running.elsewhere import EXTERNAL
@@ -47,7 +48,7 @@ def differences(study: str) -> list[str]:
     # Forking a process with a backend's threads can hang, so new processes are spawned.
     with ProcessPoolExecutor(min(cpu_count(), len(records)), multiprocessing.get_context("spawn")) as pool:
         found = [one for several in pool.map(check, records) for one in several]
-    found += external_differences(folder, records, lesions)
+    found += seed_differences(folder, records, lesions) + external_differences(folder, records, lesions)
     if (folder / CARD).is_file() and (folder / CARD).read_text(encoding="utf-8") != card_text(study):
         found.append(f"{folder / CARD}: not what the records say. Run `make report STUDY={study}`.")
     if study in [name for names in PUBLISHED.values() for name in names] and not write_readme(check=True):
@@ -68,6 +69,26 @@ def record_differences(record: dict, lesions: pd.Series) -> list[str]:
         f"{place / 'metrics.json'}: {name} is {published}, but the predictions give {fresh}."
         for key in JUDGED
         for name, published, fresh in _compare(key, record[key], again[key])
+    ]
+
+
+def seed_differences(folder: Path, records: list[dict], lesions: pd.Series) -> list[str]:
+    """A sentence for each figure of repeated trainings that their predictions do not give."""
+    if not (folder / TABLE).is_file():
+        return []
+    own = records[0]["parameters"]
+    published, again = (
+        read_csv(folder / TABLE, REMEDY),
+        seed_table(seed_runs(folder), lesions, Bootstrap(own["resamples"], own["seed"])),
+    )
+    key = ["model", "kind", "metric"]
+    both = published.merge(again, how="outer", on=key, suffixes=("", "_again"))
+    return [
+        f"{folder / TABLE}: {' '.join(row[name] for name in key)}: {name} is {row[name]}, but the predictions give "
+        f"{row[name + '_again']}."
+        for row in both.to_dict("records")
+        for name in ("runs", "value", "low", "high", "lowest", "highest")
+        if not np.isclose(row[name], row[name + "_again"], atol=TOLERANCE, rtol=0)
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 
+from helpers.evaluation.seeds import seed_figures
 from helpers.records import atomic_path, read_records
 from helpers.running.elsewhere import elsewhere_table
 from helpers.running.model_card import write_card
@@ -71,14 +72,18 @@ def _results_table(dataset: str, study: str) -> str:
     records = read_records(ROOT / "results" / study, compared=True)
     records = [record for record in records if record["task"] == "diagnosis"]
     records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
-    rows = [
-        [f"[{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb)"]
-        + [with_interval(record["test"][key]) for key in COLUMNS.values()]
-        for record in records
-    ]
+    seeds, rows = seed_figures(ROOT / "results" / study), []
+    for record in records:
+        link = f"[{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb)"
+        figures = {kind: seeds.get((record["name"], kind)) for kind in ("mean", "ensemble")}
+        shown = {f"{link}, {kind} of {one['runs']} trainings": one for kind, one in figures.items() if one}
+        for label, one in (shown or {link: record["test"]}).items():
+            rows.append([label, *(with_interval(one[key]) for key in COLUMNS.values())])
     first = records[0]
     caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images of lesions that "
     caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
+    if seeds:
+        caption += " Those of a mean over trainings cover its seeds, too."
     if missing := first.get("missing_images", 0):
         caption += f" {missing:,} images that the publisher lists were missing."
     notebook = f"results/{study}/notebooks/14_external_validation.ipynb"

@@ -54,6 +54,16 @@ class Variant:
         return keras.models.load_model(self.folder / "model.keras")
 
 
+def repeat(key: str, name: str, seed: int, *, first: int) -> tuple[tuple[str, str], dict]:
+    """Key and name of a variant that is trained from `seed`, and items for its entry.
+
+    Only the training from the seed `first` is compared with other models; the others are its repeats.
+    """
+    if seed == first:
+        return (key, name), {"seed": seed}
+    return (f"{key}-seed{seed}", f"{name}, seed {seed}"), {"seed": seed, "compared": False, "repeats": name}
+
+
 class Experiment:
     """What the variants of one notebook have in common: images, split, classes and evaluation.
 
@@ -157,10 +167,15 @@ class Experiment:
         *,
         training: dict | None = None,
         weights_sha256: str | None = None,
+        **about,
     ) -> Variant:
-        """Evaluate a variant that is not trained here; probabilities: returns those of a part, float [n, classes]."""
+        """Evaluate a variant that is not trained here; probabilities: returns those of a part, float [n, classes].
+
+        about: more items for its `metrics.json` entry.
+        """
         predictions = self._table({part: probabilities(part) for part in self.predicted})
-        return Variant(key, self._entry(name, predictions, training, weights_sha256=weights_sha256), predictions)
+        entry = self._entry(name, predictions, training, weights_sha256=weights_sha256) | about
+        return Variant(key, entry, predictions)
 
     def part(self, table: pd.DataFrame, part: str = "test") -> Predictions:
         """One part of a table of predictions, ready for the scores of `evaluation`."""
@@ -184,8 +199,8 @@ class Experiment:
     def write(self, main: Variant, variants: Sequence[Variant]) -> None:
         """Write the record of `main` with its history, and below it those of the other `variants`.
 
-        The model file of `main` is published too if it takes part in the comparison. A variant with `views` uses the
-        same model file, so its record has the same checksum.
+        The model file of `main` is published too if it takes part in the comparison. A compared variant with `views`
+        uses the same model file, so its record has the same checksum.
         """
         checksum = {}
         if main.history is not None and main.entry.get("compared", True):
@@ -193,7 +208,10 @@ class Experiment:
                 temporary.write_bytes((main.folder / "model.keras").read_bytes())
             # With it, a reader can check that the record belongs to this model file.
             checksum = {"model_sha256": file_sha256(self.run.folder / "model.keras")}
-        entries = {variant.key: variant.entry | (checksum if "views" in variant.entry else {}) for variant in variants}
+        entries = {variant.key: dict(variant.entry) for variant in variants}
+        for entry in entries.values():
+            if "views" in entry and entry.get("compared", True):
+                entry |= checksum
         for variant in variants:
             self.run.write_record(entries[variant.key], variant.predictions, variant.key)
             if variant.history is not None:
