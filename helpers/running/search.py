@@ -33,7 +33,7 @@ WARM_UP = 3  # a trial trains 1/WARM_UP of its epochs before it is compared with
 FIRST = "first"  # marks the first trial of a search
 REASON = "reason"  # says why a trial diverged
 # Parameters on which a trial does not depend.
-APART = ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "seeds", "resamples")
+APART = ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs", "tuned_seeds", "resamples")
 
 
 def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:

@@ -82,7 +82,7 @@ def test_a_process_that_dies_and_a_missing_notebook_are_reported(tiny, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-p", "seeds", "4"], "command line: unknown parameter 'seeds'. Did you mean 'seed'"),
+        (["-p", "sed", "4"], "command line: unknown parameter 'sed'. Did you mean 'seed'"),
         (["-p", "seed", "four"], "parameter seed is 'four'; it must be int"),
         (["-p", "seed", "[1"], "not valid YAML"),
         (["-p", "study", "other"], "choose the study with --study"),
