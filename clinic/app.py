@@ -28,6 +28,7 @@ from clinic.writing.sentences import (
     describe_answer,
     describe_malignant_classes,
     describe_model,
+    describe_total,
     describe_worth,
     percent,
 )
@@ -123,8 +124,7 @@ def _probabilities(answer: Answer, deployment: Deployment) -> str:
         f'<td><meter value="{answer.calibrated[k]:.3f}"></meter></td><td>{percent(answer.calibrated[k])}</td></tr>'
         for k in order
     )
-    total = f"Malignant (orange): {percent(answer.calibrated_malignancy)} in all"
-    return f"<div><p>How probable? <span class='alarm'>{total}</span></p><table>{rows}</table></div>"
+    return f"<div><p>How probable? {describe_total(answer)}</p><table>{rows}</table></div>"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -83,8 +83,7 @@ class Page:
         axes.invert_yaxis()
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        title = f"How probable? Malignant (orange): {sentences.percent(self.answer.calibrated_malignancy)} in all"
-        axes.set_title(title, fontsize=8.5, loc="right")
+        axes.set_title(f"How probable?\n{sentences.describe_total(self.answer)}", fontsize=8.5, loc="right")
 
     def _write_text(self, figure: Figure) -> None:
         """The warnings, what the answer is worth, the model and the disclaimer."""

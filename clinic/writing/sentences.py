@@ -5,6 +5,7 @@ from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, PREVALENCE, Deplo
 from helpers.study import results_folder
 
 SUSPICIOUS, BENIGN = "Suspicious", "Looks benign"
+RARE = 2  # malignant lesions of 100, as in a practice that sees whoever comes
 NOT_ALIKE = "No answer: this does not look like the dermatoscopic images that the program learnt from"
 NOT_SURE = "No answer: the program is not sure enough about this image"
 
@@ -25,14 +26,29 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
             f"In the test, {of_100(1 - coverage)} of 100 images got no answer, and {share['abstained']} of 100 "
             "malignant ones. Have somebody look at the lesion itself."
         ]
-    key, words = (IF_SUSPICIOUS, "called suspicious") if answer.suspicious else (IF_NOT, "that looked benign")
-    return [
-        f"Of 100 images {words} in the test, {share[key]} were malignant.",
-        f"Of 100 malignant ones, {share['missed']} were missed since they looked benign, and {share['abstained']} got "
-        "no answer.",
-        f"This holds where {share[PREVALENCE]} of 100 lesions are malignant, as in the test. Where fewer are, fewer of "
-        "the suspicious ones are, too.",
+    key, words = (IF_SUSPICIOUS, "suspicious") if answer.suspicious else (IF_NOT, "benign")
+    texts = [
+        f"Of 100 images called {words} in the test, {share[key]} were malignant: an average, while the percentages are "
+        "those of this image.",
+        f"Of 100 malignant images, {share['missed']} were called benign, and {share['abstained']} got no answer.",
+        f"All this holds for the mix of lesions in the test, where {share[PREVALENCE]} of 100 images were malignant.",
     ]
+    rates = [deployment.malignant[name]["value"] for name in ("sensitivity", "specificity")]
+    if answer.suspicious and None not in rates:
+        texts[-1] = texts[-1][:-1] + f"; where {RARE} of 100 are, about {of_100(_if_rare(*rates))} of 100 suspicious "
+        texts[-1] += "ones would be."
+    return texts
+
+
+def _if_rare(sensitivity: float, specificity: float) -> float:
+    """The share of malignant images among those called suspicious, where RARE of 100 are malignant."""
+    found, alarms = sensitivity * RARE, (1 - specificity) * (100 - RARE)
+    return found / (found + alarms) if found + alarms else 0.0
+
+
+def describe_total(answer: Answer) -> str:
+    """The summed probabilities, with the colours of their bars."""
+    return f"Malignant (orange): {percent(answer.calibrated_malignancy)} in all, benign in blue"
 
 
 def of_100(share: float | None) -> str:
