@@ -195,7 +195,7 @@ class Server(ThreadingHTTPServer):
 def main(words: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m clinic.app", description=DISCLAIMER)
-    parser.add_argument("--study", default=PUBLISHED, help="study whose 12_prediction prepared the model (%(default)s)")
+    parser.add_argument("--study", default=PUBLISHED, help="study whose 13_prediction prepared the model (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port on this machine (%(default)s)")
     parser.add_argument("--token", default="", help="secret part of the address; random by default")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

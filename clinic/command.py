@@ -1,6 +1,6 @@
 """`python -m clinic predict image.jpg folder/ --study ham10000_cpu --out results`
 
-Predicts files and folders of JPEG, PNG and DICOM with the model that 12_prediction of a study prepared, and writes
+Predicts files and folders of JPEG, PNG and DICOM with the model that 13_prediction of a study prepared, and writes
 tables and, on request, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
 were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that case the tables hold
 what was finished, failed.csv lists the files that were not reached, and the same command goes on with these.
@@ -62,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     command.add_argument("input", nargs="+", type=Path, help="image, DICOM object, or folder of them")
     command.add_argument("--out", type=Path, required=True, help="new or empty folder for the results")
-    command.add_argument("--study", default="", help="study whose 12_prediction prepared the model (the published one)")
+    command.add_argument("--study", default="", help="study whose 13_prediction prepared the model (the published one)")
     command.add_argument("--deployment", type=Path, help="deployment.json beside its model.keras, in place of a study")
     command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
     command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")

@@ -54,6 +54,11 @@ def counted(number: int, unit: str, units: str = "") -> str:
     return f"{number:,} {unit if number == 1 else units or unit + 's'}"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a percentage: `62 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def say(text: str) -> None:
     """Show a text as Markdown in the notebook."""
     from IPython.display import Markdown, display

@@ -118,7 +118,7 @@ def install_network(folder: Path) -> Deployment:
     look = np.array([measures(image) for image in images]), Network(model)(images).features
     learnt = replace(learn_appearance(look, look), farthest=1e9)
     deployed = deployment(model_sha256=file_sha256(file), abstention_threshold=-9.0, appearance=learnt)
-    write_deployment(deployed, folder / "demo" / "12_prediction" / "deployment.json")
+    write_deployment(deployed, folder / "demo" / "13_prediction" / "deployment.json")
     return deployed
 
 

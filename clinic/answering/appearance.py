@@ -1,7 +1,7 @@
 """Whether an image looks like those that a model learnt from: what does not gets no answer.
 
 The distance is that of Mahalanobis, as Lee et al. (NeurIPS 2018) use it to find what a network never saw: here of the
-MEASURES of an image together with the mean activations of a layer in the middle of the network. 12_prediction compares
+MEASURES of an image together with the mean activations of a layer in the middle of the network. 13_prediction compares
 it with other rules.
 """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # reading a deployment does not need a backend
     import keras
 
 PUBLISHED = "ham10000_cpu"  # the study whose deployment is used if none is named
-NOTEBOOK, FILE = "12_prediction", "deployment.json"
+NOTEBOOK, FILE = "13_prediction", "deployment.json"
 DIFFERENCE = "error rate, abstentions minus answers"
 ABSTENTION = ("coverage", "error rate without abstention", "error rate of answers", "error rate of abstentions")
 ABSTENTION = (*ABSTENTION, DIFFERENCE)

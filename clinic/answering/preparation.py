@@ -1,4 +1,4 @@
-"""Prepares a deployment for 12_prediction, with measurements of the model's abstention on test."""
+"""Prepares a deployment for 13_prediction, with measurements of the model's abstention on test."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

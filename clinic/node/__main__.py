@@ -37,7 +37,7 @@ def main(words: list[str] | None = None) -> int:
 def arguments() -> argparse.ArgumentParser:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m clinic.node", description=DISCLAIMER)
-    parser.add_argument("--study", default="demo", help="study whose 12_prediction prepared the model (%(default)s)")
+    parser.add_argument("--study", default="demo", help="study whose 13_prediction prepared the model (%(default)s)")
     parser.add_argument("--spool", type=Path, required=True, help="folder for what waits; the node's alone")
     parser.add_argument("--to", required=True, metavar="TITLE@HOST:PORT", help="where the reports are sent")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; only this machine's own by default")

@@ -1,4 +1,4 @@
-"""Conclusions of 12_prediction: abstention, calibration, and the two readings of a probability."""
+"""Conclusions of 13_prediction: abstention, calibration, and the two readings of a probability."""
 
 from collections.abc import Mapping
 

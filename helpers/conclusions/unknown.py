@@ -1,4 +1,4 @@
-"""Conclusions of 13_unknown: how well confidence tells what a network knows from what it does not."""
+"""Conclusions of 14_unknown: how well confidence tells what a network knows from what it does not."""
 
 from collections.abc import Mapping
 

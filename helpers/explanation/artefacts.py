@@ -4,7 +4,7 @@ Images are uint8 [n, side, side, 3]. Each image gets its own random artefact. Ar
 masks of their pixels, bool [n, side, side], all False for an image without the artefact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -126,10 +126,10 @@ FIND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def find_artefacts(images: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The masks of each kind of artefact on some of the images, by name: bool [len(rows), side, side]."""
-    blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
-    return {name: np.concatenate([find(images[block]) for block in blocks]) for name, find in FIND.items()}
+def find_artefact(images: np.ndarray, what: str) -> np.ndarray:
+    """The masks of one kind of artefact, a name in FIND, on many images, bool [n, side, side]."""
+    blocks = np.array_split(images, 1 + len(images) // BLOCK)
+    return np.concatenate([FIND[what](block) for block in blocks])
 
 
 def inpaint(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -169,21 +169,6 @@ def paint_with_counterparts(
     rows = np.concatenate([np.flatnonzero(having), *others])
     painted = inpaint(images[rows], np.tile(masks[having], (1 + DRAWS, 1, 1)))
     return rows, np.arange(len(rows)) < having.sum(), painted
-
-
-def effect(before: np.ndarray, after: np.ndarray, malignant: Sequence[bool]) -> dict[str, np.ndarray]:
-    """How a change of the images changes the answers, from probabilities [n, classes] before and after: float [n] each.
-
-    `changed`: 1 where another class becomes the most probable; `lost`: the fall in the probability of the first answer;
-    `malignancy`: the rise in the summed probability of the malignant classes.
-    """
-    answer = before.argmax(axis=1)
-    rows = np.arange(len(before))
-    return {
-        "changed": (after.argmax(axis=1) != answer).astype(np.float64),
-        "lost": before[rows, answer] - after[rows, answer],
-        "malignancy": (after - before)[:, np.array(malignant, bool)].sum(axis=1),
-    }
 
 
 def _lay_over(

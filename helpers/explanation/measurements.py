@@ -1,4 +1,4 @@
-"""The figures of an explanation notebook: each with its interval and the number of images behind it."""
+"""The figures of the notebooks about explanation: each with its interval and the number of images behind it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.evaluation.means import mean_differences, means
-from helpers.records import write_csv, write_json
+from helpers.records import write_json
 
 
 class Measurements:
@@ -46,11 +46,9 @@ class Measurements:
         return other
 
     def write(self, folder: Path) -> None:
-        """Write explanation.json, with the tables as mappings, and measures.csv, with one figure per row."""
+        """Write measures.json, with the tables as mappings."""
         written = {
             name: table.astype(object).where(table.notna(), None).to_dict("index")
             for name, table in self.tables.items()
         }
-        write_json(folder / "explanation.json", self.about | written)
-        flat = pd.concat(self.tables, names=["measure", "of"]).reset_index()
-        write_csv(folder / "measures.csv", flat[["measure", "of", "value", "low", "high", "images"]])
+        write_json(folder / "measures.json", self.about | written)

@@ -11,7 +11,7 @@ from helpers.study import StudyError
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.export", description=__doc__)
-    parser.add_argument("--study", default="demo", help="study whose 12_prediction deployed a model (%(default)s)")
+    parser.add_argument("--study", default="demo", help="study whose 13_prediction deployed a model (%(default)s)")
     study = parser.parse_args(arguments).study
     # One thread, since milliseconds are measured on one core. TensorFlow reads this when it is imported.
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")

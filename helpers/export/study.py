@@ -1,4 +1,4 @@
-"""Exports the network that 12_prediction of a study deployed, and compares the files with it."""
+"""Exports the network that 13_prediction of a study deployed, and compares the files with it."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ from helpers.study import StudyError, results_folder
 
 PACKAGES = ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer")
 ONNX, LITERT, INT8 = "model.onnx", "model.tflite", "model_int8.tflite"
-DEPLOYMENT = Path("12_prediction", "deployment.json")
+DEPLOYMENT = Path("13_prediction", "deployment.json")
 MEANING = {
     LOGITS: "[images, classes], before the softmax, in the order of the labels",
     FEATURES: "[images, features], the input of the last layer",
@@ -65,8 +65,8 @@ def export_study(study: str) -> pd.DataFrame:
 
 
 def deployed_model(study: str) -> tuple[keras.Model, dict, dict]:
-    """The model that 12_prediction of a study deployed, its run record, and its deployment. Raises StudyError."""
-    path, remedy = results_folder(study) / DEPLOYMENT, f"Run `make 12_prediction STUDY={study}`."
+    """The model that 13_prediction of a study deployed, its run record, and its deployment. Raises StudyError."""
+    path, remedy = results_folder(study) / DEPLOYMENT, f"Run `make 13_prediction STUDY={study}`."
     deployment = read_json(path, remedy)
     model, record = load_model(deployment["name"], study, deployment["notebook"])
     if record["model_sha256"] != deployment["model_sha256"]:

@@ -8,14 +8,14 @@ from helpers.evaluation.external import METRICS, figure_of
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import ROOT, load_study
 
-EXTERNAL = Path("14_external_validation") / "external.csv"
+EXTERNAL = Path("15_external_validation") / "external.csv"
 SHOWN = ("balanced_accuracy", "macro_auc", "malignant_auc", "malignant_sensitivity", "malignant_specificity")
 
 
 def elsewhere_table(folder: Path, link: str) -> str:
     """The best model on validation at other clinics beside the internal test, in Markdown; empty without EXTERNAL.
 
-    folder: results of a study; link: to its executed notebook 14.
+    folder: results of a study; link: to its executed notebook 15.
     """
     if not (folder / EXTERNAL).is_file():
         return ""
@@ -30,7 +30,7 @@ def elsewhere_table(folder: Path, link: str) -> str:
     header = [best["model"].iloc[0], "images", *[METRICS[metric] for metric in SHOWN]]
     note = (
         "The model that is best on validation, with its fixed threshold, on images of other clinics "
-        f"([14_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in a set."
+        f"([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in a set."
     )
     copies = load_study(ROOT / "studies" / f"{folder.name}.yaml").get("copies", "")
     return f"{markdown_table(header, rows)}\n\n{' '.join([note, copies]).strip()}"

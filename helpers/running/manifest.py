@@ -100,7 +100,7 @@ def made_from(study: str, notebook: str) -> dict:
     For errors see `study_parameters`.
     """
     p, reads = effective_parameters(study, notebook), read_notebooks(notebook)
-    packages = ("helpers", "clinic") if notebook == "12_prediction" else ("helpers",)
+    packages = ("helpers", "clinic") if notebook == "13_prediction" else ("helpers",)
     code = {package: code_sha256(package) for package in packages}
     content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code}
     if not reads and p.get("dataset", "demo") != "demo":

@@ -37,7 +37,7 @@ def card_text(study: str) -> str:
         raise StudyError(f"{results_folder(study)}: no model.keras to write a card for. Run `make all STUDY={study}`.")
     first = next(iter(known.values()))
     parts = [_heading(study, first), _models(study, known), _figures(study, known), _by_class(known), _groups(study)]
-    if elsewhere := elsewhere_table(results_folder(study), "notebooks/14_external_validation.ipynb"):
+    if elsewhere := elsewhere_table(results_folder(study), "notebooks/15_external_validation.ipynb"):
         parts.append(f"## Other clinics\n\n{elsewhere}")
     parts += [_limits(), _use(study, first), _exported(study)]
     return "\n\n".join(parts) + "\n"
@@ -124,7 +124,7 @@ def _limits() -> str:
 - The intervals describe sampling error within the same collection. Only a mean over trainings says how much they vary.
 - Actinic keratosis counts as malignant. Training gave more weight to rare classes, so the probabilities overstate
   them, and the temperature above does not correct that. The temperature and biases in the `deployment.json` of
-  12_prediction do, for the mix of diagnoses of this study. They are not the risk in a population."""
+  13_prediction do, for the mix of diagnoses of this study. They are not the risk in a population."""
 
 
 def _use(study: str, record: dict) -> str:
@@ -160,7 +160,7 @@ def _exported(study: str) -> str:
     header += ["minus that of Keras", "ms per image"]
     return f"""## Without Keras
 
-`make export` wrote the model that 12_prediction deployed for programs without Keras, and compared each file with Keras
+`make export` wrote the model that 13_prediction deployed for programs without Keras, and compared each file with Keras
 on the test images. Labels, operating point, calibration, and the checksum of the Keras file are in the files' metadata.
 Milliseconds: processor time on one core, one image at a time ({table["device"][0]}).
 

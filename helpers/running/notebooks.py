@@ -8,7 +8,7 @@ from helpers.data.external import EXTERNAL, external_folder
 from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, load_study
 
 NOTEBOOKS = ROOT / "notebooks"
-ELSEWHERE = "14_external_validation"  # needs images of other clinics
+ELSEWHERE = "15_external_validation"  # needs images of other clinics
 
 
 def study_parameters(study: str, notebook: str, given: dict) -> dict:

@@ -93,7 +93,7 @@ def seed_differences(folder: Path, records: list[dict], lesions: pd.Series) -> l
 
 
 def external_differences(folder: Path, records: list[dict], lesions: pd.Series) -> list[str]:
-    """A sentence for each figure of other clinics that the predictions of 14_external_validation do not give."""
+    """A sentence for each figure of other clinics that the predictions of 15_external_validation do not give."""
     if not (folder / EXTERNAL).is_file():
         return []
     published = read_csv(folder / EXTERNAL, REMEDY)

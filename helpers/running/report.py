@@ -86,7 +86,7 @@ def _results_table(dataset: str, study: str) -> str:
         caption += " Those of a mean over trainings cover its seeds, too."
     if missing := first.get("missing_images", 0):
         caption += f" {missing:,} images that the publisher lists were missing."
-    notebook = f"results/{study}/notebooks/14_external_validation.ipynb"
+    notebook = f"results/{study}/notebooks/15_external_validation.ipynb"
     elsewhere = elsewhere_table(ROOT / "results" / study, notebook)
     return "\n\n".join(filter(None, (markdown_table([dataset, *COLUMNS], rows), caption, elsewhere)))
 

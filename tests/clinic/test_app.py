@@ -94,7 +94,7 @@ def test_the_model_card_is_a_link_away(server, desk, tmp_path, monkeypatch):
 
 def test_without_a_model_there_is_no_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    assert main(["--no-browser"]) == 2 and "12_prediction" in capsys.readouterr().err
+    assert main(["--no-browser"]) == 2 and "13_prediction" in capsys.readouterr().err
 
 
 class Browser:

@@ -1,7 +1,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.means import proportions
@@ -19,7 +18,6 @@ def test_figures_are_kept_with_their_images_and_written(tmp_path):
     assert gap.loc["CNN", "value"] == 1
     measured.of(LESIONS[:2]).keep("other images", {"CNN": [1, 0]})
     measured.write(tmp_path)
-    written = json.loads((tmp_path / "explanation.json").read_text())
+    written = json.loads((tmp_path / "measures.json").read_text())
     assert written["best"] == "CNN" and written["mass"]["CNN"]["images"] == 3
-    flat = pd.read_csv(tmp_path / "measures.csv").set_index("measure")
-    assert flat.loc["other images", "value"] == 0.5 and flat.loc["gap", "value"] == 1
+    assert written["other images"]["CNN"]["value"] == 0.5 and written["gap"]["CNN"]["value"] == 1

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """Results with a network that 12_prediction deployed, and its images."""
+    """Results with a network that 13_prediction deployed, and its images."""
     run = make_study(tmp_path, monkeypatch, "05_mobilenet")
     monkeypatch.setattr(study, "dataset_folder", lambda _: tmp_path)
     set_seed(0)
@@ -40,7 +40,7 @@ def results(tmp_path, monkeypatch):
     classes = [{"code": one.code, "name": one.name, "malignant": one.malignant} for one in HAM10000]
     deployment = {"name": "MobileNet", "study": run.study, "notebook": "05_mobilenet", "model_sha256": checksum}
     deployment |= {"classes": classes, "side": 16, "temperature": 1.5, "threshold": 0.25}
-    write_json(run.folder.parent / "12_prediction" / "deployment.json", deployment)
+    write_json(run.folder.parent / "13_prediction" / "deployment.json", deployment)
     return run.folder.parent
 
 
@@ -81,7 +81,7 @@ def check_litert(results, path):
 
 
 def check_metadata(results, about, decoded):
-    deployment = json.loads((results / "12_prediction" / "deployment.json").read_text())
+    deployment = json.loads((results / "13_prediction" / "deployment.json").read_text())
     assert decoded(about["deployment"]) == deployment and decoded(about["labels"]) == CODES
     assert about["keras_sha256"] == deployment["model_sha256"] and about["disclaimer"] == DISCLAIMER
     assert "16, 16, 3" in about["input"] and "logits" in decoded(about["outputs"])
@@ -101,9 +101,9 @@ def test_missing_packages_are_named(monkeypatch):
 
 @pytest.mark.needs(*PACKAGES)
 def test_a_study_without_a_deployment_or_with_an_older_one_is_refused(results, capsys):
-    path = results / "12_prediction" / "deployment.json"
+    path = results / "13_prediction" / "deployment.json"
     write_json(path, json.loads(path.read_text()) | {"model_sha256": "0" * 64})
-    with pytest.raises(StudyError, match="the deployment of an earlier model. Run `make 12_prediction STUDY=demo`"):
+    with pytest.raises(StudyError, match="the deployment of an earlier model. Run `make 13_prediction STUDY=demo`"):
         export_study("demo")
     path.unlink()
     assert main(["--study", "demo"]) == 1 and "deployment.json: no such file" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_what_is_no_deployment_is_refused(tmp_path, text):
     (tmp_path / "deployment.json").write_text(text)
     with pytest.raises(StudyError, match="not a deployment"):
         read_deployment(tmp_path / "deployment.json")
-    with pytest.raises(StudyError, match="no such file. Run the notebook 12_prediction"):
+    with pytest.raises(StudyError, match="no such file. Run the notebook 13_prediction"):
         read_deployment(tmp_path / "absent.json")
 
 
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_fitting_model_is_refused_for_its_cause(tmp_path, writ
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
         (b"\x89HDF\r\n\x1a\n0000000000000000", "an HDF5 file, which can hold code"),
-        (b"PK\x03\x04 a newer one, with some bytes", "another model. Its SHA-256 .* is not the abab.* 12_prediction"),
+        (b"PK\x03\x04 a newer one, with some bytes", "another model. Its SHA-256 .* is not the abab.* 13_prediction"),
         (b"an essay", "not a model file of Keras"),
     ],
 )

@@ -78,7 +78,7 @@ def test_the_other_outputs_fit_the_logits(model):
 def test_it_answers_where_no_framework_is_installed(model, published):
     buffer = io.BytesIO()
     picture(0, 300).save(buffer, "png")
-    command = [sys.executable, "-c", WITHOUT_KERAS, FILE, FILE.parents[1] / "12_prediction" / "deployment.json"]
+    command = [sys.executable, "-c", WITHOUT_KERAS, FILE, FILE.parents[1] / "13_prediction" / "deployment.json"]
     done = subprocess.run(command, cwd=ROOT, input=buffer.getvalue(), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     probabilities = json.loads(done.stdout)
