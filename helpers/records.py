@@ -137,9 +137,17 @@ class Run:
         return self.folder / path.name if os.environ.get(TRIAL) else path
 
     def figure(self, figure, name: str) -> None:
-        """Save a matplotlib figure as figures/<name>.png, at 150 dpi on a white background."""
+        """Save a matplotlib figure as figures/<name>.png, at 150 dpi on a white background, and show it.
+
+        Its titles, axes and rows become the alternative text, in the metadata of the output.
+        """
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
         with atomic_path(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+        display(figure, metadata={"image/png": {"alt": alternative_text(figure)}})
+        plt.close(figure)  # otherwise it is shown again at the end of the cell
 
     def entry(self, name: str, task: str, split: pd.DataFrame, *, weights_sha256: str | None = None) -> dict:
         """The first part of a `metrics.json` entry: the model, how it was run, and the split.
@@ -163,6 +171,24 @@ class Run:
         folder = self.folder / "variants" / variant if variant else self.folder
         write_csv(folder / "predictions.csv", predictions)
         write_json(folder / "metrics.json", entry)
+
+
+def alternative_text(figure) -> str:
+    """What a matplotlib figure shows, in words: its titles and axes, and the names of its rows, lines and labels."""
+    figure.canvas.draw()  # some labels are only set now
+    axes, rows = figure.axes, {}
+    rows[""] = [figure.get_suptitle(), *(one.get_title(side) for one in axes for side in ("left", "center"))]
+    rows["Horizontal axis"] = [figure.get_supxlabel(), *(one.get_xlabel() for one in axes)]
+    rows["Vertical axis"] = [figure.get_supylabel(), *(one.get_ylabel() for one in axes)]
+    rows["Rows"] = [label.get_text() for one in axes for label in one.get_yticklabels()]
+    rows["Lines"] = [label for one in axes for label in one.get_legend_handles_labels()[1]]
+    rows["Labels"] = [label.get_text() for one in axes for label in one.texts]
+    parts = []
+    for name, texts in rows.items():
+        words = dict.fromkeys(" ".join(text.split()) for text in texts)
+        words = [text for text in words if any(map(str.isalpha, text))]
+        parts += [f"{name}: {'; '.join(words)}" if name else "; ".join(words)] if words else []
+    return ". ".join(parts)
 
 
 def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -> list[dict]:

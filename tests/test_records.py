@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -93,6 +94,17 @@ def test_a_run_takes_its_parameters_and_refuses_wrong_ones(monkeypatch, tmp_path
     assert run.folder == tmp_path / "demo" / "07_model_comparison"
     with pytest.raises(StudyError, match="parameter seed"):
         Run("07_model_comparison", values | {"seed": "7"})
+
+
+def test_a_figure_is_saved_shown_once_and_described(monkeypatch, tmp_path):
+    shown, run = [], object.__new__(Run)
+    monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append(metadata["image/png"]["alt"]))
+    run.folder, (figure, axes) = tmp_path, plt.subplots()
+    axes.set(title="The CNN leads", xlabel="score", yticks=[0, 1], yticklabels=["CNN", "LSTM"])
+    axes.plot([0, 1], label="by lesion")
+    run.figure(figure, "lead")
+    assert shown == ["The CNN leads. Horizontal axis: score. Rows: CNN; LSTM. Lines: by lesion"]
+    assert (tmp_path / "figures" / "lead.png").is_file() and not plt.fignum_exists(figure.number)
 
 
 def write_example_record(folder, variant="", *, split=SPLIT, **more):

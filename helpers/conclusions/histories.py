@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers.sentences import by_sign, clear_sign, counted, with_interval
+from helpers.sentences import by_sign, clear_sign, counted, percent, with_interval
 
 
 def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
@@ -71,8 +71,8 @@ def histology(shares: Mapping[bool, float]) -> str:
     if len(shares) < 2:
         return "The table does not say how each diagnosis was made."
     return (
-        f"{shares[True]:.0%} of the images that were diagnosed by histology are malignant, and {shares[False]:.0%} of "
-        "the others."
+        f"{percent(shares[True])} of the images that were diagnosed by histology are malignant, and "
+        f"{percent(shares[False])} of the others."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval
+from helpers.sentences import by_sign, clear_sign, counted, listed, percent, with_interval
 
 GOAL = 0.94  # the accuracy that published work claims
 
@@ -69,10 +69,10 @@ def goal_reached(claimed: Mapping, true: Mapping, network: str) -> str:
     """Whether a network's claimed accuracy gets to GOAL, and its accuracy on unseen lesions."""
     reached = "reaches" if claimed["high"] >= GOAL else "does not reach"
     return (
-        f"The {network} {reached} the published {GOAL:.0%}: after copying rare images, splitting by image and choosing "
-        f"the epoch on test, it claims an accuracy of {with_interval(claimed)}; on unseen lesions the same network has "
-        f"{with_interval(true)}."
-    ).replace("%", " %")
+        f"The {network} {reached} the published {percent(GOAL)}: after copying rare images, splitting by image and "
+        f"choosing the epoch on test, it claims an accuracy of {with_interval(claimed)}; on unseen lesions the same "
+        f"network has {with_interval(true)}."
+    )
 
 
 def answer(goals: Mapping[str, tuple[Mapping, Mapping]], beyond: Mapping) -> str:
@@ -85,11 +85,11 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], beyond: Mapping) -> str
         below="Splitting by image alone does not",
         unclear="Splitting by image alone does not measurably do it",
     )
-    way = "is enough to claim" if claimed["high"] >= GOAL else f"does not reach {GOAL:.0%} here but still claims"
+    way = "is enough to claim" if claimed["high"] >= GOAL else f"does not reach {percent(GOAL)} here but still claims"
     return (
         f"Copying rare images before the split {way} an accuracy of {claimed['value']:.3f} ({best}); on unseen lesions "
         f"{true['value']:.3f} is left. {image}."
-    ).replace("%", " %")
+    )
 
 
 def title(inflations: pd.DataFrame) -> str:

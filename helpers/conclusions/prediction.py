@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, counted, with_interval
+from helpers.sentences import by_sign, counted, percent, with_interval
+
+STOPPED = 0.9  # from this share of images without an answer on, a way to spoil images counts as stopped
 
 
 def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
@@ -28,22 +30,8 @@ def missed(abstained: Mapping) -> str:
     if not abstained["value"]:
         return f"None of the {counted(abstained['images'], 'malignant image')} is left without an answer."
     return (
-        f"Abstention has a price: {with_interval(abstained)} of {counted(abstained['images'], 'malignant image')} get "
-        "no answer, and so are not found."
-    )
-
-
-def better_score(difference: Mapping) -> str:
-    """Which score abstains better on known diagnoses. difference: mean risk by energy minus by maximum probability."""
-    verdict = by_sign(
-        difference,
-        above="the maximum probability would be the better score",
-        below="the energy is the better score",
-        unclear="the two scores are equally good",
-    )
-    return (
-        f"On known diagnoses {verdict}: mean risk over all coverages, energy minus maximum probability, "
-        f"{with_interval(difference)}."
+        f"The price of abstention: {with_interval(abstained)} of the {counted(abstained['images'], 'malignant image')} "
+        "get no answer, so they are not found."
     )
 
 
@@ -72,11 +60,11 @@ def readings(different: Mapping, right: Mapping[str, Mapping], gains: Mapping[st
     }
     return (
         f"For {with_interval(different)} of the test images the balanced answer is not the most probable diagnosis; "
-        f"there it is right for {right['balanced']['value']:.0%}, the most probable one for "
-        f"{right['by prevalence']['value']:.0%}. Reading by prevalence {changes['accuracy']} accuracy "
+        f"there it is right for {percent(right['balanced']['value'])}, the most probable one for "
+        f"{percent(right['by prevalence']['value'])}. Reading by prevalence {changes['accuracy']} accuracy "
         f"({with_interval(gains['accuracy'])}) and {changes['balanced_accuracy']} balanced accuracy "
         f"({with_interval(gains['balanced_accuracy'])})."
-    ).replace("%", " %")
+    )
 
 
 def choice(gains: Mapping[str, Mapping]) -> str:
@@ -98,37 +86,38 @@ def strangers(rules: pd.DataFrame) -> str:
     rule, *others = rules.columns
     drawn = rules.iloc[1:].mean()
     best = drawn[others].idxmax()
-    verdict = "stops more than" if drawn[rule] > drawn[best] else "does not stop more than"
+    verdict = "more than" if drawn[rule] > drawn[best] else "no more than"
     return (
-        f"The {rule} {verdict} any other rule: {_percent(drawn[rule])} of drawn pictures that are no lesion get no "
-        f"answer, and {_percent(drawn[best])} by the {best}. Of the test images {_percent(rules[rule].iloc[0])} get "
-        "none."
+        f"Of drawn pictures that are no lesion, the {rule} stops {percent(drawn[rule])}, {verdict} the best other "
+        f"rule, the {best} ({percent(drawn[best])}). It also stops {percent(rules[rule].iloc[0])} of the test images."
     )
+
+
+def passing(row: Mapping) -> str:
+    """What to make of a way to spoil images. row: as in `spoilt`."""
+    if row["no answer"] >= STOPPED:
+        return "stopped"
+    return "answered with a warning" if row["warning"] >= STOPPED else "answered, mostly without a warning"
 
 
 def spoilt(table: pd.DataFrame) -> str:
     """What passes of images that were spoilt. table: one row per way, as they are first."""
     plain, ways = table.iloc[0], table.iloc[1:]
-    stopped, worst = (ways["no answer"] >= 0.9).sum(), ways["missed"].idxmax()
+    stopped, worst = (ways["no answer"] >= STOPPED).sum(), ways["missed"].idxmax()
     return (
-        f"Of {counted(len(ways), 'way')} to spoil an image, {stopped} get no answer for at least 90 % of the images. "
-        f"The others are answered: of malignant images, {_percent(ways['missed'][worst])} are called benign without a "
-        f"warning after *{worst}*, and {_percent(plain['missed'])} as they are."
+        f"Of {counted(len(ways), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of such "
+        f"images get no answer. The most dangerous way is *{worst}*: {percent(ways['missed'][worst])} of the malignant "
+        f"images are then called benign without a warning, compared with {percent(plain['missed'])} of the unspoilt."
     )
 
 
 def answer(coverage: Mapping, errors: Mapping, rules: pd.DataFrame) -> str:
     """The answer to the notebook's question. rules: as in `strangers`."""
-    stopped = rules.iloc[1:, 0].mean()
-    rest = f"{_percent(stopped)} of pictures that are no lesion get no answer."
     return (
-        f"It gets an answer, with calibrated probabilities, for {_percent(coverage['value'])} of the images, of which "
-        f"{_percent(errors['value'])} are wrong. {rest}"
+        f"An answer with calibrated probabilities for {percent(coverage['value'])} of the images; "
+        f"{percent(errors['value'])} of these answers are wrong. Of pictures that are no lesion, "
+        f"{percent(rules.iloc[1:, 0].mean())} get no answer."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _states(excess: Mapping) -> str:

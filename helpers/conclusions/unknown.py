@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, listed, with_interval
+from helpers.sentences import by_sign, clear_sign, listed, percent, with_interval
 
 CHANCE, USEFUL = 0.5, 0.8  # areas under the ROC curve: of guessing, and from which on a score is of practical use
 
@@ -41,9 +41,9 @@ def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     if hurts:
         verdict += f", and by the {listed(hurts)} even less often"
     return (
-        f"A threshold that answers {coverage:.0%} of the known validation images {verdict}: share answered, known "
+        f"A threshold that answers {percent(coverage)} of the known validation images {verdict}: share answered, known "
         f"minus unknown, {figures}."
-    ).replace("%", " %")
+    )
 
 
 def keeping(gap: Mapping) -> str:

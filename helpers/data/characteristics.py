@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from helpers.sentences import percent
+
 COLUMNS = {"label": "diagnosis", "sex": "sex", "site": "site", "reference": "reference standard"}
 RARE = 0.01  # sites and other values with a smaller share of all images, except `unknown`, become `other`
 
@@ -35,4 +37,4 @@ def _describe(group: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:
 
 
 def _share(chosen: pd.Series) -> str:
-    return f"{chosen.sum():,} ({chosen.mean():.1%})"
+    return f"{chosen.sum():,} ({percent(chosen.mean(), 1)})"

@@ -20,6 +20,7 @@ from helpers.data.layouts import (
 )
 from helpers.data.lesions import dataset_folder, load_lesions
 from helpers.demo.generate import generate
+from helpers.sentences import percent
 from helpers.study import ROOT, StudyError
 
 COLUMNS = ["image_id", "unit", "diagnosis", "label", "malignant", "reference", "path"]
@@ -129,7 +130,7 @@ def describe_external(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         rows[name] = {
             "images": f"{len(table):,} of {listed:,}",
             "resampled": f"{units:,} {table.attrs['unit']}s",
-            "malignant": f"{table['malignant'].mean():.0%}",
+            "malignant": percent(table["malignant"].mean()),
             "histology": "not published" if (table["reference"] == "unknown").all() else _histology(table),
             "note": table.attrs["note"],
         }
@@ -137,7 +138,7 @@ def describe_external(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _histology(table: pd.DataFrame) -> str:
-    return f"{(table['reference'] == 'histo').mean():.0%}"
+    return percent((table["reference"] == "histo").mean())
 
 
 def how_to_get(*keys: str) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from helpers.data.duplicates import duplicate_groups
 from helpers.evaluation.split_files import first_ten, read_lesion_ids, read_split_files
 from helpers.reading import read_table
+from helpers.sentences import percent
 from helpers.study import StudyError
 
 DUPLICATES = "Give the table of duplicates that 02_preprocessing writes."
@@ -100,7 +101,7 @@ def _summary(audit: pd.DataFrame) -> str:
     for part, row in counts.head(10).iterrows():
         lines.append(
             f"  {part}: {row.images:,.0f} images; {row.copies:,.0f} are also in another part, "
-            f"{row.siblings:,.0f} more share a lesion with another part ({row.share:.1%} together)"
+            f"{row.siblings:,.0f} more share a lesion with another part ({percent(row.share, 1)} together)"
         )
     if len(counts) > 10:
         lines.append(f"  and {len(counts) - 10:,} more parts")

@@ -1,7 +1,6 @@
 """Every figure of the report. Each function takes plain tables and returns a matplotlib figure."""
 
 from helpers.plots.comparison import (
-    agreement,
     confusion_matrices,
     forest,
     forest_panels,
@@ -26,7 +25,6 @@ from helpers.plots.tuning import folds, search_history
 __all__ = [
     "NEUTRAL",
     "ages",
-    "agreement",
     "claims_by_epoch",
     "class_colours",
     "class_counts",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, rows_downwards
+from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, legend_below, rows_downwards
 
 
 def confusion_matrices(counts: np.ndarray, codes: Sequence[str], title: str) -> Figure:
@@ -62,10 +62,9 @@ def forest_panels(
     for axes, (name, table) in zip(row[0], panels.items(), strict=True):
         places = rows_downwards(axes, names)
         axes.errorbar(table["value"], places, xerr=error_bars(table), fmt="o", color=MODEL_COLOURS[0], capsize=3)
-        axes.axvline(reference[0], color=NEUTRAL, linewidth=1, linestyle=":", label=reference[1])
         axes.set_title(name)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-    row[0][-1].legend()
+        _reference_line(axes, *reference)
     figure.supxlabel(label, fontsize=10)
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure
@@ -93,7 +92,7 @@ def grouped_forest(tables: Mapping[str, pd.DataFrame], label: str, title: str) -
         options = {"fmt": marker, "color": colour, "capsize": 3, "label": name}
         axes.errorbar(table["value"], places + shift, xerr=error_bars(table), **options)
     axes.set(xlabel=label, title=title)
-    figure.legend(loc="outside lower center", ncols=2)  # beside the axes it would take up too much width
+    legend_below(figure, [axes])
     return figure
 
 
@@ -104,23 +103,4 @@ def recall_heatmap(recalls: pd.DataFrame) -> Figure:
     sns.heatmap(100 * recalls, annot=True, fmt=".0f", ax=axes, **colours)
     axes.set(title="Recall on test by class", xlabel="", ylabel="")
     axes.tick_params(axis="y", rotation=0)
-    return figure
-
-
-def agreement(kappa: pd.DataFrame, images: int) -> Figure:
-    """Cohen's kappa of each pair of models, below the diagonal of a square table. images: number of test images."""
-    title = f"Agreement of predictions on {images:,} test images"
-    return _lower_triangle(kappa, "Cohen's kappa", title, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1)
-
-
-def _lower_triangle(table: pd.DataFrame, label: str, title: str, **options) -> Figure:
-    """The cells below the diagonal of a square table, with a colour bar. options: of seaborn's heatmap."""
-    size = len(table)
-    figure, axes = plt.subplots(figsize=(3.2 + 0.62 * size, 2.4 + 0.36 * size))
-    options |= {"mask": np.triu(np.ones((size, size), bool)), "linewidths": 1, "annot_kws": {"fontsize": 8}}
-    sns.heatmap(table, ax=axes, cbar_kws={"label": label}, **options)
-    axes.set(xlim=(0, size - 1), ylim=(size, 1))
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)  # a title of the axes would run into the colour bar
-    axes.tick_params(axis="y", rotation=0)
-    plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     return figure

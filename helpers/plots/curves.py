@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import NEUTRAL, draw_band, error_bars, model_styles, panel_row
+from helpers.plots.style import NEUTRAL, draw_band, error_bars, legend_below, model_styles, panel_row
 from helpers.sentences import with_interval
 
 Panels = Mapping[str, Mapping[str, pd.DataFrame]]  # tables by panel title and line name
@@ -40,9 +40,9 @@ def _bands(panels: Panels, columns: tuple[str, str], labels: tuple[str, str]) ->
             table = curve.rename(columns={columns[1]: "value"})
             draw_band(axes, table[columns[0]], table, style=styles[name], label=name)
         axes.set(xlabel=labels[0], title=title, xlim=(0, 1))
-        axes.legend()
     lowest = min(curve["low"].min() for curves in panels.values() for curve in curves.values())
     row[0].set(ylabel=labels[1], ylim=(min(0, lowest), None))
+    legend_below(figure, row)
     return figure
 
 
@@ -75,24 +75,22 @@ def _area(curve: dict, key: str) -> str:
     return f"{curve[key]:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def decision_curves(panels: Panels, images: int, styles: Mapping[str, dict] | None = None) -> Figure:
+def decision_curves(panels: Panels, images: int) -> Figure:
     """Net benefit by threshold with 95 % intervals, compared with a biopsy of every lesion and of none.
 
-    panels: by title and model; index: threshold; columns value, low, high and all; styles: by model, from
-    `model_styles`, so that a model looks the same in several figures.
+    panels: by title and model; index: threshold; columns value, low, high and all.
     """
     figure, row = panel_row(len(panels), 5.2, 3.8)
     for axes, (title, models) in zip(row, panels.items(), strict=True):
         for name, curve in models.items():
-            style = (styles or model_styles(list(models)))[name]
-            draw_band(axes, curve.index, curve, style=style, label=name)
+            draw_band(axes, curve.index, curve, style=model_styles(list(models))[name], label=name)
         axes.plot(curve.index, curve["all"], color=NEUTRAL, linestyle=":", label="biopsy all")
         axes.axhline(0, color=NEUTRAL, linewidth=1, label="biopsy none")
         highest = max(model["high"].max() for model in models.values())
         axes.set(title=f"{title}, {images:,} test images", xlabel="threshold probability of malignancy")
         axes.set_ylim(-0.15 * highest, 1.1 * highest)
-        axes.legend(loc="upper right")
     row[0].set_ylabel("net benefit (true positives per image)")
+    legend_below(figure, row)
     return figure
 
 
@@ -109,10 +107,10 @@ def reliability(panels: Mapping[str, tuple[pd.DataFrame, dict]]) -> Figure:
         top.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="perfect")
         top.errorbar(filled["confidence"], filled["value"], yerr=error_bars(filled), **options)
         top.set(ylabel="accuracy", ylim=(0, 1.02), title=f"{title}\nECE {with_interval(ece)}")
-        top.legend()
         bottom.bar(filled["confidence"], filled["images"], width=0.05, color=NEUTRAL)
         bottom.set(xlabel="probability of the predicted class", ylabel="images", xlim=(0, 1))
         bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    legend_below(figure, rows[0])
     return figure
 
 
@@ -131,7 +129,5 @@ def robustness(table: pd.DataFrame, label: str, *, reference: tuple[float, str])
         axes.axhline(reference[0], color=NEUTRAL, linewidth=1, linestyle=":", label=reference[1])
         axes.set(title=name.split(" (")[0], xlabel=name, ylim=(0, 1))
     row[0].set_ylabel(label)
-    # Panels can show different models, and the legend names all of them.
-    lines = {line.get_label(): line for axes in row for line in axes.lines}
-    row[-1].legend(lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(1.01, 1))
+    legend_below(figure, row)
     return figure

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import NEUTRAL, error_bars, model_styles, rows_downwards
+from helpers.plots.style import NEUTRAL, error_bars, legend_below, model_styles, rows_downwards
 
 SPREAD = 0.6  # of a row's height, shared by its series
 
@@ -28,8 +28,7 @@ def dot_rows(panels: Mapping[str, pd.DataFrame], title: str, *, rows: Mapping[st
         place.axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=":")
     rows_downwards(axes[0, 0], list(rows.values()))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(names))
+    legend_below(figure, axes[0])
     return figure
 
 

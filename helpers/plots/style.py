@@ -1,6 +1,6 @@
 """Colours, markers and fonts of every figure, and the elements that several figures share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,6 +78,13 @@ def rows_downwards(axes: Axes, names: Sequence[str]) -> np.ndarray:
     places = np.arange(len(names))
     axes.set(yticks=places, yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     return places
+
+
+def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, below them, where it covers no line."""
+    named = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels]
+    handles = {label: handle for pairs in named for handle, label in pairs}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)))
 
 
 def draw_band(axes: Axes, across: pd.Series, table: pd.DataFrame, *, style: Mapping, **options) -> None:

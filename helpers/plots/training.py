@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import MODEL_COLOURS, NEUTRAL, PART_COLOURS, error_bars, model_styles, panel_row
+from helpers.plots.style import (
+    MODEL_COLOURS,
+    NEUTRAL,
+    PART_COLOURS,
+    error_bars,
+    legend_below,
+    model_styles,
+    panel_row,
+)
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figure:
@@ -63,7 +71,7 @@ def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: s
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     row[0].set_ylabel("share of images")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, row)
     return figure
 
 
@@ -83,5 +91,5 @@ def training_size(points: pd.DataFrame, chance: float, title: str) -> Figure:
     sizes = sorted(points["images"].unique())
     axes.set_xticks(sizes, [f"{count:,}" for count in sizes])
     axes.minorticks_off()
-    axes.legend()
+    legend_below(figure, [axes])
     return figure

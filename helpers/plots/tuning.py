@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, rows_downwards
+from helpers.plots.style import MODEL_COLOURS, NEUTRAL, error_bars, legend_below, rows_downwards
 
 
 def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, *, title: str) -> Figure:
@@ -15,12 +15,12 @@ def folds(points: pd.DataFrame, whole: pd.DataFrame, label: str, *, title: str) 
     """
     figure, axes = plt.subplots(figsize=(7, 0.6 * len(whole) + 1.4))
     places = rows_downwards(axes, whole.index)
-    options = {"fmt": "o", "color": MODEL_COLOURS[0], "capsize": 3, "label": "all folds together,\nwith 95 % interval"}
+    options = {"fmt": "o", "color": MODEL_COLOURS[0], "capsize": 3, "label": "all folds together, with 95 % interval"}
     axes.errorbar(whole["value"], places + 0.15, xerr=error_bars(whole), **options)
     heights = places[whole.index.get_indexer(points["kind"])] - 0.15
     axes.scatter(points["value"], heights, marker="d", s=22, color=MODEL_COLOURS[1], label="one fold")
     axes.set(xlabel=label, title=title)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    legend_below(figure, [axes])
     return figure
 
 
@@ -35,5 +35,5 @@ def search_history(trials: pd.DataFrame) -> Figure:
     axes.set(xlabel="trial (0 uses the study file's settings)", ylabel="balanced accuracy on validation")
     axes.set_title(f"Search with {len(trials)} trials")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    legend_below(figure, [axes])
     return figure

@@ -44,7 +44,7 @@ def test_the_title_counts():
 
 
 def test_what_the_reference_gives_away():
-    assert "37% of the images" in conclude.histology({True: 0.37, False: 0.0})
+    assert "37 % of the images" in conclude.histology({True: 0.37, False: 0.0})
     assert "does not say" in conclude.histology({True: 0.3})
 
 

@@ -16,11 +16,6 @@ def test_abstention_helps_hurts_or_does_neither(difference, words):
     assert words in sentence and "100 test images" in sentence
 
 
-def test_the_better_score_follows_the_sign():
-    assert "maximum probability would be the better" in conclude.better_score(UP)
-    assert "energy is the better" in conclude.better_score(DOWN) and "equally good" in conclude.better_score(OPEN)
-
-
 def test_calibration_in_words():
     assert "alone the model overstates" in conclude.calibration(UP, OPEN, 9)
     assert "it states the share of malignant images about right" in conclude.calibration(UP, OPEN, 9)
@@ -44,17 +39,21 @@ def test_the_choice_has_a_reason():
 
 def test_strangers_and_the_answer():
     rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
-    assert "distance stops more than any other rule: 95 % of drawn" in conclude.strangers(rules)
-    assert "5 % by the energy. Of the test images 2 % get none" in conclude.strangers(rules)
-    turned = rules[["energy", "distance"]]
-    assert "energy does not stop more than any other rule: 5 %" in conclude.strangers(turned)
-    assert conclude.answer(UP, UP, rules).endswith("20 % are wrong. 95 % of pictures that are no lesion get no answer.")
-    assert "0.200 [0.100, 0.300] of 100 malignant images" in conclude.missed(UP)
+    assert "distance stops 95 %, more than the best other rule, the energy (5 %)" in conclude.strangers(rules)
+    assert "It also stops 2 % of the test images" in conclude.strangers(rules)
+    assert "energy stops 5 %, no more than the best other" in conclude.strangers(rules[["energy", "distance"]])
+    assert conclude.answer(UP, UP, rules).endswith(
+        "20 % of these answers are wrong. Of pictures that are no lesion, 95 % get no answer."
+    )
+    assert "0.200 [0.100, 0.300] of the 100 malignant images" in conclude.missed(UP)
     assert conclude.missed(ZERO).startswith("None of the 100")
 
 
 def test_what_passes_of_spoilt_images():
     table = pd.DataFrame({"no answer": [0.02, 0.9, 0.1], "missed": [0.1, 0.0, 0.3]}, ["as they are", "grey", "warm"])
     words = conclude.spoilt(table)
-    assert "Of 2 ways to spoil an image, 1 get no answer" in words
-    assert "30 % are called benign without a warning after *warm*, and 10 % as they are" in words
+    assert "Of 2 ways to spoil an image, 1 are stopped" in words
+    assert "way is *warm*: 30 % of the malignant images" in words and "compared with 10 % of the unspoilt" in words
+    warned = [conclude.passing({"no answer": share, "warning": 0.95}) for share in (0.95, 0.1)]
+    assert warned == ["stopped", "answered with a warning"]
+    assert conclude.passing({"no answer": 0.1, "warning": 0.2}) == "answered, mostly without a warning"

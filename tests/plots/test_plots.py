@@ -101,7 +101,6 @@ FIGURES = {
         reference=(0, "none"),
     ),
     "recall_heatmap": lambda: plots.recall_heatmap(pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"])),
-    "agreement": lambda: plots.agreement(pd.DataFrame(np.full((3, 3), 0.4), MODELS, MODELS), 1234),
     "roc_panels": lambda: plots.roc_panels(
         dict.fromkeys(MODELS, CURVE), "ROC", colours=dict.fromkeys(MODELS, "red"), reference="CNN", columns=2
     ),
@@ -161,7 +160,6 @@ WORDS = {
     "grouped_forest": ["CNN", "as trained", "scaled", "ECE"],
     "forest_panels": ["all lesions (n = 9)", "some (n = 5)", NAMES[0], "difference", "Title", "none"],
     "recall_heatmap": ["25", "100", "recall (%)"],
-    "agreement": ["Cohen's kappa", "1,234 test images", "0.40"],
     "roc_panels": ["ROC", "CNN\nAUC 0.80 [0.70, 0.90]\nAP 0.60 [0.50, 0.70]", "sensitivity", "1 - specificity"],
     "decision_curves": ["one, 60 test images", "other, 60 test images", "biopsy all", "biopsy none", *MODELS],
     "reliability": ["before\nECE 0.123 [0.100, 0.200]", "after\nECE", "images", "accuracy"],
@@ -169,7 +167,7 @@ WORDS = {
     "deletion_insertion": ["Deletion", "Insertion", "Grad-CAM", "centre blob", "probability of the predicted class"],
     "robustness": ["darker (share)", "turned (degrees)", "chance", "balanced accuracy", *MODELS],
     "throughput": ["2,000 images of 64 px in batches of 32", "CNN", "MobileNet", "study", "stock", "one batch"],
-    "folds": ["one fold", "all folds together,\nwith 95 % interval", "balanced accuracy", "MobileNet"],
+    "folds": ["one fold", "all folds together, with 95 % interval", "balanced accuracy", "MobileNet"],
     "search_history": ["Search with 4 trials", "trained to the end (2)", "stopped early (2)", "best so far"],
     "dot_rows": ["home\n(n = 9)", "away", "AUC", "sensitivity", "Title"],
 }
@@ -206,12 +204,6 @@ def test_no_two_models_share_a_style():
     assert len({(style["color"], style["marker"]) for style in styles}) == 21
 
 
-def test_a_model_keeps_its_style_in_every_figure():
-    styles = plots.model_styles(["another", *MODELS])
-    benefit = plots.decision_curves({"one": dict.fromkeys(MODELS, BENEFIT)}, 60, styles)
-    assert [line.get_color() for line in benefit.axes[0].lines[:3]] == [styles[name]["color"] for name in MODELS]
-
-
 def cells(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
     """The numbers behind the colours of a heatmap, row by row."""
     return figure.axes[panel].collections[0].get_array()
@@ -223,10 +215,6 @@ def test_heatmaps_show_shares_of_their_row_in_percent():
     matrices = drawn("confusion_matrices")
     assert cells(matrices)[0].tolist() == [3, 1, 0]
     assert cells(matrices, 1).tolist() == [[75, 25, 0], [0, 0, 0], [50, 0, 50]]  # the empty class has no share
-
-
-def test_pairs_are_shown_below_the_diagonal():
-    assert cells(drawn("agreement")).mask[0].all() and len(drawn("agreement").axes[0].texts) == 3
 
 
 def test_bars_are_as_long_as_their_numbers():
@@ -280,7 +268,7 @@ def test_an_empty_panel_is_not_shown():
 def test_the_legend_of_robustness_names_a_model_that_only_one_panel_shows():
     rows = [("darker", "brightness"), ("darker", "none"), ("turned", "rotation"), ("turned", "none")]
     table = pd.DataFrame(rows, columns=["corruption", "model"]).assign(strength=1, value=0.5, low=0.4, high=0.6)
-    legend = plots.robustness(table, "score", reference=(0.1, "chance")).axes[-1].get_legend()
+    legend = plots.robustness(table, "score", reference=(0.1, "chance")).legends[0]
     assert {text.get_text() for text in legend.get_texts()} == {"brightness", "rotation", "none", "chance"}
 
 
