@@ -72,10 +72,10 @@ compare: | $(ENVIRONMENT) ## say how runs of the study differ: RUNS="03_cnn_base
 check: | $(ENVIRONMENT) ## say whether every file of the study is the one that its notebook left
 	@"$(PY)" -m helpers.running.check --study "$(STUDY)"
 
-report: | $(ENVIRONMENT) ## write web pages to build/<study>/report/, the model card, and the tables of README.md
-	"$(PY)" -m helpers.running.report pages --study "$(STUDY)"
+report: | $(ENVIRONMENT) ## write the model card, the tables of README.md, and the site to build/<study>/report/
 	"$(PY)" -m helpers.running.report card --study "$(STUDY)"
 	"$(PY)" -m helpers.running.report readme
+	"$(PY)" -m helpers.running.report pages --study "$(STUDY)"
 
 verify: | $(ENVIRONMENT) ## run the study again in another folder, and say which published figures it reproduces
 	@$(STEPS) run all $(OPTIONS) --into build/verify

@@ -25,7 +25,8 @@ from helpers.reading import read_csv, read_json
 from helpers.records import read_records
 from helpers.running.elsewhere import EXTERNAL
 from helpers.running.model_card import CARD, card_text
-from helpers.running.report import PUBLISHED, write_readme
+from helpers.running.report import write_readme
+from helpers.running.tables import PUBLISHED
 from helpers.study import results_folder
 
 TOLERANCE = 1e-6  # tables show three digits; another processor may change the last of sixteen

@@ -1,18 +1,13 @@
 """The page to try a model: whom it answers and what, and that a browser can use it."""
 
 import http.client
-import json
-import shutil
-import subprocess
 import threading
-import time
-import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from clinical import CODES, free_ports, image_file, install_network, jpeg
+from browser import opened_browser
+from clinical import CODES, image_file, install_network, jpeg
 
 from clinic.app import HOST, LARGEST, Desk, Server, main
 
@@ -95,56 +90,6 @@ def test_the_model_card_is_a_link_away(server, desk, tmp_path, monkeypatch):
 def test_without_a_model_there_is_no_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     assert main(["--no-browser"]) == 2 and "13_prediction" in capsys.readouterr().err
-
-
-class Browser:
-    """Headless Chromium by the WebDriver protocol."""
-
-    def __init__(self, port: int):
-        self.root = f"http://{HOST}:{port}"
-        options = {"binary": shutil.which("chromium"), "args": ["--headless=new", "--no-sandbox"]}
-        options["args"] += ["--disable-dev-shm-usage", "--window-size=1000,1300"]
-        started = self.ask("/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})
-        self.root += f"/session/{started['sessionId']}"
-
-    def ask(self, place: str, content: dict | None = None):
-        data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(self.root + place, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())["value"]
-
-    def run(self, script: str):
-        return self.ask("/execute/sync", {"script": script, "args": []})
-
-    def wait(self, script: str):
-        """What a script returns, as soon as that is something."""
-        for _ in range(240):
-            if found := self.run(script):
-                return found
-            time.sleep(0.25)
-        raise AssertionError(f"The page never got there: {script}")
-
-    def upload(self, path: Path) -> None:
-        (field,) = self.ask("/element", {"using": "css selector", "value": "input[type=file]"}).values()
-        self.ask(f"/element/{field}/value", {"text": str(path)})
-
-
-@contextmanager
-def opened_browser():
-    """A browser that ends with the `with` block."""
-    (port,) = free_ports()
-    with subprocess.Popen([shutil.which("chromedriver"), f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
-        try:
-            for _ in range(100):
-                time.sleep(0.2)
-                try:
-                    browser = Browser(port)
-                    break
-                except OSError:
-                    assert driver.poll() is None
-            yield browser
-        finally:
-            driver.terminate()
 
 
 @pytest.mark.slow

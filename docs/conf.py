@@ -1,0 +1,24 @@
+"""Settings of Sphinx for the site that `make report` builds. helpers/running/site.py writes its pages."""
+
+project = "Skin-lesion study"
+html_title = project
+extensions = ["myst_nb"]
+exclude_patterns = ["files"]  # offered for download
+myst_heading_anchors = 4
+myst_enable_extensions = []  # no mathematics: MathJax would be loaded from another host
+suppress_warnings = ["myst.nested_header"]  # a Summary is the output of a cell and has a heading
+
+nb_execution_mode = "off"  # the pages show what the study published
+nb_output_stderr = "remove"
+nb_render_markdown_format = "gfm"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+nb_ipywidgets_js = {}  # from another host
+
+html_theme = "sphinx_book_theme"
+html_theme_options = {"use_fullscreen_button": False, "show_toc_level": 2, "navigation_with_keys": False}
+html_context = {"default_mode": "auto"}  # dark where the reader's system is
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_search_summary = False  # would fetch pages, which a browser forbids where they are opened as files
+html_use_index = False

@@ -1,0 +1,111 @@
+"""The tables of README.md and of the site's front page: questions with their answers, and the figures of the models."""
+
+import re
+from pathlib import Path
+
+from helpers.evaluation.seeds import seed_figures
+from helpers.reading import read_json
+from helpers.records import read_records
+from helpers.running.elsewhere import EXTERNAL, elsewhere_table
+from helpers.running.notebooks import all_notebooks
+from helpers.sentences import listed, markdown_table, with_interval
+from helpers.study import ROOT, asked_question
+
+# For each dataset, the first of these studies whose models have been compared is the one that is shown.
+PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
+LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
+COLUMNS = {
+    "balanced accuracy": "balanced_accuracy",
+    "accuracy": "accuracy",
+    "macro AUC": "macro_auc",
+    "AUC, malignant": "malignant_auc",
+}
+NOT_RUN = "*Not yet run.*"
+REMEDY = "Run its notebook again, or restore the file with `git checkout`."
+
+
+def published_studies(results: Path) -> dict[str, str]:
+    """The study that is shown for each dataset: `{"HAM10000": "ham10000_cpu", …}`, without datasets that have none."""
+    found = {
+        dataset: next((name for name in studies if (results / name / LAST_TABLE).is_file()), None)
+        for dataset, studies in PUBLISHED.items()
+    }
+    return {dataset: study for dataset, study in found.items() if study}
+
+
+def executed(folder: Path) -> list[str]:
+    """The names of the executed notebooks in the results of a study, in their order."""
+    return sorted(path.stem for path in folder.glob("notebooks/*.ipynb"))
+
+
+def answer_of(folder: Path, notebook: str) -> str:
+    """The answer that a notebook gave in a study, or NOT_RUN. folder: results of the study."""
+    path = folder / notebook / "findings.json"
+    return read_json(path, REMEDY)["answer"] if path.is_file() else NOT_RUN
+
+
+def question_index(results: Path) -> str:
+    """The notebooks with their questions, the answers of the first published study, and links to the executed ones.
+
+    results: folder of all results, as for the other tables here.
+    """
+    studies, rows = published_studies(results), []
+    for name in all_notebooks():
+        path = f"notebooks/{name}.ipynb"
+        run = [(data, study) for data, study in studies.items() if name in executed(results / study)]
+        answer = answer_of(results / next(iter(studies.values()), "demo"), name)
+        links = ", ".join(f"[{data}](results/{study}/{path})" for data, study in run)
+        rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])
+    return markdown_table(["notebook", "question and answer", "rendered"], rows)
+
+
+def answers(folder: Path, names: list[str]) -> str:
+    """The questions of some notebooks, each a link to its page, with their answers. folder: results of a study."""
+    rows = [
+        [f"[{asked_question(ROOT / path)}](results/{folder.name}/{path})", _in_cell(answer_of(folder, Path(path).stem))]
+        for path in (f"notebooks/{name}.ipynb" for name in names)
+    ]
+    return markdown_table(["question", "answer"], rows)
+
+
+def _in_cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+def headline(results: Path) -> str:
+    """The first of `results_tables`, and where the others are."""
+    first, *others = published_studies(results).items() or [("", "")]
+    if not first[1]:
+        return "No results are published yet."
+    cards = [f"[{dataset}](results/{study}/MODEL_CARD.md)" for dataset, study in others]
+    also = f"The model cards have more, also of {listed(cards)}; the site has all tables." if cards else ""
+    return "\n\n".join(filter(None, (_results_table(first[0], results / first[1]), also)))
+
+
+def results_tables(results: Path) -> str:
+    """For each dataset, the diagnosis models of its published study, and the best of them at other clinics."""
+    tables = [_results_table(dataset, results / study) for dataset, study in published_studies(results).items()]
+    return "\n\n".join(tables) or "No results are published yet."
+
+
+def _results_table(dataset: str, folder: Path) -> str:
+    """The models of one study, best balanced accuracy first. folder: its results."""
+    study, records = folder.name, read_records(folder, compared=True)
+    records = [record for record in records if record["task"] == "diagnosis"]
+    records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
+    seeds, rows = seed_figures(folder), []
+    for record in records:
+        link = f"[{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb)"
+        figures = {kind: seeds.get((record["name"], kind)) for kind in ("mean", "ensemble")}
+        shown = {f"{link}, {kind} of {one['runs']} trainings": one for kind, one in figures.items() if one}
+        for label, one in (shown or {link: record["test"]}).items():
+            rows.append([label, *(with_interval(one[key]) for key in COLUMNS.values())])
+    first = records[0]
+    caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images of lesions that "
+    caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
+    if seeds:
+        caption += " Those of a mean over trainings cover its seeds, too."
+    if missing := first.get("missing_images", 0):
+        caption += f" {missing:,} images that the publisher lists were missing."
+    elsewhere = elsewhere_table(folder, f"results/{study}/notebooks/{EXTERNAL.parent}.ipynb")
+    return "\n\n".join(filter(None, (markdown_table([dataset, *COLUMNS], rows), caption, elsewhere)))
