@@ -34,7 +34,7 @@ def detection_auc(
     [n] by name; unknown: bool [n], True for images of an unknown class. With two scores there is also a row `<first>
     minus <second>`, on the same resamples.
     """
-    known, weights = ~np.asarray(unknown, bool), bootstrap.weights(lesions).astype(np.float64)
+    known, weights = ~np.asarray(unknown, bool), bootstrap.weights(lesions)
     areas = {name: weighted_auc(weights, known, values) for name, values in scores.items()}
     if len(areas) == 2:
         first, second = areas

@@ -1,6 +1,7 @@
 """The bootstrap behind every interval: lesions are drawn with replacement, each with all its images."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,12 +21,8 @@ class Bootstrap:
         lesions: [n], the lesion of each image. All images of a lesion are drawn together (cluster bootstrap, Davison
         and Hinkley 1997, section 3.8). The same lesions and seed give the same resamples, so models can be compared.
         """
-        names, lesion = np.unique(np.asarray(lesions).astype(str), return_inverse=True)
-        random = np.random.default_rng(self.seed)
-        weights = np.ones((1 + self.resamples, len(lesion)), np.uint8)
-        for row in weights[1:]:
-            row[:] = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[lesion]
-        return weights
+        _, lesion = np.unique(np.asarray(lesions).astype(str), return_inverse=True)
+        return _draw(self, lesion.tobytes())
 
     def independent(self) -> "Bootstrap":
         """A bootstrap with a different seed, for a second set of lesions."""
@@ -33,6 +30,19 @@ class Bootstrap:
 
 
 STANDARD = Bootstrap()
+
+
+@lru_cache(maxsize=4)  # most figures of a study are of the same lesions
+def _draw(bootstrap: Bootstrap, lesion: bytes) -> np.ndarray:
+    """`Bootstrap.weights`, not to be written to; lesion: bytes of intp [n], the number of the lesion of each image."""
+    lesion, random = np.frombuffer(lesion, np.intp), np.random.default_rng(bootstrap.seed)
+    count = lesion.max(initial=-1) + 1
+    # In memory all weights of an image lie side by side, which makes it fast to sort images.
+    weights = np.ones((len(lesion), 1 + bootstrap.resamples), np.uint8).T
+    for row in weights[1:]:
+        row[:] = np.bincount(random.integers(count, size=count), minlength=count)[lesion]
+    weights.flags.writeable = False
+    return weights
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -34,7 +34,7 @@ CLASS_METRICS = ("precision", "recall", "f1", "auc")
 class Scores:
     """Scores of predictions for n images under b rows of weights. Each is float64 [b], or [b, k] for k classes.
 
-    weights: float64 [b, n], how often each image counts; threshold: images with a malignant score of at least this are
+    weights: int or float [b, n], how often each image counts; threshold: images with a malignant score of at least this are
     called malignant. AUC and average precision of a class are one-vs-rest. If a row of weights has no image of a class,
     the scores of that class are NaN. Macro scores are means over the classes that occur in the predictions. They are
     NaN if a row lacks one of these classes, because a mean over fewer classes is a different, usually higher score.
@@ -64,7 +64,7 @@ class Scores:
         p = self.predictions
         # A bin's |accuracy - confidence| times its number of images is the absolute sum of right - confidence.
         gaps = np.eye(BINS)[confidence_bin(p.confidence)] * (p.is_right - p.confidence)[:, None]
-        return np.abs((self.weights @ gaps) / self.weights.sum(axis=1, keepdims=True)).sum(axis=1)
+        return np.abs((self._weights @ gaps) / self._weights.sum(axis=1, keepdims=True)).sum(axis=1)
 
     @property
     def brier(self) -> np.ndarray:
@@ -90,11 +90,15 @@ class Scores:
         return np.where(true > 0, ratio(2 * right, true + predicted), np.nan)
 
     @cached_property
+    def _weights(self) -> np.ndarray:
+        return self.weights.astype(np.float64)
+
+    @cached_property
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weighted number of images per class: correctly predicted, true and predicted, each float64 [b, k]."""
         k = len(self.predictions.classes)
         cells = np.eye(k * k)[self.predictions.labels * k + self.predictions.predicted]
-        confusion = (self.weights @ cells).reshape(-1, k, k)
+        confusion = (self._weights @ cells).reshape(-1, k, k)
         return np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
 
     @property
@@ -114,7 +118,7 @@ class Scores:
     def _mean(self, values: np.ndarray, where: np.ndarray | bool = True) -> np.ndarray:
         """Weighted mean of bool or float [n] over the images for which `where` [n] holds."""
         where = np.broadcast_to(where, values.shape).astype(np.float64)
-        return ratio(self.weights @ (values * where), self.weights @ where)
+        return ratio(self._weights @ (values * where), self._weights @ where)
 
 
 def resample(
@@ -124,7 +128,7 @@ def resample(
     step, blocks = max(1, BLOCK // len(predictions)), []
     # Row 0, the score itself, is computed alone, so that its last digit does not depend on the resamples.
     for rows in np.split(weights, range(1, len(weights), step)):
-        scores = Scores(predictions, rows.astype(np.float64), threshold)
+        scores = Scores(predictions, rows, threshold)
         blocks.append({metric: getattr(scores, metric) for metric in metrics})
     return {metric: np.concatenate([block[metric] for block in blocks]) for metric in metrics}
 
@@ -180,17 +184,15 @@ def _resample_centred(
 def weighted_auc(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Area under the ROC curve, float64 [b]; NaN for a row of weights without positives or without negatives.
 
-    weights: float64 [b, n]; positive: bool [n]; score: float [n]. The area is the chance that a positive scores above
-    a negative, with ties counting half (Hanley and McNeil 1982).
+    weights: int or float [b, n]; positive: bool [n]; score: float [n]. The area is the chance that a positive scores
+    above a negative, with ties counting half (Hanley and McNeil 1982).
     """
     order = np.argsort(score)
     negatives = order[~positive[order]]
-    below = np.zeros((len(weights), len(negatives) + 1))
-    np.cumsum(np.take(weights, negatives, axis=1), axis=1, out=below[:, 1:])
     first, last = (np.searchsorted(score[negatives], score[positive], side) for side in ("left", "right"))
-    drawn = weights[:, positive]
-    won = np.einsum("bi,bi->b", drawn, np.take(below, first, axis=1) + np.take(below, last, axis=1)) / 2
-    return ratio(won, drawn.sum(axis=1) * below[:, -1])
+    drawn, below = weights.T[positive], _cumulate(weights.T[negatives])
+    won = np.einsum("ib,ib->b", drawn, below[first] + below[last], dtype=np.float64) / 2
+    return ratio(won, drawn.sum(axis=0) * below[-1].astype(np.float64))
 
 
 def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -200,13 +202,16 @@ def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score:
     """
     order = np.argsort(-score)
     positives = order[positive[order]]
-    place = np.searchsorted(-score[order], -score[positives], "right") - 1
-    drawn = weights[:, positives]
-    weights = np.take(weights, order, axis=1)
-    above = np.take(np.cumsum(weights, axis=1), place, axis=1)
-    positives_above = np.take(np.cumsum(weights * positive[order], axis=1), place, axis=1)
-    precision = np.nan_to_num(ratio(positives_above, above))
-    return ratio((drawn * precision).sum(axis=1), drawn.sum(axis=1))
+    places = (np.searchsorted(-score[among], -score[positives], "right") for among in (order, positives))
+    above, positives_above = (_cumulate(weights.T[among])[place] for among, place in zip((order, positives), places, strict=True))
+    drawn, precision = weights.T[positives], np.nan_to_num(ratio(positives_above, above))
+    return ratio((drawn * precision).sum(axis=0), drawn.sum(axis=0))
+
+
+def _cumulate(weights: np.ndarray) -> np.ndarray:
+    """The sum of the first 0, 1, …, n rows of weights [n, b]: exact whole numbers where the weights are some."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]), np.result_type(weights, np.int32))
+    return np.cumsum(weights, axis=0, out=sums[1:]).base
 
 
 def confidence_bin(confidence: np.ndarray) -> np.ndarray:

@@ -5,9 +5,8 @@ and so are those of other clinics. The model card and the tables of README.md ar
 differs is named.
 """
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -46,10 +45,10 @@ def differences(study: str) -> list[str]:
     records = read_records(folder)
     lesions = read_csv(folder / "split.csv", REMEDY, dtype=str).set_index("image_id")["lesion_id"]
     check = partial(record_differences, lesions=lesions)
-    # Forking a process with a backend's threads can hang, so new processes are spawned.
-    with ProcessPoolExecutor(min(cpu_count(), len(records)), multiprocessing.get_context("spawn")) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:  # NumPy computes in threads at the same time
+        others = [pool.submit(find, folder, records, lesions) for find in (external_differences, seed_differences)]
         found = [one for several in pool.map(check, records) for one in several]
-    found += seed_differences(folder, records, lesions) + external_differences(folder, records, lesions)
+        found += [one for other in others for one in other.result()]
     if (folder / CARD).is_file() and (folder / CARD).read_text(encoding="utf-8") != card_text(study):
         found.append(f"{folder / CARD}: not what the records say. Run `make report STUDY={study}`.")
     if study in [name for names in PUBLISHED.values() for name in names] and not write_readme(check=True):
