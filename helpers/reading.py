@@ -11,6 +11,15 @@ from helpers.study import StudyError
 ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # by their first bytes
 
 
+def read_note(path: Path) -> dict:
+    """What a JSON file says, or {} if it is missing or damaged, where that is no fault."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_json(path: Path, remedy: str) -> dict:
     """The content of a JSON file. Raises StudyError with `remedy` if it is missing, cut short or not JSON."""
     try:

@@ -15,9 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.backend import environment
+from helpers.reading import read_csv, read_json
 from helpers.study import ROOT, StudyError, build_folder, check_parameters, declared_parameters, results_folder
 
 REMNANT = re.compile(r"\..+-(\d+)-\w{8}(\.[\w.]+)?")  # names of temporary files, with the id of their process
+RESTORE = "Run its notebook again, or restore the file with `git checkout`."  # a record that is damaged
 TRIAL = "TRIAL"  # environment variable: the folder of a trial, relative to the results of its study
 FULL = 1_000_000  # bytes left on a disk that is full; not every library says that it is
 REMEDIES = {
@@ -196,11 +198,11 @@ def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -
 
     compared: read only the models that take part in the comparison. The other records may be from an earlier split,
     because their notebooks run later. notebook: read only the records of this notebook. Raises StudyError if there are
-    no records, or if they are from different splits.
+    no records, if one is damaged, or if they are from different splits.
     """
     records = []
     for path in sorted(folder.glob(f"{notebook}/metrics.json")):
-        record = json.loads(path.read_text())
+        record = read_json(path, RESTORE)
         records.append(record | {"folder": path.parent})
         for name, variant in record.get("variants", {}).items():
             records.append(variant | {"folder": path.parent / "variants" / name})
@@ -211,6 +213,11 @@ def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -
     if len(splits) > 1:
         raise StudyError(f"{folder}: its records are from {len(splits)} different splits. Run `make all` again.")
     return records
+
+
+def read_predictions(folder: Path) -> pd.DataFrame:
+    """The predictions of a record of `read_records`, by its folder. Raises StudyError if they are lost or damaged."""
+    return read_csv(folder / "predictions.csv", RESTORE, dtype={"image_id": str, "label": str})
 
 
 def network_of(record: dict) -> tuple[Path, int]:

@@ -1,8 +1,6 @@
 """Tiny made-up data in the publishers' layouts, and the real images where HAM10000_DIR names them."""
 
-import inspect
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -75,22 +73,6 @@ def under_jax() -> Callable[..., str]:
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
-
-    return run
-
-
-@pytest.fixture
-def tests_under_jax(under_jax: Callable[..., str]) -> Callable[..., None]:
-    """A function that runs the given test functions once more, under JAX, and fails unless each of them passes there.
-
-    It takes the functions themselves, so that a test which is renamed or skipped cannot go missing. None of them may
-    be parametrised.
-    """
-
-    def run(*tests: Callable) -> None:
-        nodes = [f"{inspect.getfile(test)}::{test.__name__}" for test in tests]
-        output = under_jax("-m", "pytest", "-q", "-p", "no:cacheprovider", *nodes)
-        assert re.search(rf"^{len(tests)} passed(, \d+ warnings?)? in ", output, re.MULTILINE), output
 
     return run
 

@@ -14,6 +14,7 @@ from helpers.records import (
     atomic_path,
     network_of,
     one_per_network,
+    read_predictions,
     read_records,
     remnants,
     write_csv,
@@ -128,6 +129,15 @@ def test_records_are_written_and_read_with_their_variants(tmp_path):
     environment = {"python", "keras", "backend", "device", "commit", "weights_sha256", "backend_version", "numpy"}
     environment |= {"pandas", "scikit-learn", "threads"}
     assert set(records["model"]["environment"]) == environment
+
+
+def test_a_damaged_record_is_named_with_the_remedy(tmp_path):
+    write_example_record(tmp_path / "03_cnn_baseline")
+    for name, read in (("predictions.csv", read_predictions), ("metrics.json", lambda one: read_records(one.parent))):
+        path = tmp_path / "03_cnn_baseline" / name
+        path.write_bytes(path.read_bytes()[:-3])
+        with pytest.raises(StudyError, match=f"{path}: .*Run its notebook again"):
+            read(path.parent)
 
 
 def test_records_of_different_splits_are_not_mixed(tmp_path):

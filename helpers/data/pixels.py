@@ -1,7 +1,6 @@
 """Reading original image files, and the pixel cache that every model reads."""
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from helpers.data.colour import to_srgb
+from helpers.reading import read_note
 from helpers.records import atomic_path, file_sha256, write_json
 from helpers.study import StudyError
 
@@ -225,10 +225,7 @@ def _sources(lesions: pd.DataFrame, side: int, colour_constancy: str) -> str:
 
 
 def _description(target: Path) -> dict:
-    try:
-        return json.loads(target.with_suffix(".json").read_text())
-    except (OSError, ValueError):
-        return {}
+    return read_note(target.with_suffix(".json"))
 
 
 def _fingerprint(target: Path, image_ids: list[str]) -> str:

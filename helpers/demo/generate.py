@@ -1,6 +1,5 @@
 """The demo data: a synthetic collection of skin lesions in the layout of HAM10000."""
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -22,6 +21,7 @@ from helpers.demo.camera import apply_second_camera, draw_artefacts, draw_view, 
 from helpers.demo.lesion import draw_scene, grow, sample_lesion
 from helpers.demo.plan import CLASSES, CLINICS, Picture, plan_pictures, random_stream
 from helpers.processes import end_with_parent
+from helpers.reading import read_note
 from helpers.records import write_csv, write_json
 from helpers.study import StudyError
 
@@ -74,10 +74,7 @@ def artefact_opacities(images: int = 700, side: int = 128, seed: int = 0) -> dic
 
 def _settings(folder: Path) -> dict | None:
     """The settings with which `folder` was drawn, or None if it is not a demo folder."""
-    try:
-        return json.loads((folder / "demo.json").read_text())
-    except (OSError, ValueError):
-        return None
+    return read_note(folder / "demo.json") or None
 
 
 def _refuse_foreign(folder: Path) -> None:

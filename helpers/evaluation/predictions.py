@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.lesions import classes
+from helpers.records import read_predictions
 from helpers.study import StudyError
 
 
@@ -107,7 +108,7 @@ class Predictions:
 
 def read_parts(record: dict, lesions: Mapping[str, str]) -> tuple[Predictions, Predictions]:
     """The predictions on validation and on test of a record of `read_records`. lesions: lesion id by image id."""
-    table = pd.read_csv(record["folder"] / "predictions.csv")
+    table = read_predictions(record["folder"])
     known = classes(record["parameters"]["dataset"], record["task"])
     codes, malignant = [one.code for one in known], [one.malignant for one in known]
     parts = (table[table["part"] == part] for part in ("validation", "test"))

@@ -34,10 +34,10 @@ CLASS_METRICS = ("precision", "recall", "f1", "auc")
 class Scores:
     """Scores of predictions for n images under b rows of weights. Each is float64 [b], or [b, k] for k classes.
 
-    weights: int or float [b, n], how often each image counts; threshold: images with a malignant score of at least this are
-    called malignant. AUC and average precision of a class are one-vs-rest. If a row of weights has no image of a class,
-    the scores of that class are NaN. Macro scores are means over the classes that occur in the predictions. They are
-    NaN if a row lacks one of these classes, because a mean over fewer classes is a different, usually higher score.
+    weights: int or float [b, n], how often each image counts; threshold: images with a malignant score of at least this
+    are called malignant. AUC and average precision of a class are one-vs-rest. If a row of weights has no image of a
+    class, the scores of that class are NaN. Macro scores are means over the classes that occur in the predictions. They
+    are NaN if a row lacks one of these classes, because a mean over fewer classes is a different, usually higher score.
     Overconfidence is mean confidence minus accuracy, -1 to 1.
     """
 
@@ -202,8 +202,10 @@ def weighted_average_precision(weights: np.ndarray, positive: np.ndarray, score:
     """
     order = np.argsort(-score)
     positives = order[positive[order]]
-    places = (np.searchsorted(-score[among], -score[positives], "right") for among in (order, positives))
-    above, positives_above = (_cumulate(weights.T[among])[place] for among, place in zip((order, positives), places, strict=True))
+    above, positives_above = (
+        _cumulate(weights.T[among])[np.searchsorted(-score[among], -score[positives], "right")]
+        for among in (order, positives)
+    )
     drawn, precision = weights.T[positives], np.nan_to_num(ratio(positives_above, above))
     return ratio((drawn * precision).sum(axis=0), drawn.sum(axis=0))
 

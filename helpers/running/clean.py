@@ -4,17 +4,17 @@ With `--trained` it deletes the trained networks of one study, and says how long
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from helpers.reading import read_note
 from helpers.records import remnants
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.notebooks import study_dataset
-from helpers.study import ROOT, build_folder, exit_code, results_folder
+from helpers.study import ROOT, StudyError, build_folder, exit_code, results_folder
 
 TRAINED = ("variants", "search", "trials")  # in the build folder of a study
 KEPT = (*TRAINED, "lock", "data_dir")
@@ -47,10 +47,16 @@ def clean(wait: bool = True) -> None:
 
 
 def clean_trained(study: str, wait: bool = True) -> None:
-    """Delete the trained networks and searches of a study, and say how long they took to train."""
+    """Delete the trained networks and searches of a study, and say how long they took to train.
+
+    Raises StudyError if nothing of the study was ever run, and if it is in use and `wait` is False.
+    """
+    if not build_folder(study).is_dir():
+        raise StudyError(f"{build_folder(study)}: no such folder, so study {study} has no trained networks here.")
     with study_lock(study, wait=wait):
         folders = [build_folder(study) / name for name in TRAINED]
-        trainings = [_read_seconds(path) for folder in folders for path in folder.rglob("training.json")]
+        notes = [read_note(path) for folder in folders for path in folder.rglob("training.json")]
+        trainings = [note.get("seconds", 0.0) for note in notes]
         hours, minutes = divmod(round(sum(trainings) / 60), 60)
         print(f"{len(trainings)} trained networks of study {study}, trained in {hours} h {minutes} min:")
         delete(folder for folder in folders if folder.exists())
@@ -63,13 +69,6 @@ def delete(paths: Iterable[Path]) -> None:
         size = sum(one.stat().st_size for one in files) / 1e6
         print(f"deleting {path} ({size:.1f} MB)", flush=True)
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _read_seconds(path: Path) -> float:
-    try:
-        return json.loads(path.read_text())["seconds"]
-    except (OSError, ValueError, KeyError):
-        return 0.0
 
 
 def main(arguments: list[str] | None = None) -> int:

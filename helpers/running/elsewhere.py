@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from helpers.evaluation.external import METRICS, figure_of
+from helpers.reading import read_csv
+from helpers.records import RESTORE
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import ROOT, load_study
 
@@ -19,7 +19,7 @@ def elsewhere_table(folder: Path, link: str) -> str:
     """
     if not (folder / EXTERNAL).is_file():
         return ""
-    table = pd.read_csv(folder / EXTERNAL)
+    table = read_csv(folder / EXTERNAL, RESTORE)
     best = table[table["model"] == table["model"].iloc[0]].set_index(["set", "metric"])
     names = best.index.unique("set")
     rows = [

@@ -2,7 +2,8 @@
 
 A step is one notebook of one study. Its manifest, build/<study>/steps/<notebook>.json, is written last. It says what
 the step was made from and what it left. The step is complete while all of this is unchanged. Times of files do not
-matter.
+matter, with one exception: before it runs, make trusts the checksum of a file of more than 50 MB whose size, time and
+inode are those of the last look. `make check` reads every file, and make then repairs what it has found.
 """
 
 import ast
@@ -15,6 +16,7 @@ from helpers.data.external import EXTERNAL, external_folder
 from helpers.data.layouts import find_images
 from helpers.data.lesions import dataset_folder, originals_folder
 from helpers.data.pixels import cache_path
+from helpers.reading import read_note
 from helpers.records import file_sha256, write_json
 from helpers.running.notebooks import ELSEWHERE, NOTEBOOKS, effective_parameters, read_notebooks, study_dataset
 from helpers.study import ROOT, build_folder, results_folder
@@ -37,33 +39,33 @@ def write_manifest(study: str, notebook: str, origin: dict) -> None:
 
 def read_manifest(study: str, notebook: str) -> dict | None:
     """The manifest of a step, or None if there is none or it is damaged."""
-    try:
-        manifest = json.loads(manifest_path(study, notebook).read_text())
-        return manifest if {"made_from", "files"} <= manifest.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+    manifest = read_note(manifest_path(study, notebook))
+    return manifest if {"made_from", "files"} <= manifest.keys() else None
 
 
-def faults(study: str, notebook: str) -> list[str]:
-    """Why a step is not complete: a sentence for each fault, with the path or parameter. Empty if it is complete."""
+def faults(study: str, notebook: str, *, reread: bool = False) -> list[str]:
+    """Why a step is not complete: a sentence for each fault, with the path or parameter. Empty if it is complete.
+
+    reread: read large files as well, see the top of this module.
+    """
     manifest = read_manifest(study, notebook)
     if manifest is None:
         return [f"{manifest_path(study, notebook)} is missing or damaged, so {notebook} has to run."]
     changed = _changes(manifest["made_from"], made_from(study, notebook))
-    for path in damaged_files(study, notebook):
+    for path in damaged_files(study, notebook, reread=reread):
         state = "was changed or damaged" if path.is_file() else "is missing"
         changed.append(f"{path} {state} after {notebook} wrote it.")
     return changed
 
 
-def damaged_files(study: str, notebook: str) -> list[Path]:
+def damaged_files(study: str, notebook: str, *, reread: bool = False) -> list[Path]:
     """The files of a finished step that are missing or no longer have their checksums."""
     manifest, places = read_manifest(study, notebook) or {"files": {}}, step_roots(study)
     found = []
     for name, checksum in manifest["files"].items():
         root, _, relative = name.partition("/")
         path = places[root] / relative
-        if not path.is_file() or _known_sha256(study, path) != checksum:
+        if not path.is_file() or _known_sha256(study, path, reread) != checksum:
             found.append(path)
     return found
 
@@ -157,18 +159,15 @@ def _left_sha256(study: str, notebook: str) -> str | None:
     return hashlib.sha256(json.dumps(left, sort_keys=True).encode()).hexdigest()
 
 
-def _known_sha256(study: str, path: Path) -> str:
-    """SHA-256 of a file. That of a large file is computed again only if its size, time or inode has changed."""
+def _known_sha256(study: str, path: Path, reread: bool = False) -> str:
+    """SHA-256 of a file. That of a large one is remembered: see the top of this module."""
     status = path.stat()
     if status.st_size < LARGE:
         return file_sha256(path)
     memory = build_folder(study) / "steps" / "large_files" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
     seen = [status.st_size, status.st_mtime_ns, status.st_ino]
-    try:
-        known = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        known = {}
-    if known.get("seen") != seen:
+    known = read_note(memory)
+    if reread or known.get("seen") != seen:
         known = {"seen": seen, "sha256": file_sha256(path)}
         write_json(memory, known)
     return known["sha256"]

@@ -9,7 +9,8 @@ from helpers.evaluation.external import METRICS
 from helpers.evaluation.seeds import seed_figures
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
-from helpers.records import atomic_path
+from helpers.reading import read_csv
+from helpers.records import RESTORE, atomic_path
 from helpers.running.elsewhere import elsewhere_table
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
@@ -101,7 +102,7 @@ def _groups(study: str) -> str:
     if not file.is_file():
         return "## Subgroups\n\nNot computed, because 07_model_comparison was not run."
     rows = []
-    for group in pd.read_csv(file).to_dict("records"):
+    for group in read_csv(file, RESTORE).to_dict("records"):
         figures = [
             {end: group[f"{name}_{end}".removesuffix("_value")] for end in ("value", "low", "high")}
             for name in ("malignant_auc", "malignant_sensitivity")
@@ -143,7 +144,7 @@ def _exported(study: str) -> str:
     if not file.is_file():
         how = f"`make export STUDY={study}` writes the deployed model as ONNX and LiteRT"
         return f"## Without Keras\n\nNot exported: {how}."
-    table = pd.read_csv(file)
+    table = read_csv(file, RESTORE)
     rows = [
         [
             row["runtime"],

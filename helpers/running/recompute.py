@@ -21,7 +21,7 @@ from helpers.evaluation.judge import judge
 from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.seeds import TABLE, seed_runs, seed_table
 from helpers.reading import read_csv, read_json
-from helpers.records import read_records
+from helpers.records import RESTORE, read_predictions, read_records
 from helpers.running.elsewhere import EXTERNAL
 from helpers.running.model_card import CARD, card_text
 from helpers.running.report import write_readme
@@ -29,7 +29,6 @@ from helpers.running.tables import PUBLISHED
 from helpers.study import results_folder
 
 TOLERANCE = 1e-6  # tables show three digits; another processor may change the last of sixteen
-REMEDY = "Run its notebook again, or restore the file with `git checkout`."
 JUDGED = ("threshold", "temperature", "validation", "test", "per_class")
 
 
@@ -40,10 +39,10 @@ def differences(study: str) -> list[str]:
     Raises StudyError if a file is missing or damaged.
     """
     folder = results_folder(study)
-    if not any("test" in read_json(path, REMEDY) for path in folder.glob("*/metrics.json")):
+    if not any("test" in read_json(path, RESTORE) for path in folder.glob("*/metrics.json")):
         return []
     records = read_records(folder)
-    lesions = read_csv(folder / "split.csv", REMEDY, dtype=str).set_index("image_id")["lesion_id"]
+    lesions = read_csv(folder / "split.csv", RESTORE, dtype=str).set_index("image_id")["lesion_id"]
     check = partial(record_differences, lesions=lesions)
     with ThreadPoolExecutor(cpu_count()) as pool:  # NumPy computes in threads at the same time
         others = [pool.submit(find, folder, records, lesions) for find in (external_differences, seed_differences)]
@@ -59,7 +58,7 @@ def differences(study: str) -> list[str]:
 def record_differences(record: dict, lesions: pd.Series) -> list[str]:
     """A sentence for each figure of a record, from `read_records`, that its predictions.csv does not give."""
     place, parameters = record["folder"], record["parameters"]
-    table = read_csv(place / "predictions.csv", REMEDY, dtype={"image_id": str, "label": str})
+    table = read_predictions(place)
     known = [one for one in classes(parameters["dataset"], record["task"]) if one.code in table]
     # An altered copy, `<image_id>#<copy>`, is of the lesion of its image.
     of_image = table["image_id"].str.partition("#")[0].map(lesions).set_axis(table["image_id"])
@@ -78,7 +77,7 @@ def seed_differences(folder: Path, records: list[dict], lesions: pd.Series) -> l
         return []
     own = records[0]["parameters"]
     published, again = (
-        read_csv(folder / TABLE, REMEDY),
+        read_csv(folder / TABLE, RESTORE),
         seed_table(seed_runs(folder), lesions, Bootstrap(own["resamples"], own["seed"])),
     )
     key = ["model", "kind", "metric"]
@@ -96,8 +95,8 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
     """A sentence for each figure of other clinics that the predictions of 15_external_validation do not give."""
     if not (folder / EXTERNAL).is_file():
         return []
-    published = read_csv(folder / EXTERNAL, REMEDY)
-    given = read_csv((folder / EXTERNAL).with_name("predictions.csv"), REMEDY, dtype={"label": str, "unit": str})
+    published = read_csv(folder / EXTERNAL, RESTORE)
+    given = read_csv((folder / EXTERNAL).with_name("predictions.csv"), RESTORE, dtype={"label": str, "unit": str})
     by_name = {one["name"]: one for one in records}
     chosen = {name: by_name[name] for name in published["model"].unique()}  # in the order of the table
     known = classes(next(iter(chosen.values()))["parameters"]["dataset"], "diagnosis")
@@ -119,7 +118,7 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
 
 
 def _test_part(record: dict, known: tuple, lesions: pd.Series) -> Predictions:
-    table = read_csv(record["folder"] / "predictions.csv", REMEDY).query("part == 'test'")
+    table = read_predictions(record["folder"]).query("part == 'test'")
     codes, malignant = zip(*((one.code, one.malignant) for one in known), strict=True)
     return Predictions.from_table(table, codes, malignant, lesions=lesions)
 

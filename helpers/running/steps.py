@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> int:
     words = [word for name, value in options.p for word in ("-p", name, value)]
     if (words or options.name) and len(names) > 1:
         raise StudyError('Parameters are for one notebook: name it, as in `make 03_cnn_baseline ARGS="-p epochs 5"`.')
-    steps_behind(names)  # an unknown notebook ends here
+    steps_behind(names), study_dataset(study)  # an unknown notebook or study ends here
     check_environment()
     with study_lock(study, wait=not options.no_wait):
         prepare(study)

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from helpers.reading import read_note
 from helpers.records import atomic_path, file_sha256, write_json
 
 FILES = ("model.keras", "predictions.csv", "history.csv", "training.json")  # left by a finished training run
@@ -124,17 +125,15 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
 
     Prints the name of a file that is missing or was changed.
     """
-    try:
-        finished = json.loads((folder / "finished.json").read_text())
-        checksums = finished["files"] if finished["fingerprint"] == fingerprint else None
-    except (OSError, ValueError, KeyError, TypeError):
+    finished = read_note(folder / "finished.json")
+    if finished.get("fingerprint") != fingerprint:
         return False
-    for name, checksum in (checksums or {}).items():
+    for name, checksum in finished["files"].items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != checksum:
             print(f"{path} is missing or was changed after it was written, so this model is trained again.")
             return False
-    return checksums is not None
+    return True
 
 
 def _variables(trainer: keras.Model) -> dict[str, list]:

@@ -22,7 +22,8 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.judge import judge
 from helpers.evaluation.predictions import Predictions
 from helpers.models.recipe import Recipe
-from helpers.records import Run, atomic_path, file_sha256, write_csv, write_json
+from helpers.reading import read_csv, read_json
+from helpers.records import RESTORE, Run, atomic_path, file_sha256, read_predictions, write_csv, write_json
 from helpers.sentences import say
 from helpers.study import StudyError, check_choice
 from helpers.training.checkpoint import Checkpoint, is_finished, mark_finished
@@ -123,7 +124,8 @@ class Experiment:
 
     def groups(self) -> np.ndarray:
         """The lesion of each row of `original`, str [n]; lesions with duplicate images count as one lesion."""
-        found = pd.read_csv(self.run.results / "02_preprocessing" / "duplicates.csv")
+        path = self.run.results / "02_preprocessing" / "duplicates.csv"
+        found = read_csv(path, "Run `make 02_preprocessing`, or restore the file with `git checkout`.")
         return duplicate_groups(self.original, found)
 
     def train(
@@ -154,10 +156,9 @@ class Experiment:
             self._train(folder, model, stages, name=name, checkpoint=checkpoint)
             mark_finished(folder, fingerprint)
             checkpoint.remove()
-        record = json.loads((folder / "training.json").read_text())
-        predictions = pd.read_csv(folder / "predictions.csv")
+        record, predictions = read_json(folder / "training.json", RESTORE), read_predictions(folder)
         entry = self._entry(name, predictions, record, weights_sha256=about.pop("weights_sha256", None)) | about
-        return Variant(key, entry, predictions, pd.read_csv(folder / "history.csv"), folder)
+        return Variant(key, entry, predictions, read_csv(folder / "history.csv", RESTORE), folder)
 
     def judge(
         self,

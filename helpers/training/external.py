@@ -16,7 +16,7 @@ from helpers.evaluation.external import INTERNAL, binary
 from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.scores import measure
 from helpers.models.published import load_network
-from helpers.records import network_of
+from helpers.records import network_of, read_predictions
 from helpers.study import StudyError, build_folder
 from helpers.training.experiment import Experiment
 from helpers.training.features import logits
@@ -45,7 +45,7 @@ def ask_published(
     first = test.pixels[test.rows[:CHECKED]]
     for model, record in known.items():
         network, (_, views) = load_network(record), network_of(record)
-        recorded = pd.read_csv(record["folder"] / "predictions.csv").query("part == 'test'")[experiment.codes]
+        recorded = read_predictions(record["folder"]).query("part == 'test'")[experiment.codes]
         difference = np.abs(predict(network, all_images(first), views) - recorded[:CHECKED].to_numpy()).max()
         if difference > SAME[experiment.run.parameters["precision"]]:
             fault = f"{model}: a probability differs by {difference:.4f} from its record"

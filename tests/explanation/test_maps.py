@@ -76,6 +76,7 @@ def test_the_closed_form_sums_to_the_logits_less_their_biases():
     assert np.allclose(chances, ops.convert_to_numpy(model(IMAGES)), atol=1e-5)
 
 
+@pytest.mark.jax
 def test_gradients_are_those_of_finite_differences():
     cut = cut_at(network("cnn_lstm"), last_feature_map)
     values = cut.values(IMAGES)
@@ -85,6 +86,7 @@ def test_gradients_are_those_of_finite_differences():
     assert np.allclose((ahead - behind) / 2e-3, slope, atol=0.02 * np.abs(slope).max())
 
 
+@pytest.mark.jax
 def test_changed_weights_are_seen():
     model = keras.models.clone_model(network("cnn"))
     before = grad_cam(model, IMAGES, CLASSES)
@@ -93,6 +95,7 @@ def test_changed_weights_are_seen():
     assert not np.allclose(before, grad_cam(model, IMAGES, CLASSES))
 
 
+@pytest.mark.jax
 def test_more_images_than_fit_in_a_block_are_explained_one_by_one(monkeypatch):
     whole = grad_cam(network("cnn"), IMAGES, CLASSES)
     monkeypatch.setattr("helpers.explanation.gradients.BLOCK", 2)
@@ -113,6 +116,7 @@ def test_the_last_map_with_enough_cells_is_found_in_the_network(name, cells, lay
     assert found.name.startswith(layer) and min(found.output.shape[1:3]) >= cells
 
 
+@pytest.mark.jax
 def test_integrated_gradients_of_a_linear_network_are_exact_in_one_step():
     model = linear_model()
     found, gained = integrated_gradients(model, IMAGES, CLASSES, steps=1)
@@ -195,6 +199,7 @@ def test_variants_are_asked_about_together_and_kept_apart(monkeypatch):
     assert asked == [6, 6, 3] and np.allclose(found * 255, 10 * np.arange(5)[:, None] * np.ones(3))
 
 
+@pytest.mark.jax
 def test_an_answer_is_what_the_network_predicts():
     model = network("cnn")
     assert np.allclose(answers(model)(IMAGES), ops.convert_to_numpy(model(IMAGES)), atol=1e-5)
@@ -208,6 +213,7 @@ def test_enlarged_maps():
     assert np.allclose(large.mean(), 1.5) and (np.diff(large, axis=1) >= 0).all()
 
 
+@pytest.mark.jax
 def test_new_weights_change_the_map_from_the_last_layer_on():
     model = network("cnn")
     maps, first, last = {}, {}, {}
@@ -220,14 +226,3 @@ def test_new_weights_change_the_map_from_the_last_layer_on():
     assert np.array_equal(first[0], first[0.5]) and not np.array_equal(first[0], first[1])
     assert not np.array_equal(last[0], last[0.5]) and np.array_equal(last[0.5], last[1])
     assert np.nanmean(rank_correlation(trained, maps[1])) < 0.7
-
-
-def test_the_same_under_jax(tests_under_jax):
-    tests_under_jax(
-        test_gradients_are_those_of_finite_differences,
-        test_changed_weights_are_seen,
-        test_more_images_than_fit_in_a_block_are_explained_one_by_one,
-        test_integrated_gradients_of_a_linear_network_are_exact_in_one_step,
-        test_an_answer_is_what_the_network_predicts,
-        test_new_weights_change_the_map_from_the_last_layer_on,
-    )

@@ -95,14 +95,21 @@ def draw_originals(folder: Path, side: int = 20) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "HAM10000_metadata.csv", index=False)
 
 
-def start(house: Path, *words: str, largest: int | None = None, **environment: str) -> subprocess.Popen:
-    """Start make in a house, as the leader of a process group. largest: bytes of a file that it can write."""
+def start(
+    house: Path, *words: str, largest: int | None = None, ordinary: bool = False, **environment: str
+) -> subprocess.Popen:
+    """Start make in a house, as the leader of a process group.
+
+    largest: bytes of a file that it can write; ordinary: root, too, may only write where permissions let its owner.
+    """
     ours = ("MAKE", "MFLAGS", "DATA_DIR", "STUDY", "JOBS", "WAIT", "RESULTS_DIR", "BUILD_DIR", "REQUIREMENTS")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     variables = kept | {"PYTHONPATH": str(house)} | environment
     command = ["make", "-s", f"PYTHON={sys.executable}", "STUDY=tiny", *words]
     if largest:
         command = ["bash", "-c", f'ulimit -f {largest // 1024}; exec "$@"', "bash", *command]
+    if ordinary and os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=house, env=variables, start_new_session=True, **pipes)
 

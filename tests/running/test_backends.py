@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+
+from helpers.study import ROOT
 
 SMALL = {"resamples": 50, "epochs": 1, "dedicated": False, "precision": "mixed_bfloat16"}
 WITHOUT_TENSORFLOW = """
@@ -29,3 +32,11 @@ def test_the_study_runs_under_jax_without_tensorflow(tmp_path, under_jax):
     trial = tmp_path / "results" / "demo" / "trials" / "03_cnn_baseline" / "small"
     entry = json.loads((trial / "metrics.json").read_text())
     assert entry["environment"]["backend"] == "jax" and entry["training"]["epochs"] == 1
+
+
+def test_what_is_marked_passes_under_jax_too(under_jax):
+    """All of it, in one process: none is skipped or goes missing. A marked test is not parametrised."""
+    marked = {path: path.read_text().count("\n@pytest.mark.jax\n") for path in sorted(ROOT.glob("tests/*/test_*.py"))}
+    files = [str(path) for path, tests in marked.items() if tests]
+    output = under_jax("-m", "pytest", "-q", "-m", "jax", "-p", "no:cacheprovider", *files)
+    assert re.search(rf"^{sum(marked.values())} passed\b(?!.*skipped)", output, re.MULTILINE), output

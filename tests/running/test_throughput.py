@@ -29,6 +29,7 @@ def test_speeds_are_medians_and_shares_are_those_of_the_fastest():
     assert training["share_of_ceiling"] == 0.562 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
 
 
+@pytest.mark.jax
 def test_the_study_and_its_ceiling_are_measured():
     samples = bright_or_dark(64)
     ways = {
@@ -66,6 +67,7 @@ def test_too_few_images_to_measure_are_refused(monkeypatch, capsys):
     assert "128 or more" in capsys.readouterr().err
 
 
+@pytest.mark.jax
 def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
     """On the demo's pictures, with a small network in place of MobileNet, and PyTorch's own where it is installed."""
     monkeypatch.setattr(throughput, "networks", lambda _, classes: {"MobileNet": lambda: small_cnn(64, classes, [4])})
@@ -97,8 +99,3 @@ def test_every_device_has_a_row_and_is_on_again_afterwards(monkeypatch):
     assert [row["device"] for row in rows] == [kept, devices.SHARED]
     assert all(row["on"] > 0 and row["off"] > 0 for row in rows)
     assert [getattr(place, name) for place, name, _ in devices.SWITCHES.values()] == before
-
-
-def test_the_same_under_jax(tests_under_jax):
-    """The stock recipe too: TensorFlow reads its pictures."""
-    tests_under_jax(test_the_study_and_its_ceiling_are_measured, test_all_ways_come_into_the_table_and_its_figure)

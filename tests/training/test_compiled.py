@@ -29,6 +29,7 @@ def train(recipe=SHORT, **options) -> np.ndarray:
     return predict(model, VALIDATION)
 
 
+@pytest.mark.jax
 def test_a_training_does_not_depend_on_those_before_it(nothing_compiled, monkeypatch):
     """Another seed, rate, length, augmentation and imbalance in between leave nothing behind in the one traced step."""
     traced, train_step = [], Mixed.train_step
@@ -93,6 +94,7 @@ def test_another_architecture_is_another_network():
     assert one is same and one is not other
 
 
+@pytest.mark.jax
 def test_a_model_keeps_its_own_values():
     """The network is shared, the models are not."""
     one = small_cnn()
@@ -105,17 +107,10 @@ def test_a_model_keeps_its_own_values():
         assert np.allclose(predict(model, VALIDATION), model.predict(VALIDATION.pixels, verbose=0), atol=1e-6)
 
 
+@pytest.mark.jax
 def test_few_images_and_many_get_one_answer_each():
     model, samples = small_cnn(), bright_or_dark(300)
     expected = model.predict(samples.pixels, verbose=0)
     for count in (1, 33, 129):
         answers = predict(model, Samples(samples.pixels, samples.rows[:count], samples.labels[:count]))
         assert answers.shape == (count, 2) and np.allclose(answers, expected[:count], atol=1e-6)
-
-
-def test_the_same_under_jax(tests_under_jax):
-    tests_under_jax(
-        test_a_training_does_not_depend_on_those_before_it,
-        test_a_model_keeps_its_own_values,
-        test_few_images_and_many_get_one_answer_each,
-    )

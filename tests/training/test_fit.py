@@ -80,6 +80,7 @@ def test_stages_are_one_training():
     assert fitted.training["epochs"] == 5 and fitted.training["best_epoch"] == best
 
 
+@pytest.mark.jax
 def test_the_average_of_the_weights_is_what_is_judged_and_kept():
     """A rate so high that single steps jump about: the average is another network than the last step's."""
     weights = []
@@ -102,6 +103,7 @@ def test_a_training_that_diverges_says_so(what):
         fit(model, PARTS, recipe=recipe)
 
 
+@pytest.mark.jax
 def test_a_network_that_reads_sequences_trains():
     """With the order drawn anew for each batch, which a backend has to do inside of its compiled step."""
     model = cnn(Common(16, 2, [4]), Convolutions([4]), Lstm("snake", 4, order="fresh"))
@@ -109,6 +111,7 @@ def test_a_network_that_reads_sequences_trains():
     assert np.isfinite(fitted.history["loss"]).all() and np.isfinite(predict(model, TRAIN)).all()
 
 
+@pytest.mark.jax
 def test_a_network_trains_in_half_precision():
     """It learns to tell bright from dark, and answers in single precision."""
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -119,14 +122,6 @@ def test_a_network_trains_in_half_precision():
     fitted = fit(model, PARTS, recipe=RECIPE)
     assert {layer.compute_dtype for layer in model.layers} == {"bfloat16", "float32"}
     assert fitted.history["val_balanced_accuracy"].max() > 0.9 and predict(model, TRAIN).dtype == np.float32
-
-
-def test_the_same_under_jax(tests_under_jax):
-    tests_under_jax(
-        test_the_average_of_the_weights_is_what_is_judged_and_kept,
-        test_a_network_that_reads_sequences_trains,
-        test_a_network_trains_in_half_precision,
-    )
 
 
 def test_further_parts_are_scored_after_each_epoch():

@@ -25,6 +25,7 @@ def test_the_rate_is_the_cosine_of_keras_with_warm_up():
     assert np.allclose([float(rate(step)) for step in range(60)], [float(stock(step)) for step in range(60)], atol=1e-6)
 
 
+@pytest.mark.jax
 def test_a_restarted_optimizer_is_a_new_one():
     ends = []
     optimizer, weight = adamw(weight_decay=0.01, ema=0.9), keras.Variable(1.0)
@@ -38,6 +39,7 @@ def test_a_restarted_optimizer_is_a_new_one():
     assert ends[0] == ends[1] != 1.0
 
 
+@pytest.mark.jax
 def test_its_steps_are_those_of_the_adamw_of_keras():
     random, ends = np.random.default_rng(0), []
     start = [random.normal(size=shape).astype("float32") for shape in ((3, 2), (2,))]
@@ -112,7 +114,3 @@ def normalise(layer, maps, weights):
             loss = tf.reduce_sum(layer(x, training=True) ** 3)
         values += [loss, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])]
     return [tf.cast(value, "float32") for value in (*values, *layer.variables, layer(maps))]
-
-
-def test_the_same_under_jax(tests_under_jax):
-    tests_under_jax(test_a_restarted_optimizer_is_a_new_one, test_its_steps_are_those_of_the_adamw_of_keras)
