@@ -49,12 +49,6 @@ def test_a_clinic_may_count_a_class_otherwise():
     assert scores(found, 0.5, BOOTSTRAP)["malignant_specificity"][0] == 0.5
 
 
-def test_only_some_classes():
-    found = collection(predictions([0, 1, 2, 2], [0, 0, 2, 1])).only(["mel", "nv"])
-    assert found.present == ("mel", "nv") and len(found.malignancy) == 3
-    assert scores(found, 0.5, BOOTSTRAP)["accuracy"][0] == pytest.approx(1 / 3)
-
-
 def test_reweighted_images_have_the_mix_of_the_others():
     # Four melanomas, one of them found; one nevus, found. At home half of the images are nevi.
     there, home = predictions([1, 1, 1, 1, 2], [1, 2, 2, 2, 2]), predictions([1, 2, 0], [1, 2, 0])

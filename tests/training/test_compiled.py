@@ -87,13 +87,6 @@ def test_networks_used_longest_ago_are_given_up(nothing_compiled, monkeypatch):
     assert [network() is None for network in kept] == [True, False, False]
 
 
-def test_another_architecture_is_another_network():
-    one, other, same = (
-        shared_network(small_cnn(dropout=share, seed=seed)) for share, seed in ((0, 0), (0.1, 0), (0, 5))
-    )
-    assert one is same and one is not other
-
-
 @pytest.mark.jax
 def test_a_model_keeps_its_own_values():
     """The network is shared, the models are not."""
