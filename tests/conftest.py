@@ -70,7 +70,7 @@ def under_jax() -> Callable[..., str]:
         flags = f"--xla_backend_optimization_level=0 {environment.pop('XLA_FLAGS', '')}"
         variables = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags} | environment
         command = [sys.executable, *words]
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=1800)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
