@@ -22,6 +22,7 @@ def inserts(studies: list[str]) -> dict[str, str]:
         "citation": citation(),
         "composition": "\n\n".join(filter(None, map(composition, studies))),
         "parameters": study_parameters(studies),
+        "recipe": "\n\n".join(filter(None, map(recipe_trials, studies))),
         "scores": markdown_table(["score", "what it says"], scores),
     }
 
@@ -55,6 +56,15 @@ def composition(study: str) -> str:
     table.loc["all"] = [*table.drop(columns="lesions").sum(), split["lesion_id"].nunique()]
     rows = [[label, *[f"{count:,}" for count in counts]] for label, *counts in table.itertuples()]
     return f"**Study `{study}`**\n\n{markdown_table(['diagnosis', *table.columns], rows)}"
+
+
+def recipe_trials(study: str) -> str:
+    """The trials behind a study's recipe and what validation said of each, from its recipe.csv; empty without one."""
+    file = results_folder(study) / "recipe.csv"
+    if not file.is_file():
+        return ""
+    table = pd.read_csv(file, dtype=str)
+    return f"**Study `{study}`**\n\n{markdown_table(list(table), table.to_numpy().tolist())}"
 
 
 def citation() -> str:
