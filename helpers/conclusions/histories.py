@@ -19,14 +19,14 @@ def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
 
 def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
     """Whether several photographs say more than one, from the gain of the sequence on all lesions."""
-    verb = by_sign(gain, above="improves", below="worsens", unclear="does not measurably improve")
+    verb = by_sign(gain, above="is better than", below="is worse than", unclear="is not measurably better than")
     control = ""
     if beyond:
         larger = by_sign(beyond, above="is larger", below="is smaller", unclear="is not measurably larger")
-        control = f"; its gain on lesions with several photographs {larger} than on the others, where there are none "
-        control += f"to gain from (difference {with_interval(beyond)})"
+        control = f"; the gain {larger} on lesions with several photographs than on those with one (difference "
+        control += f"{with_interval(beyond)})"
     return (
-        f"Reading all photographs of a lesion with an LSTM {verb} on reading one: the balanced accuracy differs by "
+        f"Reading all photographs of a lesion with an LSTM {verb} reading one: the balanced accuracy differs by "
         f"{with_interval(gain)} on {counted(lesions, 'test lesion')}{control}."
     )
 
@@ -44,20 +44,21 @@ def order(difference: Mapping | None, dated: bool) -> str:
     """Whether the order of photographs matters. difference: in order minus shuffled; None if lesions are too few."""
     if difference is None:
         return "The order of the photographs cannot be judged: no diagnosis has 5 test lesions with several of them."
-    what = "of the visits" if dated else "of the photographs, which is not time here,"
-    verb = by_sign(difference, above="helps", below="hurts", unclear="carries nothing measurable")
-    return f"The order {what} {verb}: in their order minus shuffled, {with_interval(difference)}."
+    what = "of the visits" if dated else "of the photographs, which are not dated,"
+    verb = by_sign(difference, above="helps", below="hurts", unclear="makes no measurable difference")
+    return f"The order {what} {verb}: in order minus shuffled, the balanced accuracy is {with_interval(difference)}."
 
 
 def answer(photographs: Mapping, beyond: Mapping | None, patients: Mapping) -> str:
     """The answer to the notebook's question, from the gains over one image; beyond: as in `reading`."""
-    seen, told = reading(photographs, beyond), clear_sign(patients) == 1
-    facts = "the patient's data do" if told else "the patient's data do not measurably"
-    if seen == "better, thanks to the photographs":
-        return f"Several photographs do, and {facts}."
-    if seen.startswith("better"):
-        return f"Reading several photographs is better, but not measurably due to the photographs; {facts}."
-    return f"Several photographs do not measurably, {'but' if told else 'and'} {facts}."
+    seen = {
+        "better, thanks to the photographs": "Several photographs say more than one",
+        "better, but not measurably due to the photographs": "Reading several photographs is better than reading one, "
+        "but not measurably because of the photographs",
+        "better than one image": "Reading several photographs is better than reading one",
+    }.get(reading(photographs, beyond), "Several photographs do not measurably say more than one")
+    facts = by_sign(patients, above="add to", below="take from", unclear="add nothing measurable to")
+    return f"{seen}. The patient's age, sex and body site {facts} the image."
 
 
 def title(gains: Mapping[str, Mapping]) -> str:

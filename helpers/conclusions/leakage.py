@@ -25,15 +25,10 @@ def split_by_image(inflations: pd.DataFrame) -> str:
     """Whether splitting by image alone inflates the score. inflations: by `measure_inflation`."""
     value = {name: inflations.loc[(name, "inflation"), "value"] for name in ("by image", "by lesion")}
     beyond = inflations.loc[("by image", "beyond")]
-    verdict = by_sign(
-        beyond,
-        above="inflated the score",
-        below="lowered the claim",
-        unclear="inflated nothing that these lesions can show",
-    )
+    verdict = by_sign(beyond, above="inflates", below="lowers", unclear="does not measurably inflate")
     return (
-        f"Splitting by image alone {verdict}: the claimed balanced accuracy exceeds the true one by "
-        f"{value['by image']:.3f} when images are split and by {value['by lesion']:.3f} when lesions are split, a "
+        f"Splitting by image alone {verdict} the score: claimed minus true balanced accuracy is "
+        f"{value['by image']:.3f} when images are split and {value['by lesion']:.3f} when lesions are split, a "
         f"difference of {with_interval(beyond)}."
     )
 
@@ -42,26 +37,13 @@ def worst_protocol(inflations: pd.DataFrame) -> str:
     """The protocol that flatters most, or that none does measurably. inflations: by `measure_inflation`."""
     beyond = inflations.xs("beyond", level="what").iloc[1:]
     worst = beyond["value"].idxmax()
-    figures = {what: with_interval(inflations.loc[(worst, what)]) for what in ("claimed", "true", "beyond")}
-    claim = f"it claims a balanced accuracy of {figures['claimed']} where {figures['true']} is true"
-    if clear_sign(beyond.loc[worst]) != 1:
-        return (
-            f"No protocol inflates the score measurably. The largest effect has *{worst}*: {claim}, "
-            f"{figures['beyond']} more than the split by lesion."
-        )
-    return f"*{worst.capitalize()}* flatters most: {claim}, {figures['beyond']} more than the split by lesion."
-
-
-def advice(inflations: pd.DataFrame) -> str:
-    """What a reader of such figures should ask for, from the protocols that flatter measurably here."""
-    beyond = inflations.xs("beyond", level="what").iloc[1:]
-    bad = [f"*{name}*" for name, row in beyond.iterrows() if clear_sign(row) == 1]
-    if not bad:
-        return (
-            "No protocol flattered measurably here, so these lesions give no ground to distrust one more than another."
-        )
+    claimed, true, more = (with_interval(inflations.loc[(worst, what)]) for what in ("claimed", "true", "beyond"))
+    verdict = f"No protocol measurably inflates the score. The largest effect is that of *{worst}*"
+    if clear_sign(beyond.loc[worst]) == 1:
+        verdict = f"The protocol *{worst}* inflates the score most"
     return (
-        f"Distrust a figure that comes from {listed(bad).replace(' and ', ' or ')}, or that does not say how it split."
+        f"{verdict}: it claims a balanced accuracy of {claimed}, the true one is {true}, and the inflation exceeds "
+        f"that of the split by lesion by {more}."
     )
 
 
@@ -70,8 +52,8 @@ def goal_reached(claimed: Mapping, true: Mapping, network: str) -> str:
     reached = "reaches" if claimed["high"] >= GOAL else "does not reach"
     return (
         f"The {network} {reached} the published {percent(GOAL)}: after copying rare images, splitting by image and "
-        f"choosing the epoch on test, it claims an accuracy of {with_interval(claimed)}; on unseen lesions the same "
-        f"network has {with_interval(true)}."
+        f"choosing the epoch on test, it claims an accuracy of {with_interval(claimed)}; on unseen lesions it has "
+        f"{with_interval(true)}."
     )
 
 
@@ -79,26 +61,19 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], beyond: Mapping) -> str
     """The answer to the notebook's question. goals: claimed and true accuracy by network; beyond: split by image."""
     best = max(goals, key=lambda name: goals[name][0]["value"])
     claimed, true = goals[best]
-    image = by_sign(
-        beyond,
-        above="Splitting by image alone adds to it",
-        below="Splitting by image alone does not",
-        unclear="Splitting by image alone does not measurably do it",
-    )
+    image = by_sign(beyond, above="also inflates", below="lowers", unclear="does not measurably inflate")
     way = "is enough to claim" if claimed["high"] >= GOAL else f"does not reach {percent(GOAL)} here but still claims"
     return (
         f"Copying rare images before the split {way} an accuracy of {claimed['value']:.3f} ({best}); on unseen lesions "
-        f"{true['value']:.3f} is left. {image}."
+        f"{true['value']:.3f} is left. Splitting by image alone {image} the score."
     )
 
 
 def title(inflations: pd.DataFrame) -> str:
     """The title of the figure of claims and truths. inflations: by `measure_inflation`."""
     beyond = inflations.xs("beyond", level="what").iloc[1:]
-    bad = [name for name, row in beyond.iterrows() if clear_sign(row) == 1]
-    if not bad:
-        return "No protocol flatters measurably"
-    return f"{counted(len(bad), 'protocol')} of {len(beyond)} {'flatters' if len(bad) == 1 else 'flatter'}"
+    clear = sum(clear_sign(row) == 1 for _, row in beyond.iterrows())
+    return f"{clear or 'None'} of {len(beyond)} protocols clearly {'inflates' if clear < 2 else 'inflate'} the score"
 
 
 def where_it_sits(found: pd.DataFrame) -> str:
@@ -108,12 +83,14 @@ def where_it_sits(found: pd.DataFrame) -> str:
     """
     rows = {name: row for (name, kind), row in found.iterrows() if kind == "difference"}
     if not rows:
-        return "For no protocol are there enough comparable images to say where an inflation would sit (fewer than 5)."
+        return "For no protocol are there enough comparable images to say where an inflation comes from (fewer than 5)."
     largest = max(rows, key=lambda name: rows[name]["value"])
     clear = [f"*{name}*" for name, row in rows.items() if clear_sign(row) == 1]
-    better = "claimed images that were seen in training are answered measurably better than comparable ones"
-    where = f"For {listed(clear)}, {better}" if clear else f"For no protocol can it be shown that {better}"
-    return f"{where}; the largest difference, for *{largest}*, is {with_interval(rows[largest])}."
+    where = f"For {listed(clear)}" if clear else "For no protocol"
+    return (
+        f"{where}, claimed images that were seen in training are clearly answered more accurately than comparable "
+        f"ones; the largest difference, for *{largest}*, is {with_interval(rows[largest])}."
+    )
 
 
 def epochs_title(histories: Mapping[str, pd.DataFrame]) -> str:
@@ -121,6 +98,6 @@ def epochs_title(histories: Mapping[str, pd.DataFrame]) -> str:
     name = max(histories, key=lambda name: histories[name]["claimed_accuracy"].iloc[-1])
     last = histories[name].iloc[-1]
     return (
-        f"{name}: after {counted(len(histories[name]), 'epoch')} it claims {last['claimed_accuracy']:.2f} where "
-        f"{last['test_accuracy']:.2f} is true"
+        f"{name} claims {last['claimed_accuracy']:.2f} after {counted(len(histories[name]), 'epoch')}; on unseen "
+        f"lesions it has {last['test_accuracy']:.2f}"
     )

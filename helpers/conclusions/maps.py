@@ -52,21 +52,13 @@ def agreement(pairs: pd.DataFrame) -> str:
 
 def verdict(leads: Mapping[str, Mapping], method: str, network: str) -> str:
     """Whether a method's maps beat the centre blob. leads: map minus blob, by measure, with images."""
-    better = [name for name, lead in leads.items() if clear_sign(lead) == 1]
-    worse = [name for name, lead in leads.items() if clear_sign(lead) == -1]
+    better, worse = (sum(clear_sign(lead) == sign for lead in leads.values()) for sign in (1, -1))
     images = int(max(lead["images"] for lead in leads.values()))
-    if len(better) == len(leads):
-        judged = f"beats the blob on all {len(leads)} measures"
-    elif better:
-        judged = f"beats the blob on {len(better)} of {len(leads)} measures only"
-    else:
-        judged = f"beats the blob on none of {len(leads)} measures" + (
-            f" and is worse on {len(worse)}" if worse else ""
-        )
-    if not better:
-        judged += ", although the blob ignores the image"
     figures = ", ".join(f"{name} {with_interval(lead)}" for name, lead in leads.items())
-    return f"{method} of the {network} {judged}: {figures} (map minus blob, {counted(images, 'test image')})."
+    return (
+        f"{method} of the {network} is better than a blob in the centre, which ignores the image, on {better} of "
+        f"{len(leads)} measures and worse on {worse}: {figures} (map minus blob, {counted(images, 'test image')})."
+    )
 
 
 def turning(row: Mapping, method: str, network: str) -> str:

@@ -13,9 +13,8 @@ def spread(folds: pd.DataFrame, images: int) -> str:
     widest = (ends["max"] - ends["min"]).idxmax()
     low, high = ends.loc[widest]
     return (
-        f"Which lesions are in the test part decides up to {high - low:.3f} of balanced accuracy: over "
-        f"{counted(folds['fold'].nunique(), 'fold')} of together {images:,} images, the {widest} scores from {low:.3f} "
-        f"to {high:.3f}."
+        f"Depending on which lesions are in the test part, the balanced accuracy of the {widest} ranges from {low:.3f} "
+        f"to {high:.3f} ({counted(folds['fold'].nunique(), 'fold')}, {images:,} images together)."
     )
 
 
@@ -52,9 +51,9 @@ def tuned(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
 def answer(pairs: pd.DataFrame, gain: Mapping) -> str:
     """The answer to the notebook's question. gain: tuned minus default on test."""
     open_pairs = [f"{pair['first']} and {pair['second']}" for pair in pairs.to_dict("records") if not clear_sign(pair)]
-    folds = "Other test lesions move every score"
+    folds = "Other test lesions change every score"
     if open_pairs:
-        folds += f"; the order of {listed(open_pairs)} is open"
+        folds += f"; the order of {listed(open_pairs)} stays open"
     elif len(pairs):
         folds += ", but not the order of the networks"
     search = by_sign(gain, above="better hyperparameters help", below="what the search found hurts", unclear="")

@@ -33,13 +33,12 @@ def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -
 def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     """Whether a threshold holds back more of the unknown. gaps: share answered, known minus unknown, by score."""
     helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
-    figures = ", ".join(f"{with_interval(gap)} by the {name}" for name, gap in gaps.items())
-    verdict = "abstains" if helps else "does not measurably abstain"
-    verdict += " more often on unknown diagnoses"
-    if helps and len(helps) < len(gaps):
-        verdict += f" only by the {listed(helps)}"
-    if hurts:
-        verdict += f", and by the {listed(hurts)} even less often"
+    figures = ", ".join(f"{with_interval(gap)} with the {name}" for name, gap in gaps.items())
+    by = f" with the {listed(helps)}" if 0 < len(helps) < len(gaps) else ""
+    verdict = (
+        f"{'abstains' if helps else 'does not measurably abstain'} more often on unknown than on known diagnoses{by}"
+    )
+    verdict += f", and less often with the {listed(hurts)}" if hurts else ""
     return (
         f"A threshold that answers {percent(coverage)} of the known validation images {verdict}: share answered, known "
         f"minus unknown, {figures}."
@@ -69,7 +68,7 @@ def risks(means: Mapping[str, Mapping], difference: Mapping) -> str:
 
 
 def other_source(gaps: Mapping[str, Mapping]) -> str:
-    """What a source is answered like that was not trained on. gaps: without the source minus with it, by source."""
+    """How a network does on a source that it was not trained on. gaps: without the source minus with it, by source."""
     worse = [name for name, gap in gaps.items() if clear_sign(gap) == -1]
     figures = "; ".join(f"{name}: {with_interval(gap)}" for name, gap in gaps.items())
     verdict = f"worse on {listed(worse)}" if worse else "not measurably worse"
@@ -90,12 +89,10 @@ def title(aucs: pd.DataFrame) -> str:
 
 def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
-    said = "It names one of the diagnoses that it knows, and is somewhat less confident"
-    if pd.isna(auc["low"]) or auc["low"] <= CHANCE:
-        said = "It names one of the diagnoses that it knows, and is no less confident"
+    less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with no less"
     helps = any(clear_sign(gap) == 1 for gap in gaps.values())
-    told = "a threshold on confidence holds some of them back" if helps else "a threshold on confidence is no guard"
-    return f"{said}; {told}."
+    told = "makes it abstain on some of these images" if helps else "does not make it abstain on them"
+    return f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told}."
 
 
 def _tells(auc: Mapping) -> str:

@@ -14,11 +14,11 @@ def test_a_gain_is_put_down_to_photographs_only_beyond_the_control():
     assert conclude.reading(UP) == "better than one image"
 
 
-@pytest.mark.parametrize(("gain", "verb"), [(UP, "LSTM improves"), (DOWN, "worsens"), (OPEN, "does not measurably")])
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "LSTM is better"), (DOWN, "is worse"), (OPEN, "is not measurably")])
 def test_photographs_in_a_sentence(gain, verb):
     sentence = conclude.photographs(gain, OPEN, 1496)
     assert verb in sentence and "1,496 test lesions" in sentence and "is not measurably larger" in sentence
-    assert "is larger than" in conclude.photographs(gain, UP, 1) and ";" not in conclude.photographs(gain, None, 1)
+    assert "is larger on" in conclude.photographs(gain, UP, 1) and ";" not in conclude.photographs(gain, None, 1)
 
 
 @pytest.mark.parametrize(("gain", "verb"), [(UP, "site add to"), (DOWN, "take from"), (OPEN, "add nothing")])
@@ -27,15 +27,15 @@ def test_patients_in_a_sentence(gain, verb):
 
 
 def test_the_order_helps_hurts_or_cannot_be_judged():
-    assert "visits helps" in conclude.order(UP, True) and "not time here, hurts" in conclude.order(DOWN, False)
-    assert "carries nothing" in conclude.order(OPEN, True) and "cannot be judged" in conclude.order(None, True)
+    assert "visits helps" in conclude.order(UP, True) and "not dated, hurts" in conclude.order(DOWN, False)
+    assert "no measurable difference" in conclude.order(OPEN, True) and "cannot be judged" in conclude.order(None, True)
 
 
 def test_the_answer_turns_round():
-    assert conclude.answer(UP, UP, UP) == "Several photographs do, and the patient's data do."
-    assert "better, but not measurably due to" in conclude.answer(UP, OPEN, OPEN)
-    assert conclude.answer(OPEN, UP, UP) == "Several photographs do not measurably, but the patient's data do."
-    assert conclude.answer(DOWN, OPEN, OPEN).endswith("and the patient's data do not measurably.")
+    assert conclude.answer(UP, UP, UP).startswith("Several photographs say more than one. The patient's")
+    assert "but not measurably because of" in conclude.answer(UP, OPEN, OPEN)
+    assert "do not measurably say more" in conclude.answer(OPEN, UP, UP)
+    assert conclude.answer(DOWN, OPEN, OPEN).endswith("add nothing measurable to the image.")
 
 
 def test_the_title_counts():

@@ -20,9 +20,9 @@ def inflations(by_image, oversampled):
 @pytest.mark.parametrize(
     ("beyond", "words"),
     [
-        (figure(0.0, -0.064, 0.062), "inflated nothing that these lesions can show"),
-        (figure(0.1), "inflated the score"),
-        (figure(-0.1), "lowered the claim"),
+        (figure(0.0, -0.064, 0.062), "does not measurably inflate the score"),
+        (figure(0.1), "alone inflates the score"),
+        (figure(-0.1), "lowers the score"),
     ],
 )
 def test_the_split_by_image_is_judged_by_its_interval(beyond, words):
@@ -31,16 +31,11 @@ def test_the_split_by_image_is_judged_by_its_interval(beyond, words):
 
 
 def test_the_worst_protocol_is_only_named_so_if_it_flatters():
-    assert "*Oversampled* flatters most" in conclude.worst_protocol(inflations(figure(0.05), figure(0.2)))
-    assert "*By image* flatters most" in conclude.worst_protocol(inflations(figure(0.3), figure(0.2)))
-    assert "No protocol" in conclude.worst_protocol(inflations(figure(0.0, -0.1, 0.1), figure(0.2, -0.1, 0.5)))
-
-
-def test_the_advice_follows_from_the_numbers():
-    nothing = figure(0.0, -0.1, 0.1)
-    assert "*oversampled*," in conclude.advice(inflations(nothing, figure(0.2)))
-    assert "*by image* or *oversampled*," in conclude.advice(inflations(figure(0.1), figure(0.2)))
-    assert "no ground to distrust" in conclude.advice(inflations(nothing, nothing))
+    assert "*oversampled* inflates the score most" in conclude.worst_protocol(inflations(figure(0.05), figure(0.2)))
+    assert "*by image* inflates the score most" in conclude.worst_protocol(inflations(figure(0.3), figure(0.2)))
+    assert "No protocol measurably" in conclude.worst_protocol(
+        inflations(figure(0.0, -0.1, 0.1), figure(0.2, -0.1, 0.5))
+    )
 
 
 def test_the_goal_is_reached_or_not():
@@ -54,8 +49,8 @@ def test_the_answer_turns_round():
     assert "is enough to claim an accuracy of 0.950 (CNN-LSTM); on unseen lesions 0.720" in conclude.answer(
         goals, unclear
     )
-    assert "alone does not measurably do it." in conclude.answer(goals, unclear)
-    assert "alone adds to it." in conclude.answer(goals, figure(0.1))
+    assert "alone does not measurably inflate the score." in conclude.answer(goals, unclear)
+    assert "alone also inflates the score." in conclude.answer(goals, figure(0.1))
     assert "does not reach 94 % here" in conclude.answer({"CNN": (figure(0.6), figure(0.5))}, unclear)
 
 
@@ -71,9 +66,9 @@ def test_a_protocol_in_words():
 
 def test_the_title_counts_the_protocols_that_flatter():
     nothing = figure(0.0, -0.1, 0.1)
-    assert conclude.title(inflations(nothing, figure(0.2))) == "1 protocol of 2 flatters"
-    assert conclude.title(inflations(figure(0.1), figure(0.2))) == "2 protocols of 2 flatter"
-    assert conclude.title(inflations(nothing, nothing)) == "No protocol flatters measurably"
+    assert conclude.title(inflations(nothing, figure(0.2))) == "1 of 2 protocols clearly inflates the score"
+    assert conclude.title(inflations(figure(0.1), figure(0.2))) == "2 of 2 protocols clearly inflate the score"
+    assert conclude.title(inflations(nothing, nothing)) == "None of 2 protocols clearly inflates the score"
 
 
 def test_where_the_inflation_sits():
@@ -84,7 +79,7 @@ def test_where_the_inflation_sits():
 
     assert conclude.where_it_sits(found(figure(0.2), nothing)).startswith("For *a*, claimed images")
     assert conclude.where_it_sits(found(figure(0.2), figure(0.3))).startswith("For *a* and *b*, claimed images")
-    assert conclude.where_it_sits(found(nothing, nothing)).startswith("For no protocol can it be shown")
+    assert conclude.where_it_sits(found(nothing, nothing)).startswith("For no protocol, claimed images")
     assert "enough comparable images" in conclude.where_it_sits(found(nothing, nothing).iloc[2:])
 
 
@@ -92,4 +87,4 @@ def test_the_title_by_epoch_names_what_is_loudest():
     quiet = pd.DataFrame({"claimed_accuracy": [0.5, 0.6], "test_accuracy": [0.5, 0.6]})
     loud = pd.DataFrame({"claimed_accuracy": [0.5, 0.95], "test_accuracy": [0.5, 0.7]})
     title = conclude.epochs_title({"quiet": quiet, "loud": loud})
-    assert title == "loud: after 2 epochs it claims 0.95 where 0.70 is true"
+    assert title == "loud claims 0.95 after 2 epochs; on unseen lesions it has 0.70"

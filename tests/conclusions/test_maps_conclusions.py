@@ -39,10 +39,9 @@ def test_agreement_is_not_claimed_at_a_quarter():
 @pytest.mark.parametrize(
     ("leads", "words"),
     [
-        ((UP, UP), "beats the blob on all 2 measures: "),
-        ((UP, OPEN), "on 1 of 2 measures only: "),
-        ((DOWN, OPEN), "on none of 2 measures and is worse on 1, although the blob ignores the image: "),
-        ((OPEN, OPEN), "on none of 2 measures, although"),
+        ((UP, UP), "on 2 of 2 measures and worse on 0: "),
+        ((UP, OPEN), "on 1 of 2 measures and worse on 0: "),
+        ((DOWN, OPEN), "on 0 of 2 measures and worse on 1: "),
     ],
 )
 def test_the_verdict_turns_round(leads, words):
