@@ -33,7 +33,7 @@ def beyond_shift(excess: Mapping) -> str:
 def pasted(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
     """Which pasted artefact changes most answers. changed, excess: one row per artefact; excess: minus a shift."""
     worst = excess["value"].astype(float).idxmax()
-    than = by_sign(excess.loc[worst], above="more than", below="less than", unclear="not measurably more than")
+    than = by_sign(excess.loc[worst], above="more than", below="less than", unclear="not clearly more than")
     return (
         f"Of the pasted artefacts, most answers of the {network} change with {worst}: "
         f"{with_interval(changed.loc[worst])}, {than} with a shift by two pixels (difference "

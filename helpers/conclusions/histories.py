@@ -12,17 +12,17 @@ def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
     with one, which photographs cannot explain.
     """
     if clear_sign(gain) != 1 or beyond is None:
-        return by_sign(gain, above="better than one image", below="worse than one image", unclear="no measurable gain")
+        return by_sign(gain, above="better than one image", below="worse than one image", unclear="no clear gain")
     photographs = clear_sign(beyond) == 1
-    return "better, thanks to the photographs" if photographs else "better, but not measurably due to the photographs"
+    return "better, thanks to the photographs" if photographs else "better, but not clearly due to the photographs"
 
 
 def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
     """Whether several photographs say more than one, from the gain of the sequence on all lesions."""
-    verb = by_sign(gain, above="is better than", below="is worse than", unclear="is not measurably better than")
+    verb = by_sign(gain, above="is better than", below="is worse than", unclear="is not clearly better than")
     control = ""
     if beyond:
-        larger = by_sign(beyond, above="is larger", below="is smaller", unclear="is not measurably larger")
+        larger = by_sign(beyond, above="is larger", below="is smaller", unclear="is not clearly larger")
         control = f"; the gain {larger} on lesions with several photographs than on those with one (difference "
         control += f"{with_interval(beyond)})"
     return (
@@ -33,7 +33,9 @@ def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
 
 def patients(gain: Mapping, alone: Mapping) -> str:
     """Whether age, sex and site add to the image. gain: image and patient minus image; alone: score of patient only."""
-    verb = by_sign(gain, above="add to one image", below="take from one image", unclear="add nothing measurable")
+    verb = by_sign(
+        gain, above="add to one image", below="take from one image", unclear="do not clearly add to one image"
+    )
     return (
         f"Age, sex and body site {verb}: the balanced accuracy differs by {with_interval(gain)}; without any image "
         f"they reach {with_interval(alone)}."
@@ -45,7 +47,7 @@ def order(difference: Mapping | None, dated: bool) -> str:
     if difference is None:
         return "The order of the photographs cannot be judged: no diagnosis has 5 test lesions with several of them."
     what = "of the visits" if dated else "of the photographs, which are not dated,"
-    verb = by_sign(difference, above="helps", below="hurts", unclear="makes no measurable difference")
+    verb = by_sign(difference, above="helps", below="hurts", unclear="makes no clear difference")
     return f"The order {what} {verb}: in order minus shuffled, the balanced accuracy is {with_interval(difference)}."
 
 
@@ -53,11 +55,11 @@ def answer(photographs: Mapping, beyond: Mapping | None, patients: Mapping) -> s
     """The answer to the notebook's question, from the gains over one image; beyond: as in `reading`."""
     seen = {
         "better, thanks to the photographs": "Several photographs say more than one",
-        "better, but not measurably due to the photographs": "Reading several photographs is better than reading one, "
-        "but not measurably because of the photographs",
+        "better, but not clearly due to the photographs": "Reading several photographs is better than reading one, "
+        "but not clearly because of the photographs",
         "better than one image": "Reading several photographs is better than reading one",
-    }.get(reading(photographs, beyond), "Several photographs do not measurably say more than one")
-    facts = by_sign(patients, above="add to", below="take from", unclear="add nothing measurable to")
+    }.get(reading(photographs, beyond), "Several photographs do not clearly say more than one")
+    facts = by_sign(patients, above="add to", below="take from", unclear="do not clearly add to")
     return f"{seen}. The patient's age, sex and body site {facts} the image."
 
 

@@ -25,7 +25,7 @@ def split_by_image(inflations: pd.DataFrame) -> str:
     """Whether splitting by image alone inflates the score. inflations: by `measure_inflation`."""
     value = {name: inflations.loc[(name, "inflation"), "value"] for name in ("by image", "by lesion")}
     beyond = inflations.loc[("by image", "beyond")]
-    verdict = by_sign(beyond, above="inflates", below="lowers", unclear="does not measurably inflate")
+    verdict = by_sign(beyond, above="inflates", below="lowers", unclear="does not clearly inflate")
     return (
         f"Splitting by image alone {verdict} the score: claimed minus true balanced accuracy is "
         f"{value['by image']:.3f} when images are split and {value['by lesion']:.3f} when lesions are split, a "
@@ -34,11 +34,11 @@ def split_by_image(inflations: pd.DataFrame) -> str:
 
 
 def worst_protocol(inflations: pd.DataFrame) -> str:
-    """The protocol that flatters most, or that none does measurably. inflations: by `measure_inflation`."""
+    """The protocol that flatters most, or that none does clearly. inflations: by `measure_inflation`."""
     beyond = inflations.xs("beyond", level="what").iloc[1:]
     worst = beyond["value"].idxmax()
     claimed, true, more = (with_interval(inflations.loc[(worst, what)]) for what in ("claimed", "true", "beyond"))
-    verdict = f"No protocol measurably inflates the score. The largest effect is that of *{worst}*"
+    verdict = f"No protocol clearly inflates the score. The largest effect is that of *{worst}*"
     if clear_sign(beyond.loc[worst]) == 1:
         verdict = f"The protocol *{worst}* inflates the score most"
     return (
@@ -61,7 +61,7 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], beyond: Mapping) -> str
     """The answer to the notebook's question. goals: claimed and true accuracy by network; beyond: split by image."""
     best = max(goals, key=lambda name: goals[name][0]["value"])
     claimed, true = goals[best]
-    image = by_sign(beyond, above="also inflates", below="lowers", unclear="does not measurably inflate")
+    image = by_sign(beyond, above="also inflates", below="lowers", unclear="does not clearly inflate")
     way = "is enough to claim" if claimed["high"] >= GOAL else f"does not reach {percent(GOAL)} here but still claims"
     return (
         f"Copying rare images before the split {way} an accuracy of {claimed['value']:.3f} ({best}); on unseen lesions "

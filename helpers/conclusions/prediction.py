@@ -55,7 +55,7 @@ def readings(different: Mapping, right: Mapping[str, Mapping], gains: Mapping[st
     gains: by prevalence minus balanced, of accuracy and balanced_accuracy.
     """
     changes = {
-        name: by_sign(gain, above="gains", below="loses", unclear="does not measurably change")
+        name: by_sign(gain, above="gains", below="loses", unclear="does not clearly change")
         for name, gain in gains.items()
     }
     return (

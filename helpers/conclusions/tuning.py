@@ -40,7 +40,7 @@ def reading(pair: Mapping) -> str:
 
 def tuned(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
     """Whether the search helped. gain: tuned minus default, on validation and on test."""
-    verb = by_sign(gain["test"], above="improves", below="worsens", unclear="does not measurably change")
+    verb = by_sign(gain["test"], above="improves", below="worsens", unclear="does not clearly change")
     return (
         f"A search of {counted(trials, 'trial')} {verb} the {network} on test: the balanced accuracy differs by "
         f"{with_interval(gain['test'])}, and by {with_interval(gain['validation'])} on validation, where the "
@@ -57,7 +57,7 @@ def answer(pairs: pd.DataFrame, gain: Mapping) -> str:
     elif len(pairs):
         folds += ", but not the order of the networks"
     search = by_sign(gain, above="better hyperparameters help", below="what the search found hurts", unclear="")
-    return f"{folds}, and {search or 'the search found nothing that measurably helps on test'}."
+    return f"{folds}, and {search or 'the search found nothing that clearly helps on test'}."
 
 
 def title(folds: pd.DataFrame) -> str:

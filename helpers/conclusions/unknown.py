@@ -31,13 +31,11 @@ def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -
 
 
 def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
-    """Whether a threshold holds back more of the unknown. gaps: share answered, known minus unknown, by score."""
+    """Whether a threshold abstains more on the unknown. gaps: share answered, known minus unknown, by score."""
     helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
     figures = ", ".join(f"{with_interval(gap)} with the {name}" for name, gap in gaps.items())
     by = f" with the {listed(helps)}" if 0 < len(helps) < len(gaps) else ""
-    verdict = (
-        f"{'abstains' if helps else 'does not measurably abstain'} more often on unknown than on known diagnoses{by}"
-    )
+    verdict = f"{'abstains' if helps else 'does not clearly abstain'} more often on unknown than on known diagnoses{by}"
     verdict += f", and less often with the {listed(hurts)}" if hurts else ""
     return (
         f"A threshold that answers {percent(coverage)} of the known validation images {verdict}: share answered, known "
@@ -71,7 +69,7 @@ def other_source(gaps: Mapping[str, Mapping]) -> str:
     """How a network does on a source that it was not trained on. gaps: without the source minus with it, by source."""
     worse = [name for name, gap in gaps.items() if clear_sign(gap) == -1]
     figures = "; ".join(f"{name}: {with_interval(gap)}" for name, gap in gaps.items())
-    verdict = f"worse on {listed(worse)}" if worse else "not measurably worse"
+    verdict = f"worse on {listed(worse)}" if worse else "not clearly worse"
     return (
         f"Trained without a source and tested on it, the network is {verdict} than one that was trained "
         f"on all sources (balanced accuracy without minus with, {figures})."
@@ -97,5 +95,5 @@ def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
 
 def _tells(auc: Mapping) -> str:
     if pd.isna(auc["low"]) or auc["low"] <= CHANCE:
-        return "does not measurably tell"
+        return "does not clearly tell"
     return "tells" if auc["low"] > USEFUL else "hardly tells"

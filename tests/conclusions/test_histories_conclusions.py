@@ -8,34 +8,34 @@ OPEN = {"value": 0.02, "low": -0.05, "high": 0.1}
 
 
 def test_a_gain_is_put_down_to_photographs_only_beyond_the_control():
-    assert conclude.reading(OPEN, UP) == "no measurable gain" and conclude.reading(DOWN) == "worse than one image"
+    assert conclude.reading(OPEN, UP) == "no clear gain" and conclude.reading(DOWN) == "worse than one image"
     assert conclude.reading(UP, UP) == "better, thanks to the photographs"
-    assert conclude.reading(UP, OPEN) == "better, but not measurably due to the photographs"
+    assert conclude.reading(UP, OPEN) == "better, but not clearly due to the photographs"
     assert conclude.reading(UP) == "better than one image"
 
 
-@pytest.mark.parametrize(("gain", "verb"), [(UP, "LSTM is better"), (DOWN, "is worse"), (OPEN, "is not measurably")])
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "LSTM is better"), (DOWN, "is worse"), (OPEN, "is not clearly")])
 def test_photographs_in_a_sentence(gain, verb):
     sentence = conclude.photographs(gain, OPEN, 1496)
-    assert verb in sentence and "1,496 test lesions" in sentence and "is not measurably larger" in sentence
+    assert verb in sentence and "1,496 test lesions" in sentence and "is not clearly larger" in sentence
     assert "is larger on" in conclude.photographs(gain, UP, 1) and ";" not in conclude.photographs(gain, None, 1)
 
 
-@pytest.mark.parametrize(("gain", "verb"), [(UP, "site add to"), (DOWN, "take from"), (OPEN, "add nothing")])
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "site add to"), (DOWN, "take from"), (OPEN, "do not clearly add")])
 def test_patients_in_a_sentence(gain, verb):
     assert verb in conclude.patients(gain, UP)
 
 
 def test_the_order_helps_hurts_or_cannot_be_judged():
     assert "visits helps" in conclude.order(UP, True) and "not dated, hurts" in conclude.order(DOWN, False)
-    assert "no measurable difference" in conclude.order(OPEN, True) and "cannot be judged" in conclude.order(None, True)
+    assert "no clear difference" in conclude.order(OPEN, True) and "cannot be judged" in conclude.order(None, True)
 
 
 def test_the_answer_turns_round():
     assert conclude.answer(UP, UP, UP).startswith("Several photographs say more than one. The patient's")
-    assert "but not measurably because of" in conclude.answer(UP, OPEN, OPEN)
-    assert "do not measurably say more" in conclude.answer(OPEN, UP, UP)
-    assert conclude.answer(DOWN, OPEN, OPEN).endswith("add nothing measurable to the image.")
+    assert "but not clearly because of" in conclude.answer(UP, OPEN, OPEN)
+    assert "do not clearly say more" in conclude.answer(OPEN, UP, UP)
+    assert conclude.answer(DOWN, OPEN, OPEN).endswith("do not clearly add to the image.")
 
 
 def test_the_title_counts():

@@ -29,7 +29,7 @@ def test_both_readings_with_what_each_costs():
     assert "right for 26 %, the most probable one for 56 %" in sentence
     assert "gains accuracy" in sentence and "loses balanced accuracy" in sentence
     unclear = {"accuracy": OPEN, "balanced_accuracy": UP}
-    assert "does not measurably change accuracy" in conclude.readings(UP, right, unclear)
+    assert "does not clearly change accuracy" in conclude.readings(UP, right, unclear)
 
 
 def test_the_choice_has_a_reason():

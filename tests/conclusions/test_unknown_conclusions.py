@@ -28,7 +28,7 @@ def test_confidence_can_point_the_wrong_way():
 
 
 def test_a_threshold_helps_by_all_scores_by_one_or_by_none():
-    assert "measurably abstain more often" in conclude.threshold({"energy": OPEN, "probability": OPEN}, 0.95)
+    assert "clearly abstain more often" in conclude.threshold({"energy": OPEN, "probability": OPEN}, 0.95)
     assert "and less often with the energy: " in conclude.threshold({"energy": DOWN, "probability": OPEN}, 0.95)
     assert "known diagnoses with the energy: " in conclude.threshold({"energy": UP, "probability": OPEN}, 0.95)
     both = conclude.threshold({"energy": UP, "probability": UP}, 0.95)
@@ -44,7 +44,7 @@ def test_the_score_that_avoids_more_errors():
 
 def test_another_source():
     assert "worse on MSK" in conclude.other_source({"MSK": DOWN, "HAM": OPEN})
-    assert "not measurably worse" in conclude.other_source({"MSK": OPEN, "HAM": UP})
+    assert "not clearly worse" in conclude.other_source({"MSK": OPEN, "HAM": UP})
 
 
 def test_the_title_and_the_answer():
