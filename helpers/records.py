@@ -188,7 +188,7 @@ def alternative_text(figure) -> str:
     parts = []
     for name, texts in rows.items():
         words = dict.fromkeys(" ".join(text.split()) for text in texts)
-        words = [text for text in words if any(map(str.isalpha, text))]
+        words = [text for text in words if any(map(str.isalpha, text)) and not text.startswith("Images: ")]  # credits
         parts += [f"{name}: {'; '.join(words)}" if name else "; ".join(words)] if words else []
     return ". ".join(parts)
 
