@@ -11,8 +11,6 @@ app         a page in the browser
 For education and research, not a medical device. Only this package needs pydicom, highdicom and fhir.resources.
 """
 
+from helpers.study import DISCLAIMER  # noqa: F401, every part of the clinic states it
+
 MAKER = "Skin lesion study"  # the manufacturer in results; by it, results are recognised when they come back as input
-DISCLAIMER = (
-    "For education and research. Not a medical device: this is not a diagnosis. Do not treat anybody, or leave anybody "
-    "untreated, because of it."
-)

@@ -20,8 +20,8 @@ from PIL import Image
 
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer, answer_pictures
-from clinic.answering.deployment import PUBLISHED, Deployment, find_deployment, load
-from clinic.answering.network import Network
+from clinic.answering.deployment import PUBLISHED, Deployment
+from clinic.answering.runtime import open_model
 from clinic.reading.pictures import Picture, Unreadable, decode, ignore_warnings
 from clinic.writing.images import PREVIEW, show_image
 from clinic.writing.sentences import (
@@ -82,8 +82,8 @@ class Desk:
     """The model of a study, ready to answer. Raises StudyError if the study has no deployment."""
 
     def __init__(self, study: str):
-        self.deployment, file = find_deployment(study)
-        self.network, self._one_at_a_time = Network(load(self.deployment, file)), threading.Lock()
+        self.deployment, self.network = open_model(study)
+        self._one_at_a_time = threading.Lock()
 
     def respond(self, data: bytes) -> str:
         """The result for an uploaded image, as HTML."""

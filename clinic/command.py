@@ -8,7 +8,6 @@ what was finished, failed.csv lists the files that were not reached, and the sam
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -21,7 +20,6 @@ from clinic import DISCLAIMER
 from helpers.study import StudyError
 
 if TYPE_CHECKING:  # so that `--help` does not wait for slow imports
-    from clinic.answering.deployment import Deployment
     from clinic.answering.prediction import Outcome
     from clinic.writing.outputs import Outputs
     from clinic.writing.tables import Tables
@@ -63,7 +61,8 @@ def arguments() -> argparse.ArgumentParser:
     command.add_argument("input", nargs="+", type=Path, help="image, DICOM object, or folder of them")
     command.add_argument("--out", type=Path, required=True, help="new or empty folder for the results")
     command.add_argument("--study", default="", help="study whose 13_prediction prepared the model (the published one)")
-    command.add_argument("--deployment", type=Path, help="deployment.json beside its model.keras, in place of a study")
+    command.add_argument("--deployment", type=Path, help="deployment.json beside its model, in place of a study")
+    command.add_argument("--model", type=Path, help="model.onnx or, by Keras, model.keras; the ONNX file if both exist")
     command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
     command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
     command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
@@ -80,18 +79,17 @@ def arguments() -> argparse.ArgumentParser:
 
 def predict(given: argparse.Namespace) -> int:
     """Predict the files of the command line; returns the exit code. Raises StudyError before anything is written."""
-    from clinic.answering.deployment import load
-    from clinic.answering.network import Network
+    from clinic.answering.deployment import PUBLISHED
     from clinic.answering.prediction import answer_files
+    from clinic.answering.runtime import open_model
     from clinic.reading.files import find_files
     from clinic.reading.reader import Reader
     from clinic.writing.outputs import Outputs, prepare_folder
     from clinic.writing.tables import Tables
 
-    files, (deployment, file) = find_files(given.input), _find_deployment(given)
+    files = find_files(given.input)
+    deployment, network = open_model(given.study or PUBLISHED, given.deployment, given.model)
     folder = prepare_folder(given.out, given.input)
-    with _without_notices():
-        network = Network(load(deployment, file))
     options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
     outputs = Outputs(folder, deployment, **options, previous=given.previous)
     stated = " ".join(f"{name} {value}".removesuffix(" True") for name, value in options.items() if value)
@@ -104,16 +102,7 @@ def predict(given: argparse.Namespace) -> int:
     print(_summary(tables))
     if given.dicom and not any((folder / "dicom").glob("*")):
         print("--dicom: none of these files is a DICOM object, so there is no study to report to.")
-    return SOME_FAILED if tables.failed else DONE
-
-
-def _find_deployment(given: argparse.Namespace) -> "tuple[Deployment, Path]":
-    """The deployment that the command line names, and its model file. Raises StudyError."""
-    from clinic.answering.deployment import PUBLISHED, find_deployment, read_deployment
-
-    if given.deployment:
-        return read_deployment(given.deployment), given.deployment.with_name("model.keras")
-    return find_deployment(given.study or PUBLISHED)
+    return SOME_FAILED if tables.counts["failed"] else DONE
 
 
 def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") -> None:
@@ -136,19 +125,15 @@ def _message(fault: dict, files: int) -> str:
 
 
 def _summary(tables: "Tables") -> str:
-    from clinic.writing.tables import NO_ANSWER
-
-    rows = tables.answered
-    abstained, suspicious = (sum(row["suspicious"] == word for row in rows) for word in (NO_ANSWER, "yes"))
+    counts = tables.counts
     lines = [
-        f"{len(rows):,} images in {len(tables.files):,} files: {suspicious:,} suspicious; no answer on "
-        f"{abstained:,}; {sum(bool(row['warnings']) for row in rows):,} with warnings.",
+        f"{counts['images']:,} images in {len(tables.files):,} files: {counts['suspicious']:,} suspicious; "
+        f"no answer on {counts['no answer']:,}; {counts['warnings']:,} with warnings.",
         "The results are in the folder that --out names.",
         DISCLAIMER,
     ]
-    if tables.failed:
-        count = len({row["file"] for row in tables.failed})
-        lines.insert(1, f"{count:,} files failed, at least in part. failed.csv says why.")
+    if counts["failed"]:
+        lines.insert(1, f"{counts['failed']:,} files failed, at least in part. failed.csv says why.")
     return "\n".join(lines)
 
 
@@ -167,25 +152,10 @@ def _end_alike() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-@contextmanager
-def _without_notices() -> Iterator[None]:
-    """Hide what TensorFlow writes past Python to the standard error while it starts."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def _quiet_libraries() -> None:
-    """Silence libraries whose messages could quote files, and TensorFlow's start-up notices."""
+    """Silence libraries whose messages could quote files."""
     from clinic.reading.pictures import ignore_warnings
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     ignore_warnings()
     for name in ("pydicom", "highdicom", "PIL"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

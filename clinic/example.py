@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
-from clinic.reading.dicom import DERMOSCOPIC, Place
+from clinic.reading.place import DERMOSCOPIC, Place
 from clinic.writing.datasets import identifiers, with_attributes
 
 CAMERA = {

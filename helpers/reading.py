@@ -3,10 +3,12 @@
 import csv
 import json
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from helpers.study import StudyError
+
+if TYPE_CHECKING:  # reading JSON does not wait for it
+    import pandas as pd
 
 ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # by their first bytes
 
@@ -28,11 +30,13 @@ def read_json(path: Path, remedy: str) -> dict:
         raise StudyError(f"{path}: {_fault(error, 'JSON')}. {remedy}") from error
 
 
-def read_csv(path: Path, remedy: str, **options) -> pd.DataFrame:
+def read_csv(path: Path, remedy: str, **options) -> "pd.DataFrame":
     """A table that `records.write_csv` wrote. options: of pandas.read_csv.
 
     Raises StudyError with `remedy` if the file is missing, cut short or not such a table.
     """
+    import pandas as pd
+
     try:
         with Path(path).open("rb") as file:
             file.seek(-1, 2)
@@ -43,13 +47,15 @@ def read_csv(path: Path, remedy: str, **options) -> pd.DataFrame:
         raise StudyError(f"{path}: {_fault(error, 'csv')}. {remedy}") from error
 
 
-def read_table(path: Path, remedy: str) -> pd.DataFrame:
+def read_table(path: Path, remedy: str) -> "pd.DataFrame":
     """A table from elsewhere as text: UTF-8 or UTF-16, columns separated by comma, semicolon or tab.
 
     A first line `sep=;`, as Excel writes it, names the separator. Blank lines stay, so that row numbers fit the file.
     `attrs["first_row"]` is the number of the line after the header. Raises StudyError with `remedy` if the file is not
     such a table.
     """
+    import pandas as pd
+
     try:
         with Path(path).open("rb") as file:
             start = file.read(3)

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from helpers.backend import environment
 from helpers.reading import read_csv, read_json
 from helpers.study import ROOT, StudyError, build_folder, check_parameters, declared_parameters, results_folder
+
+if TYPE_CHECKING:  # writing files does not wait for it
+    import pandas as pd
 
 REMNANT = re.compile(r"\..+-(\d+)-\w{8}(\.[\w.]+)?")  # names of temporary files, with the id of their process
 RESTORE = "Run its notebook again, or restore the file with `git checkout`."  # a record that is damaged
@@ -101,7 +102,7 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as csv without its index, atomically, with the same bytes on every machine."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -151,12 +152,14 @@ class Run:
         display(figure, metadata={"image/png": {"alt": alternative_text(figure)}})
         plt.close(figure)  # otherwise it is shown again at the end of the cell
 
-    def entry(self, name: str, task: str, split: pd.DataFrame, *, weights_sha256: str | None = None) -> dict:
+    def entry(self, name: str, task: str, split: "pd.DataFrame", *, weights_sha256: str | None = None) -> dict:
         """The first part of a `metrics.json` entry: the model, how it was run, and the split.
 
         name: the model's name in tables; task: one of `lesions.TASKS`; weights_sha256: SHA-256 of the pretrained
         weights that the model started from. The caller adds training and scores.
         """
+        from helpers.backend import environment
+
         return {
             "name": name,
             "study": self.study,
@@ -168,7 +171,7 @@ class Run:
             "environment": environment() | {"weights_sha256": weights_sha256},
         }
 
-    def write_record(self, entry: dict, predictions: pd.DataFrame, variant: str = "") -> None:
+    def write_record(self, entry: dict, predictions: "pd.DataFrame", variant: str = "") -> None:
         """Write predictions.csv and metrics.json for the notebook, or for a variant, into variants/<variant>/."""
         folder = self.folder / "variants" / variant if variant else self.folder
         write_csv(folder / "predictions.csv", predictions)
@@ -215,7 +218,7 @@ def read_records(folder: Path, *, compared: bool = False, notebook: str = "*") -
     return records
 
 
-def read_predictions(folder: Path) -> pd.DataFrame:
+def read_predictions(folder: Path) -> "pd.DataFrame":
     """The predictions of a record of `read_records`, by its folder. Raises StudyError if they are lost or damaged."""
     return read_csv(folder / "predictions.csv", RESTORE, dtype={"image_id": str, "label": str})
 
@@ -243,7 +246,7 @@ def one_per_network(records: Mapping[str, dict]) -> list[str]:
     return list(names.values())
 
 
-def describe_split(split: pd.DataFrame) -> dict:
+def describe_split(split: "pd.DataFrame") -> dict:
     """SHA-256 of a split table written as csv, and the number of images in each part."""
     text = split.to_csv(index=False, lineterminator="\n")
     parts = split["part"].value_counts()

@@ -12,6 +12,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+DISCLAIMER = (
+    "For education and research. Not a medical device: this is not a diagnosis. Do not treat anybody, or leave anybody "
+    "untreated, because of it."
+)
 
 
 class _Loader(yaml.SafeLoader):

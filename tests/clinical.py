@@ -24,7 +24,8 @@ from clinic.answering.appearance import learn_appearance
 from clinic.answering.deployment import ABSTENTION, MALIGNANT, Deployment, write_deployment
 from clinic.answering.network import Network, Prediction
 from clinic.example import as_bytes, dermoscopic_object
-from clinic.reading.dicom import DERMOSCOPIC, Place, read_object
+from clinic.reading.dicom import read_object
+from clinic.reading.place import DERMOSCOPIC, Place
 from clinic.reading.quality import measures
 from helpers.data.lesions import HAM10000
 from helpers.records import file_sha256
@@ -103,8 +104,7 @@ def install_made_up_model(monkeypatch, folder: Path) -> list[str]:
     """Let the command line use `by_brightness` for a network; gives the words that name the deployment."""
     deployed = deployment(abstention_threshold=-9.0)
     write_deployment(deployed, folder / "deployment.json")
-    monkeypatch.setattr("clinic.answering.deployment.load", lambda *_: None)
-    monkeypatch.setattr("clinic.answering.network.Network", lambda _: by_brightness)
+    monkeypatch.setattr("clinic.answering.runtime.open_model", lambda *_: (deployed, by_brightness))
     return ["--deployment", str(folder / "deployment.json")]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.network import Prediction
@@ -59,9 +58,8 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     measured, look = np.array([picture.measures for picture in pictures]), deployment.appearance
     distances, colours = look.distances(measured, said.features)
     malignant = np.array([one.malignant for one in deployment.classes])
-    probabilities = softmax(said.logits, axis=1)
-    calibrated = softmax(said.logits / deployment.temperature + np.array(deployment.biases), axis=1)
-    energies = logsumexp(said.logits, axis=1)
+    probabilities, energies = _softmax(said.logits)
+    calibrated, _ = _softmax(said.logits / deployment.temperature + np.array(deployment.biases))
     scores, stated = (shares[:, malignant].sum(axis=1) for shares in (probabilities, calibrated))
     suspicious = scores >= deployment.threshold
     # An image must not look benign and be called malignant by its probability.
@@ -80,6 +78,14 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
         [_warnings(*pair, deployment.side) for pair in zip(pictures, odd, strict=True)],
     )
     return [Answer(*row) for row in zip(*columns, strict=True)]
+
+
+def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities float64 [n, classes] and energies [n], the logarithms of the summed exponentials of the logits."""
+    highest = logits.max(axis=1, keepdims=True)  # or the exponentials could overflow
+    shares = np.exp(logits - highest)
+    total = shares.sum(axis=1, keepdims=True)
+    return shares / total, (np.log(total) + highest)[:, 0]
 
 
 def _warnings(picture: Picture, odd_colours: bool, side: int) -> tuple[str, ...]:

@@ -2,24 +2,18 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clinic.answering.appearance import Appearance
 from clinic.reading.pictures import ImageFormat
-from helpers.data.lesions import Diagnosis
-from helpers.records import file_sha256, write_json
+from helpers.data.diagnoses import Diagnosis
+from helpers.records import write_json
 from helpers.study import StudyError, results_folder
-
-if TYPE_CHECKING:  # reading a deployment does not need a backend
-    import keras
 
 PUBLISHED = "ham10000_cpu"  # the study whose deployment is used if none is named
 NOTEBOOK, FILE = "13_prediction", "deployment.json"
@@ -28,7 +22,6 @@ ABSTENTION = ("coverage", "error rate without abstention", "error rate of answer
 ABSTENTION = (*ABSTENTION, DIFFERENCE)
 PREVALENCE, IF_SUSPICIOUS, IF_NOT = "prevalence", "malignant if suspicious", "malignant if not suspicious"
 MALIGNANT = ("sensitivity", "specificity", "abstained", "missed", IF_SUSPICIOUS, IF_NOT, PREVALENCE)
-LFS, HDF5 = b"version https://git-lfs", b"\x89HDF\r\n"  # how other files begin that are taken for models
 
 
 @dataclass(frozen=True)
@@ -107,28 +100,9 @@ def read_deployment(path: Path) -> Deployment:
 
 
 def find_deployment(study: str) -> tuple[Deployment, Path]:
-    """The deployment of a study and the file of its model. Raises StudyError if the study has none."""
+    """The deployment of a study and the Keras file of its model. Raises StudyError if the study has none."""
     deployment = read_deployment(results_folder(study) / NOTEBOOK / FILE)
     return deployment, results_folder(study) / deployment.notebook / "model.keras"
-
-
-def load(deployment: Deployment, file: Path) -> "keras.Model":
-    """The model of a deployment.
-
-    A model file can hold code. So it has to be a .keras file with the checksum of the deployment, and Keras loads it
-    in safe mode, which runs no code from it. A copy is checked and loaded, so that nobody can change the file in
-    between. Raises StudyError.
-    """
-    if not Path(file).is_file():
-        raise StudyError(f"{file}: no such file. Run {deployment.notebook} of the study {deployment.study}.")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copyfile(file, Path(folder) / "model.keras"))
-        if (found := file_sha256(copy)) != deployment.model_sha256:
-            raise StudyError(
-                f"{file}: {_kind(copy)}. Its SHA-256 {found} is not the {deployment.model_sha256} of its deployment. "
-                f"Restore the file. To use another model, run {NOTEBOOK} of its study, which sets its limits."
-            )
-        return _load(copy, deployment)
 
 
 def software_version() -> str:
@@ -179,52 +153,3 @@ def _check_figures(figures: dict, names: Sequence[str]) -> None:
         low, value, high = (figures[name][key] for key in ("low", "value", "high"))
         if value is not None and not -1 <= low <= value <= high <= 1:
             raise ValueError(f"a share that cannot be ({name})")
-
-
-def _kind(file: Path) -> str:
-    """What a file is that is not the expected model."""
-    with file.open("rb") as opened:
-        start = opened.read(len(LFS))
-    if start == LFS:
-        return "a pointer of Git LFS and not the model itself, which `git lfs pull` fetches"
-    if start.startswith(HDF5):
-        return "an HDF5 file, which can hold code and is not loaded"
-    return "another model" if start.startswith(b"PK") else "not a model file of Keras (.keras)"
-
-
-def _load(file: Path, deployment: Deployment) -> "keras.Model":
-    """The model in a file. Raises StudyError if Keras refuses it, or if its inputs or outputs have another shape."""
-    import keras
-
-    import helpers.models.networks  # noqa: F401, registers the layers of saved models
-
-    try:
-        model = keras.saving.load_model(file, safe_mode=True, compile=False)
-    except Exception as error:  # a bad file can make Keras raise anything
-        raise StudyError(f"The model file cannot be loaded in safe mode: {_cause(file, error)}.") from error
-    expected = (None, deployment.side, deployment.side, 3), (None, len(deployment.classes))
-    # A model may have several shapes, or none.
-    shapes = tuple(getattr(model, name, None) for name in ("input_shape", "output_shape"))
-    if shapes != expected:
-        raise StudyError(
-            f"The model takes {shapes[0]} and gives {shapes[1]}. Its deployment needs {expected[0]} and {expected[1]}."
-        )
-    return model
-
-
-def _cause(file: Path, error: Exception) -> str:
-    """Why Keras does not load a file: code in it, a layer that is not known, or another version of Keras."""
-    import zipfile
-
-    import keras
-
-    try:
-        with zipfile.ZipFile(file) as opened:
-            config, metadata = (json.loads(opened.read(f"{name}.json")) for name in ("config", "metadata"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return "it is not a complete .keras file"
-    if '"Lambda"' in json.dumps(config):
-        return "it has a Lambda layer, which holds code"
-    if (saved := str(metadata.get("keras_version"))) != keras.__version__:
-        return f"it was saved by Keras {saved}, and this is Keras {keras.__version__}"
-    return f"it has a layer that this program does not know, or a broken one ({type(error).__name__})"

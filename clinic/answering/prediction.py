@@ -12,9 +12,11 @@ import numpy as np
 
 from clinic.answering.answers import Answer, answer_pictures
 from clinic.answering.deployment import Deployment
-from clinic.answering.network import BATCH, SMALL_BATCH, Predict, Prediction
+from clinic.answering.network import Predict, Prediction
 from clinic.reading.files import InputFile
 from clinic.reading.pictures import Picture
+
+BATCH = 16  # pictures that are predicted together: larger batches are not faster, and answers come later
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,13 @@ def _with_result(batch: list[InputFile], future: Future | None) -> tuple[list[In
 
 
 def _batches(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
-    """Groups of files: the first has about SMALL_BATCH pictures, so that answers come soon, the others about BATCH.
-
-    Files with previews stay in small batches.
-    """
-    batch, count, size = [], 0, SMALL_BATCH
+    """Groups of files that together have about BATCH pictures."""
+    batch, count = [], 0
     for file in files:
         batch.append(file)
         count += max(1, len(file.pictures))
-        if count >= size:
-            shown = any(picture.preview is not None for file in batch for picture in file.pictures)
+        if count >= BATCH:
             yield batch
-            batch, count, size = [], 0, SMALL_BATCH if shown else BATCH
+            batch, count = [], 0
     if batch:
         yield batch

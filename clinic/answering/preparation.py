@@ -7,7 +7,7 @@ import numpy as np
 
 from clinic.answering.appearance import Appearance
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
-from helpers.data.lesions import Diagnosis
+from helpers.data.diagnoses import Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.study import StudyError
 

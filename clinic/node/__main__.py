@@ -48,18 +48,17 @@ def arguments() -> argparse.ArgumentParser:
 
 def serve(given: argparse.Namespace, ended: threading.Event) -> None:
     """Run the node until `ended` is set. Raises StudyError before the first image is accepted."""
-    from clinic.answering.deployment import find_deployment, load
-    from clinic.answering.network import Network
+    from clinic.answering.runtime import open_model
     from clinic.node.network import Node, Peer, send
     from clinic.node.reports import Reports
     from clinic.node.spool import Spool
     from clinic.node.work import Work
 
     peer = Peer.parse(given.to)
-    deployment, file = find_deployment(given.study)
+    deployment, network = open_model(given.study)
     images, reports = Spool(given.spool / "images"), Spool(given.spool / "reports")
     with (
-        Reports(deployment, Network(load(deployment, file))) as answer,
+        Reports(deployment, network) as answer,
         Work(images, reports, answer, partial(send, peer)) as work,
         Node((given.host, given.port), images, given.caller, partial(work.wake, "answer")),
     ):

@@ -11,8 +11,8 @@ from clinic.answering.deployment import Deployment
 from clinic.answering.network import Predict
 from clinic.answering.prediction import Outcome, answer_files
 from clinic.reading.decoder import THREADS
-from clinic.reading.dicom import Place
 from clinic.reading.files import InputFile
+from clinic.reading.place import Place
 from clinic.reading.reader import Reader
 from clinic.writing.datasets import strict_values
 from clinic.writing.structured import report

@@ -1,8 +1,22 @@
-"""A limit on what several threads hold together, such as memory."""
+"""What a run may use: processor cores, and what its threads hold together, such as memory."""
 
+import math
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds in each period, and the period
+
+
+def cores() -> int:
+    """The processor cores that this process may use; no more than its container's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or one without a quota
+        quota, period = map(int, QUOTA.read_text().split())
+        count = min(count, max(1, math.ceil(quota / period)))
+    return count
 
 
 class Budget:

@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
-from joblib import cpu_count
 
+from clinic.reading.budget import cores
 from clinic.reading.pictures import ImageFormat, Picture, Unreadable, ignore_warnings
 from helpers.study import ROOT
 
 LONGEST = 30.0  # seconds for one object
-THREADS = min(8, cpu_count())  # threads that read files, each with its own decoder
+THREADS = min(8, cores())  # threads that read files, each with its own decoder
 LEAST_MEMORY, MOST_MEMORY = 2**30, 4 * 2**30  # bytes of address space of one decoder
 COMMAND = [sys.executable, "-m", "clinic.reading.decoder"]
 FRAME = ("width", "height", "frame", "burned_in_text", "measures")

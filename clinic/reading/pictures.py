@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from clinic.reading.budget import Budget
 from clinic.reading.quality import measures
 from helpers.data.colour import to_srgb
-from helpers.data.pixels import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
+from helpers.data.squares import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.study import StudyError
 
 # Each pass of a progressive JPEG goes over all of its pixels again: a small file could keep a decoder busy for hours.

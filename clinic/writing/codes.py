@@ -12,8 +12,8 @@ import uuid
 from pydicom.sr.coding import Code
 
 from clinic.answering.answers import UNLIKE, UNSURE
-from clinic.reading.dicom import DERMOSCOPIC, Place
-from helpers.data.lesions import Diagnosis
+from clinic.reading.place import DERMOSCOPIC, Place
+from helpers.data.diagnoses import Diagnosis
 
 # The study's own coding scheme: DICOM uses its short name, FHIR its identifier.
 SCHEME = "99SKINLESION"

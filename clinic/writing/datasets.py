@@ -10,7 +10,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.valuerep import validate_value
 
-from clinic.reading.dicom import NAMED, Place
+from clinic.reading.place import NAMED, Place
 from helpers.records import atomic_path
 from helpers.study import StudyError
 

@@ -10,10 +10,10 @@ from fhir.resources.R4B.bundle import Bundle
 from clinic import DISCLAIMER, MAKER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
-from clinic.reading.dicom import Place
+from clinic.reading.place import Place
 from clinic.writing import codes, sentences
 from clinic.writing.codes import SYSTEMS, Code, coding
-from helpers.data.lesions import Diagnosis
+from helpers.data.diagnoses import Diagnosis
 from helpers.study import StudyError
 
 UID_SYSTEM, URI_SYSTEM = "urn:dicom:uid", "urn:ietf:rfc:3986"

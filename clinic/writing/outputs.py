@@ -1,4 +1,7 @@
-"""Writes the results for each file besides the tables: pages, DICOM objects and FHIR bundles."""
+"""Writes the results for each file besides the tables: pages, DICOM objects and FHIR bundles.
+
+What writes them is imported when it is needed, so that tables alone do not wait for it.
+"""
 
 import os
 import secrets
@@ -7,16 +10,10 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
-from pydicom import dcmread
-
 from clinic.answering.deployment import Deployment
 from clinic.answering.prediction import Outcome
-from clinic.reading.dicom import Place
-from clinic.writing.datasets import save
-from clinic.writing.fhir import bundle
+from clinic.reading.place import Place
 from clinic.writing.images import PREVIEW
-from clinic.writing.pages import Page
-from clinic.writing.structured import report
 from clinic.writing.tables import JOURNAL
 from helpers.records import write_json
 from helpers.study import StudyError
@@ -70,6 +67,8 @@ class Outputs:
             return
         if reason := self._reason_to_hide(outcome):
             raise StudyError(f"no page, since {reason}")
+        from clinic.writing.pages import Page
+
         place = None if self.deidentify else self._place(outcome)
         for picture, answer in outcome.pairs:
             name = f"{outcome.file.image}-{picture.frame}"
@@ -80,6 +79,11 @@ class Outputs:
         place = self._place(outcome)
         if not self.dicom or place is None:
             return
+        from pydicom import dcmread
+
+        from clinic.writing.datasets import save
+        from clinic.writing.structured import report
+
         name = Path("dicom") / f"{outcome.file.image}-report.dcm"
         former = self.previous and self.previous / name
         former = dcmread(former) if former and former.is_file() else None
@@ -89,6 +93,8 @@ class Outputs:
     def _write_fhir(self, outcome: Outcome) -> None:
         if not self.fhir:
             return
+        from clinic.writing.fhir import bundle
+
         image, place = outcome.file.image, self._place(outcome)
         for picture, answer in outcome.pairs:
             content = bundle(image, answer, self.deployment, place=place, frame=picture.frame)

@@ -11,16 +11,15 @@ from matplotlib.figure import Figure
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment
-from clinic.reading.dicom import Place
 from clinic.reading.pictures import Picture
+from clinic.reading.place import Place
 from clinic.writing import sentences
 from clinic.writing.images import show_image
-from helpers.plots.style import NEUTRAL
 from helpers.records import atomic_path
 
 SIZE, DOTS = (8.27, 5.83), 150  # A5 in inches, and dots per inch
 LEFT = 0.05  # of the figure's width
-ALARM, CALM, DARK = "#B5470B", "#1F5F99", "#222222"
+ALARM, CALM, DARK, NEUTRAL = "#B5470B", "#1F5F99", "#222222", "#555555"
 UNDATED = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
 
 

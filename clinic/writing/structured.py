@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes as standard
 from clinic import MAKER
 from clinic.answering.answers import UNLIKE, Answer
 from clinic.answering.deployment import Deployment, software_version
-from clinic.reading.dicom import Place
+from clinic.reading.place import Place
 from clinic.writing import codes, sentences
 from clinic.writing.datasets import identifiers, stable_uid, strict_values, with_attributes
 

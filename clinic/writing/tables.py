@@ -1,21 +1,24 @@
 """The tables of a run: a row for each picture, and a row for each failure. A run that was killed goes on from them."""
 
+import csv
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from clinic import DISCLAIMER
 from clinic.answering.answers import Answer
 from clinic.answering.deployment import Deployment, software_version
 from clinic.answering.prediction import Outcome
 from clinic.reading.files import InputFile
-from helpers.records import write_csv, write_json
+from clinic.writing.journal import ANSWERED, FAILED, Journal
+from helpers.records import atomic_path
 from helpers.study import StudyError
 
 DIGITS, FEW_DIGITS = 6, 2  # of numbers; few where nobody may find an image by them
@@ -30,8 +33,9 @@ class Tables:
     """The tables of a run so far, in a folder.
 
     files: all files of the run. options: of the command line, as text. deidentify: whether to leave out paths and
-    identifiers, and round numbers. answered, failed: rows as in `answer_rows` and `fault_rows`. Raises StudyError if
-    the folder has an unfinished run of other files, options or another deployment.
+    identifiers, and round numbers. counts: of images by "images", "suspicious", "no answer" and "warnings", and of
+    "failed" files. Raises StudyError if the folder has an unfinished run of other files, options or another
+    deployment.
     """
 
     folder: Path
@@ -39,15 +43,19 @@ class Tables:
     files: Sequence[InputFile]
     options: str = ""
     deidentify: bool = False
-    answered: list[dict] = field(default_factory=list)
-    failed: list[dict] = field(default_factory=list)
+    counts: Counter = field(default_factory=Counter)
     _done: set[int] = field(default_factory=set)
 
     def __post_init__(self):
-        if self._journal.exists():
-            self._go_on()
-        else:
-            self._note(self._run)
+        path = self.folder / JOURNAL
+        if self.deidentify and path.exists():  # its files have names that were made for that run
+            raise StudyError("--out has an unfinished run, which cannot go on with --deidentify. Choose a new folder.")
+        paths = "\n".join(str(Path(file.path).resolve()) for file in self.files)
+        files = hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
+        run = {"deployment": self.deployment.checksum, "options": self.options, "files": files}
+        self._journal = Journal(path, run)
+        for entry in self._journal:
+            self._count(**entry)
 
     @property
     def remaining(self) -> list[InputFile]:
@@ -56,52 +64,29 @@ class Tables:
 
     def add(self, outcome: Outcome, unwritten: Sequence[str] = ()) -> list[dict]:
         """Add the next file; returns the rows of its faults. unwritten: as in `fault_rows`."""
-        faults, hide = fault_rows(outcome.file, unwritten, self.deidentify), self.deidentify
+        faults = fault_rows(outcome.file, unwritten, self.deidentify)
         about = {"options": self.options}
-        rows = [row | about for row in answer_rows(outcome, self.deployment, hide)]
-        self._take(outcome.file.number, rows, faults)
-        self._note({"file": outcome.file.number, "answered": rows, "failed": faults})
+        rows = [row | about for row in answer_rows(outcome, self.deployment, self.deidentify)]
+        self._journal.add(outcome.file.number, rows, faults)
+        self._count(outcome.file.number, rows, faults)
         return faults
 
     def write(self) -> None:
         """Write the tables as if the run ended here: the remaining files count as failed."""
         rest = [replace(file, fault="the run ended before this file") for file in self.remaining]
         unread = [row for file in rest for row in fault_rows(file, hide=self.deidentify)]
+        answered, failed = (self._journal.rows(kind) for kind in (ANSWERED, FAILED))
         about = {"options": self.options, "time": _now()}
-        write_tables(self.folder, self.deployment, self.answered, self.failed + unread, about)
-        if not rest:
-            self._journal.unlink(missing_ok=True)
+        write_tables(self.folder, self.deployment, answered, [*failed, *unread], about)
+        if self.deidentify or not rest:
+            self._journal.path.unlink()
 
-    @property
-    def _journal(self) -> Path:
-        return self.folder / JOURNAL
-
-    @property
-    def _run(self) -> dict:
-        paths = "\n".join(str(Path(file.path).resolve()) for file in self.files)
-        files = hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
-        return {"deployment": self.deployment.checksum, "options": self.options, "files": files}
-
-    def _go_on(self) -> None:
-        """Take over the rows of an unfinished run; its last line may be cut off."""
-        run, *lines = self._journal.read_text().splitlines()
-        if json.loads(run) != self._run:
-            raise StudyError("--out has an unfinished run of other files, options or model. Choose a new folder.")
-        for line in lines:
-            if line.endswith("}"):
-                row = json.loads(line)
-                self._take(row["file"], row["answered"], row["failed"])
-
-    def _take(self, number: int, answered: list[dict], failed: list[dict]) -> None:
-        self.answered += answered
-        self.failed += failed
-        self._done.add(number)
-
-    def _note(self, row: dict) -> None:
-        """Add a line to the journal. Names under `deidentify` are of one run alone, so that cannot go on."""
-        if not self.deidentify:
-            with self._journal.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    def _count(self, file: int, answered: list[dict], failed: list[dict]) -> None:
+        self._done.add(file)
+        self.counts["failed"] += bool(failed)
+        for row in answered:
+            said = {"yes": "suspicious", NO_ANSWER: NO_ANSWER}.get(row["suspicious"])
+            self.counts.update(filter(None, ("images", said, row["warnings"] and "warnings")))
 
 
 def answer_rows(outcome: Outcome, deployment: Deployment, hide: bool = False) -> list[dict]:
@@ -125,20 +110,47 @@ def fault_rows(file: InputFile, unwritten: Sequence[str] = (), hide: bool = Fals
 
 
 def write_tables(
-    folder: Path, deployment: Deployment, answered: list[dict], failed: list[dict], about: dict | None = None
+    folder: Path,
+    deployment: Deployment,
+    answered: Iterable[dict],
+    failed: Sequence[dict],
+    about: dict | None = None,
 ) -> None:
     """Write predictions.csv, predictions.json and, if something failed, failed.csv into a folder.
 
-    answered, failed: rows as in `answer_rows` and `fault_rows`. about: more entries for predictions.json.
+    answered, failed: rows as in `answer_rows` and `fault_rows`, gone through twice. about: more entries for
+    predictions.json.
     """
-    columns = None if answered else _columns(deployment)
-    write_csv(folder / "predictions.csv", pd.DataFrame(answered, columns=columns).map(as_text))
+    _write_csv(folder / "predictions.csv", answered, _columns(deployment))
     if failed:
-        write_csv(folder / "failed.csv", pd.DataFrame(failed).map(as_text))
+        _write_csv(folder / "failed.csv", failed, list(failed[0]))
     else:  # remove the one from an earlier part of the run
         (folder / "failed.csv").unlink(missing_ok=True)
-    content = _about(deployment) | (about or {}) | {"predictions": answered, "failed": failed}
-    write_json(folder / "predictions.json", content)
+    rows = {"predictions": answered, "failed": failed}
+    _write_json(folder / "predictions.json", _about(deployment) | (about or {}), rows)
+
+
+def _write_csv(path: Path, rows: Iterable[dict], columns: list[str]) -> None:
+    """Write rows one by one. columns: if there is no row."""
+    rows = iter(rows)
+    first = next(rows, None)
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(first or columns), lineterminator="\n")
+        writer.writeheader()
+        for row in chain([first] if first else [], rows):
+            writer.writerow({name: as_text(value) for name, value in row.items()})
+
+
+def _write_json(path: Path, about: dict, rows: Mapping[str, Iterable[dict]]) -> None:
+    """Write `about` with more entries, each a list of rows; one line per row, and one row at a time in memory."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(about, indent=1, allow_nan=False).removesuffix("\n}"))
+        for name, values in rows.items():
+            file.write(f",\n {json.dumps(name)}: [")
+            for place, row in enumerate(values):
+                file.write(f"{',' if place else ''}\n  {json.dumps(row, allow_nan=False)}")
+            file.write("\n ]")
+        file.write("\n}\n")
 
 
 def as_text(value: object) -> object:

@@ -1,12 +1,12 @@
 """Every dataset as one tidy table of lesions, with the same columns for all publishers."""
 
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from helpers.data.diagnoses import HAM10000, ISIC2019, Diagnosis
 from helpers.data.layouts import (
     HOW_TO_GET,
     check_ids,
@@ -28,35 +28,6 @@ PATHS = ["path", "mask_path"]
 OPTIONAL = ["date", "source"]  # columns that only some publishers provide
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """One class: the publisher's code, the full name, and whether it counts as malignant."""
-
-    code: str
-    name: str
-    malignant: bool
-
-
-# akiec and AK are pre-malignant or in situ. Like most work on these data, the study counts them as malignant.
-HAM10000 = (
-    Diagnosis("akiec", "actinic keratosis or Bowen's disease", True),
-    Diagnosis("bcc", "basal cell carcinoma", True),
-    Diagnosis("bkl", "benign keratosis-like lesion", False),
-    Diagnosis("df", "dermatofibroma", False),
-    Diagnosis("mel", "melanoma", True),
-    Diagnosis("nv", "melanocytic nevus", False),
-    Diagnosis("vasc", "vascular lesion", False),
-)
-ISIC2019 = (
-    Diagnosis("AK", "actinic keratosis", True),
-    Diagnosis("BCC", "basal cell carcinoma", True),
-    Diagnosis("BKL", "benign keratosis-like lesion", False),
-    Diagnosis("DF", "dermatofibroma", False),
-    Diagnosis("MEL", "melanoma", True),
-    Diagnosis("NV", "melanocytic nevus", False),
-    Diagnosis("SCC", "squamous cell carcinoma", True),
-    Diagnosis("VASC", "vascular lesion", False),
-)
 CREDIT = {
     "demo": "Pictures: drawn by helpers.demo; no patients.",
     "ham10000": "Images: HAM10000, Tschandl, Rosendahl and Kittler, Sci. Data 5:180161 (2018), CC BY-NC 4.0.",

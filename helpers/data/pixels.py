@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from joblib import cpu_count
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from helpers.data.colour import to_srgb
+from helpers.data.squares import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.reading import read_note
 from helpers.records import atomic_path, file_sha256, write_json
 from helpers.study import StudyError
 
-COLOUR_CONSTANCY = ("none", "shades_of_gray")
-MOST_PIXELS = 80_000_000  # even a whole-body camera has fewer; a larger image is broken or an attack
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
 MOVED = "name their folder: `make 02_preprocessing STUDY=… DATA_DIR=…`."
 SETTLED = 2  # seconds after which a further change of a file is sure to change its times
@@ -59,27 +57,6 @@ def read_square(path: Path, side: int) -> np.ndarray:
     return np.asarray(_open_square(path, side, "RGB"))
 
 
-def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
-    """The centre square of an open image, resized to `side` pixels, in mode `RGB` or `L`, as used by every model.
-
-    A large JPEG is decoded at a reduced scale first, and colours are converted to sRGB, see `to_srgb`. Raises Pillow's
-    errors for a broken file.
-    """
-    image.draft("RGB" if "icc_profile" in image.info else mode, (2 * side, 2 * side))
-    if image.format != "JPEG" or "exif" in image.info:
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit values instead of scaling them
-        image = image.point(lambda value: value / 256).convert("L")
-    image = to_srgb(image)
-    if image.mode != mode:
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB").convert(mode)
-    edge = min(image.size)
-    left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    # Pillow's documentation rates Hamming as good as bicubic for shrinking, and it takes 60 % of the time.
-    smooth = Image.Resampling.HAMMING if edge >= side else Image.Resampling.BICUBIC
-    return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
-
-
 def read_grey(path: Path, side: int) -> Image.Image:
     """The centre square of an image file in grey, resized to `side` pixels. JPEGs are decoded at low resolution."""
     return _open_square(path, side, "L")
@@ -106,16 +83,6 @@ def skin_colour(images: np.ndarray) -> np.ndarray:
     place = (np.arange(images.shape[1]) + 0.5) / images.shape[1] * 2 - 1
     distance = np.hypot(place[:, None], place)
     return np.median(images[:, (distance > 0.7) & (distance < 0.9)], axis=1).astype(np.uint8)
-
-
-def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
-    """An image, uint8 [side, side, 3], with its colour channels scaled so that their Minkowski means agree.
-
-    Finlayson and Trezzi, Shades of Gray and Colour Constancy, Color Imaging Conference 2004; power 6 is theirs.
-    """
-    light = np.power(image.astype(np.float32), power).mean(axis=(0, 1)) ** (1 / power)
-    gain = light.mean() / np.maximum(light, 1e-6)
-    return np.clip(np.rint(image * gain), 0, 255).astype(np.uint8)
 
 
 def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_constancy: str = "none") -> PixelCache:

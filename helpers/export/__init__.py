@@ -1,8 +1,5 @@
 """The deployed network as ONNX and LiteRT, for programs without Keras, and how closely these files agree with it."""
 
 FOLDER, PARITY = "export", "parity.csv"
-# The same words as in `clinic`, which helpers may not import.
-DISCLAIMER = (
-    "For education and research. Not a medical device: this is not a diagnosis. Do not treat anybody, or leave anybody "
-    "untreated, because of it."
-)
+ONNX, LITERT, INT8 = "model.onnx", "model.tflite", "model_int8.tflite"
+CHECKSUMS = "SHA256SUMS"  # of these files, as `sha256sum --check` reads it

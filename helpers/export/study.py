@@ -15,7 +15,7 @@ from helpers.data.samples import part_samples
 from helpers.data.split import read_split
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
-from helpers.export import DISCLAIMER, FOLDER, PARITY
+from helpers.export import CHECKSUMS, FOLDER, INT8, LITERT, ONNX, PARITY
 from helpers.export.files import attach, write_litert, write_onnx
 from helpers.export.network import ACTIVATION, FEATURE_MAP, FEATURES, LOGITS, MIDDLE, convolutions, exported_network
 from helpers.export.parity import compare
@@ -23,11 +23,10 @@ from helpers.export.quantisation import write_int8
 from helpers.export.runtimes import keras_logits, litert_logits, onnx_logits
 from helpers.models.published import load_model, model_file
 from helpers.reading import read_json
-from helpers.records import describe_split, write_csv
-from helpers.study import StudyError, results_folder
+from helpers.records import describe_split, file_sha256, write_csv, write_text
+from helpers.study import DISCLAIMER, StudyError, results_folder
 
 PACKAGES = ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer")
-ONNX, LITERT, INT8 = "model.onnx", "model.tflite", "model_int8.tflite"
 DEPLOYMENT = Path("13_prediction", "deployment.json")
 MEANING = {
     LOGITS: "[images, classes], before the softmax, in the order of the labels",
@@ -39,7 +38,7 @@ MEANING = {
 
 
 def export_study(study: str) -> pd.DataFrame:
-    """Write the files of a study's deployment to results/<study>/export/, and parity.csv, which is returned.
+    """Write the files of a study's deployment to results/<study>/export/ with their checksums, and return parity.csv.
 
     Raises StudyError if the study has no deployment, if its model is another one, if its images are not there, or if
     packages of requirements-export.txt are missing.
@@ -110,7 +109,7 @@ def describe(deployment: Mapping, record: Mapping) -> dict:
 
 
 def write_files(folder: Path, model: keras.Model, about: Mapping, images: np.ndarray) -> None:
-    """Write ONNX, LITERT and INT8 into a folder. images: of validation, for the int8 file."""
+    """Write ONNX, LITERT, INT8 and CHECKSUMS into a folder. images: of validation, for the int8 file."""
     network = exported_network(model)
     outputs = {"outputs": {name: MEANING[name] for name in network.output}}
     write_onnx(network, folder / ONNX, about | outputs)
@@ -118,6 +117,8 @@ def write_files(folder: Path, model: keras.Model, about: Mapping, images: np.nda
     write_litert(network, folder / LITERT, about | outputs)
     spared = write_int8(folder / LITERT, folder / INT8, images, convolutions(network))
     attach(folder / INT8, about | outputs | {"convolutions in float": spared})
+    sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (ONNX, LITERT, INT8)]
+    write_text(folder / CHECKSUMS, "".join(sums))
 
 
 def _check_environment() -> None:

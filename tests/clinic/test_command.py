@@ -11,8 +11,8 @@ from clinical import SECRETS, decode_here, dicom_file, image_file, install_made_
 from clinic.answering import prediction
 from clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from clinic.reading.decoder import Decoder
-from clinic.writing import tables
 from clinic.writing.outputs import Outputs
+from clinic.writing.tables import JOURNAL
 
 
 @pytest.fixture
@@ -33,7 +33,6 @@ def patient(tmp_path):
 @pytest.fixture
 def five(tmp_path, monkeypatch):
     """A folder of five images, which are answered one by one."""
-    monkeypatch.setattr(prediction, "SMALL_BATCH", 1)
     monkeypatch.setattr(prediction, "BATCH", 1)
     for number in range(5):
         image_file(tmp_path / "in" / f"{number}.jpg", number)
@@ -114,7 +113,7 @@ def test_an_error_before_the_first_file_leaves_no_results(five, tmp_path, words,
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("clinic.answering.deployment.load", fail)
+    monkeypatch.setattr("clinic.answering.runtime.open_model", fail)
     assert predict(five, tmp_path / "out", *words) == NO_RESULTS
     printed = capfd.readouterr()
     assert message in printed.err and names_nobody(printed)
@@ -146,7 +145,7 @@ def test_a_run_that_was_killed_goes_on(five, tmp_path, words, monkeypatch, capfd
     with monkeypatch.context() as patch:
         patch.setattr(Outputs, "write", lambda *_: [] if next(count) < 2 else 1 / 0)
         assert predict(five, tmp_path / "out", *words) == NO_RESULTS
-    with (tmp_path / "out" / tables.JOURNAL).open("a") as file:
+    with (tmp_path / "out" / JOURNAL).open("a") as file:
         file.write('{"file": 3, "answ')  # cut off
     assert predict(five, tmp_path / "out", *words, "--fhir") == NO_RESULTS
     assert "unfinished run of other files, options or model" in capfd.readouterr().err
@@ -154,7 +153,7 @@ def test_a_run_that_was_killed_goes_on(five, tmp_path, words, monkeypatch, capfd
     monkeypatch.setattr(Outputs, "write", lambda self, one: seen.append(one.file.number) or write(self, one))
     assert predict(five, tmp_path / "out", *words) == DONE
     assert seen == [3, 4, 5] and files_of(tmp_path / "out", "predictions") == [1, 2, 3, 4, 5]
-    assert not (tmp_path / "out" / "failed.csv").exists() and not (tmp_path / "out" / tables.JOURNAL).exists()
+    assert not (tmp_path / "out" / "failed.csv").exists() and not (tmp_path / "out" / JOURNAL).exists()
 
 
 def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
@@ -162,7 +161,7 @@ def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):
     started, start = [], Decoder._start
     words = install_made_up_model(monkeypatch, tmp_path)
     monkeypatch.setattr(Decoder, "_start", lambda self: started.append(start(self)) or started[-1])
-    monkeypatch.setattr(prediction, "SMALL_BATCH", 1)
+    monkeypatch.setattr(prediction, "BATCH", 1)
     monkeypatch.setattr(Outputs, "write", lambda *_: 1 / 0)
     for number in range(4):
         dicom_file(tmp_path / "in" / f"{number}.dcm", number)

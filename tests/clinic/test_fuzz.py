@@ -21,8 +21,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from clinic.command import SOME_FAILED, main
 from clinic.example import as_bytes
 from clinic.reading.decoder import Decoder
-from clinic.reading.dicom import Place
 from clinic.reading.pictures import ImageFormat, Unreadable, decode
+from clinic.reading.place import Place
 from clinic.writing.fhir import bundle
 from clinic.writing.structured import report
 from helpers.study import ROOT, StudyError

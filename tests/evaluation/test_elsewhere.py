@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data.lesions import Diagnosis
+from helpers.data.diagnoses import Diagnosis
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.external import (
     Collection,

@@ -8,18 +8,17 @@ import pandas as pd
 import pytest
 from tiny import CODES, make_study
 
-import clinic
 from helpers.backend import set_seed
 from helpers.data.lesions import HAM10000
-from helpers.export import DISCLAIMER, PARITY, study
+from helpers.export import INT8, LITERT, ONNX, PARITY, study
 from helpers.export.__main__ import main
 from helpers.export.network import OUTPUTS
 from helpers.export.runtimes import keras_logits
-from helpers.export.study import INT8, LITERT, ONNX, PACKAGES, export_study
+from helpers.export.study import PACKAGES, export_study
 from helpers.models.head import Common
 from helpers.models.networks import Convolutions, cnn
 from helpers.records import describe_split, file_sha256, write_json
-from helpers.study import StudyError
+from helpers.study import DISCLAIMER, StudyError
 from helpers.training.fit import save_model
 
 pytestmark = pytest.mark.slow
@@ -85,10 +84,6 @@ def check_metadata(results, about, decoded):
     assert decoded(about["deployment"]) == deployment and decoded(about["labels"]) == CODES
     assert about["keras_sha256"] == deployment["model_sha256"] and about["disclaimer"] == DISCLAIMER
     assert "16, 16, 3" in about["input"] and "logits" in decoded(about["outputs"])
-
-
-def test_the_disclaimer_is_that_of_the_clinic():
-    assert DISCLAIMER == clinic.DISCLAIMER
 
 
 def test_missing_packages_are_named(monkeypatch):

@@ -11,8 +11,8 @@ from clinical import APPEARANCE, CODES, SIDE, deployment, install_network
 from conftest import picture
 from tiny import small_cnn
 
-from clinic.answering.deployment import find_deployment, load, read_deployment, write_deployment
-from clinic.answering.network import BATCH, SMALL_BATCH, Network
+from clinic.answering.deployment import find_deployment, read_deployment, write_deployment
+from clinic.answering.network import BATCH, SMALL_BATCH, Network, load
 from helpers.data.samples import Samples
 from helpers.records import file_sha256
 from helpers.study import StudyError

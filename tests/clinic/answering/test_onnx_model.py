@@ -1,66 +1,63 @@
-"""The published ONNX file, run without Keras."""
+"""The published ONNX file: checked before it is run, and answering as the Keras file does, without Keras."""
 
-import io
-import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import picture
 
-from clinic.answering.deployment import find_deployment, read_deployment
-from clinic.answering.onnx_model import BATCH, OnnxModel
+from clinic.answering import runtime
+from clinic.answering.answers import answer_pictures
+from clinic.answering.deployment import PUBLISHED, write_deployment
+from clinic.answering.network import Network, load
+from clinic.answering.onnx_model import BATCH, OnnxModel, OtherModel
+from clinic.answering.runtime import open_model
+from clinic.reading.pictures import ImageFormat, from_array
+from helpers.export import CHECKSUMS, ONNX
 from helpers.records import file_sha256
-from helpers.study import ROOT, StudyError
+from helpers.study import ROOT, StudyError, results_folder
 
 pytestmark = pytest.mark.needs("onnxruntime")
-FILE = ROOT / "results" / "ham10000_cpu" / "export" / "model.onnx"
-WITHOUT_KERAS = """
+FOLDER = ROOT / "results" / PUBLISHED
+FILE = FOLDER / "export" / ONNX
+SLOW = ("keras", "tensorflow", "jax", "sklearn", "scipy", "seaborn", "pandas", "joblib", "matplotlib.pyplot", "pydicom")
+WITHOUT_THEM = f"""
 import sys
-sys.modules |= dict.fromkeys(("keras", "tensorflow"))  # importing one of them raises ImportError
-from pathlib import Path
-from clinic.answering.answers import answer_pictures
-from clinic.answering.deployment import read_deployment
-from clinic.answering.onnx_model import OnnxModel
-from clinic.reading.pictures import decode
-model, deployment = OnnxModel(Path(sys.argv[1])), read_deployment(Path(sys.argv[2]))
-picture = decode(sys.stdin.buffer.read(), deployment.image_format())
-(answer,) = answer_pictures([picture], model(picture.square[None]), deployment)
-print(answer.probabilities.tolist())
+sys.modules |= dict.fromkeys({SLOW})  # importing one of them raises ImportError
+from clinic.command import main
+sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(scope="module")
-def model(published):
-    return OnnxModel(FILE)
 
 
 @pytest.fixture(scope="module")
 def published():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RESULTS_DIR", raising=False)
-        yield find_deployment("ham10000_cpu")
+        yield open_model(PUBLISHED)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, published):
+    """A copy of the published study's deployment and ONNX file, and its results folder."""
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    folder = results_folder(PUBLISHED)
+    write_deployment(published[0], folder / "13_prediction" / "deployment.json")
+    shutil.copytree(FILE.parent, folder / "export")
+    return folder
 
 
 def draw(count):
-    return np.stack([np.asarray(picture(seed, 112)) for seed in range(count)])
+    """Pictures like skin, whose answers differ."""
+    return np.stack([np.asarray(picture(seed, 112)) // 4 + np.uint8([150, 110, 90]) for seed in range(count)])
 
 
-def test_the_published_file_was_made_from_the_deployed_model(model, published):
-    deployment, keras_file = published
-    assert model.about["keras_sha256"] == deployment.model_sha256 == file_sha256(keras_file)
-    assert json.loads(model.about["labels"]) == deployment.codes
-    assert (model.classes, model.side) == (len(deployment.codes), deployment.side)
-
-
-def test_its_metadata_hold_the_deployment(model, published, tmp_path):
-    (tmp_path / "deployment.json").write_text(model.about["deployment"])
-    assert read_deployment(tmp_path / "deployment.json") == published[0]
-
-
-def test_answers_do_not_depend_on_the_batch(model):
-    images = draw(BATCH + 3)
+def test_it_is_taken_where_there_is_one_and_answers_do_not_depend_on_the_batch(published):
+    model, images = published[1], draw(BATCH + 3)
+    assert isinstance(model, OnnxModel)
     whole = model(images)
     assert whole.logits.shape == (BATCH + 3, 7) and whole.logits.dtype == np.float64
     for name in whole._fields:
@@ -68,26 +65,74 @@ def test_answers_do_not_depend_on_the_batch(model):
         assert np.allclose(getattr(whole, name), alone, atol=1e-4)
 
 
-def test_the_other_outputs_fit_the_logits(model):
+def test_its_answers_are_those_of_the_keras_file(published):
+    deployment, model = published
+    images = draw(24)
+    pictures = [from_array(image, ImageFormat(112)) for image in images]
+    network = Network(load(deployment, FOLDER / deployment.notebook / "model.keras"))
+    ours, theirs = (answer_pictures(pictures, one(images), deployment) for one in (model, network))
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.reason, one.suspicious) == (other.reason, other.suspicious)
+        assert np.allclose(one.probabilities, other.probabilities, atol=1e-4)
+        assert np.allclose(one.calibrated, other.calibrated, atol=1e-4)
+        assert (one.distance, one.energy) == pytest.approx((other.distance, other.energy), rel=0.01)
+
+
+def test_the_other_outputs_fit_the_logits(published):
+    model = published[1]
     found = model.outputs(draw(2), ["features", "feature_map", "class_activation"])
     assert np.allclose(found["feature_map"].mean(axis=(1, 2)), found["features"], atol=1e-5)
     biases = model(draw(2)).logits - found["class_activation"].sum(axis=(1, 2))
     assert np.allclose(biases[0], biases[1], atol=1e-4)
 
 
-def test_it_answers_where_no_framework_is_installed(model, published):
-    buffer = io.BytesIO()
-    picture(0, 300).save(buffer, "png")
-    command = [sys.executable, "-c", WITHOUT_KERAS, FILE, FILE.parents[1] / "13_prediction" / "deployment.json"]
-    done = subprocess.run(command, cwd=ROOT, input=buffer.getvalue(), capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    probabilities = json.loads(done.stdout)
-    assert len(probabilities) == 7 and sum(probabilities) == pytest.approx(1)
+def test_the_command_answers_where_no_framework_is_installed(tmp_path):
+    """Nor anything else that tables do not need, which would make their first row late."""
+    picture(0, 300).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", WITHOUT_THEM, "predict", tmp_path / "a.png", "--out", tmp_path / "out"]
+    done = subprocess.run([*command, "--verbose"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 1
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
-    with pytest.raises(StudyError, match="no such file. Run `make export"):
-        OnnxModel(tmp_path / "model.onnx")
-    (tmp_path / "model.onnx").write_bytes(b"not a model")
+def test_a_file_that_is_not_as_it_was_written_is_refused(study, published):
+    file = study / "export" / ONNX
+    with file.open("ab") as opened:
+        opened.write(b"\0")
+    with pytest.raises(StudyError, match=f"not the file whose checksum is in {CHECKSUMS}"):
+        open_model(PUBLISHED)
+    file.with_name(CHECKSUMS).unlink()
+    with pytest.raises(StudyError, match="cannot be read. `make export"):
+        OnnxModel(file, published[0])
+
+
+def test_a_file_of_something_else_is_refused(tmp_path, published):
+    (tmp_path / ONNX).write_bytes(b"not a model")
+    (tmp_path / CHECKSUMS).write_text(f"{file_sha256(tmp_path / ONNX)}  {ONNX}\n")
     with pytest.raises(StudyError, match="not a model of `make export`"):
-        OnnxModel(tmp_path / "model.onnx")
+        OnnxModel(tmp_path / ONNX, published[0])
+
+
+def test_a_file_of_an_earlier_model_is_left_for_keras_where_it_can_be(study, published, monkeypatch):
+    deployment = replace(published[0], model_sha256="ab" * 32)
+    write_deployment(deployment, study / "13_prediction" / "deployment.json")
+    with pytest.raises(OtherModel, match="made from another model than the deployment's. Run `make export"):
+        open_model(PUBLISHED)  # there is no Keras file
+    (study / deployment.notebook).mkdir()
+    (study / deployment.notebook / "model.keras").write_bytes(b"PK")
+    monkeypatch.setattr(runtime, "_by_keras", lambda *given: given)
+    assert open_model(PUBLISHED)[1] == (deployment, study / deployment.notebook / "model.keras")
+
+
+def test_which_file_is_taken(study, published, monkeypatch):
+    """The one that is named, or the one beside a deployment; without any that can be run, the message says how."""
+    deployment, folder = published[0], study / "13_prediction"
+    monkeypatch.setattr(runtime, "_by_keras", lambda _, file: file)
+    named = study / "another.keras"
+    assert open_model(PUBLISHED, file=named)[1] == named
+    assert isinstance(open_model(PUBLISHED, file=FILE)[1], OnnxModel)
+    (folder / "model.keras").write_bytes(b"PK")
+    assert open_model("", folder / "deployment.json") == (deployment, folder / "model.keras")
+    shutil.rmtree(study / "export")
+    with pytest.raises(StudyError, match="no model that can be run here. `make export STUDY=ham10000_cpu`"):
+        open_model(PUBLISHED)

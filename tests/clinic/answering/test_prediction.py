@@ -16,8 +16,8 @@ from helpers.study import StudyError
 DEPLOYED = deployment()
 
 
-def outcomes_of(folder, model=by_brightness, preview=0):
-    with Reader(DEPLOYED.image_format(preview)) as reader:
+def outcomes_of(folder, model=by_brightness):
+    with Reader(DEPLOYED.image_format()) as reader:
         return list(answer_files(reader.read(find_files([folder])), DEPLOYED, model))
 
 
@@ -25,7 +25,6 @@ def outcomes_of(folder, model=by_brightness, preview=0):
 def one_by_one(monkeypatch):
     """Batches of one picture."""
     monkeypatch.setattr(prediction, "BATCH", 1)
-    monkeypatch.setattr(prediction, "SMALL_BATCH", 1)
 
 
 @pytest.fixture
@@ -42,18 +41,17 @@ def test_one_bad_file_among_many(six, monkeypatch):
     whole = outcomes_of(six)
     assert [len(outcome.answers) for outcome in whole] == [1, 1, 1, 1, 0, 1]
     assert "cut off" in whole[4].file.fault and whole[4].file.number == 5
-    monkeypatch.setattr(prediction, "SMALL_BATCH", 2)
+    monkeypatch.setattr(prediction, "BATCH", 2)
     energies = [[answer.energy for outcome in one for answer in outcome.answers] for one in (whole, outcomes_of(six))]
     assert energies[0] == energies[1]
 
 
-@pytest.mark.parametrize(("preview", "sizes"), [(0, [12, 96, 96, 96]), (8, [12] * 25)])
-def test_the_first_batch_is_small_and_so_are_those_to_be_shown(tmp_path, preview, sizes):
-    """Of four hundred files every fourth is broken."""
+def test_batches_are_small_whatever_is_broken(tmp_path):
+    """Of one hundred files every fourth is broken, and counts as a picture."""
     image_file(tmp_path / "0.png", 1, 24)
     (tmp_path / "1.png").write_bytes(b"broken")
     (tmp_path / "many").mkdir()
-    for number in range(400):
+    for number in range(100):
         os.link(tmp_path / f"{number % 4 // 3}.png", tmp_path / "many" / f"{number:03}.png")
     found = []
 
@@ -61,8 +59,8 @@ def test_the_first_batch_is_small_and_so_are_those_to_be_shown(tmp_path, preview
         found.append(len(images))
         return by_brightness(images)
 
-    outcomes = outcomes_of(tmp_path / "many", model, preview)
-    assert [outcome.file.number for outcome in outcomes] == list(range(1, 401)) and found == sizes
+    outcomes = outcomes_of(tmp_path / "many", model)
+    assert [outcome.file.number for outcome in outcomes] == list(range(1, 101)) and found == [12] * 6 + [3]
 
 
 def test_the_network_works_one_batch_ahead(six, one_by_one):

@@ -23,7 +23,7 @@ from clinic.node.network import OUT_OF_RESOURCES, SUCCESS, TITLE, Node, Peer, se
 from clinic.node.reports import Reports  # noqa: E402
 from clinic.node.spool import Spool  # noqa: E402
 from clinic.node.work import Work  # noqa: E402
-from clinic.reading.dicom import DERMOSCOPIC  # noqa: E402
+from clinic.reading.place import DERMOSCOPIC  # noqa: E402
 from helpers.study import ROOT, StudyError  # noqa: E402
 
 HOST = "127.0.0.1"
@@ -33,10 +33,8 @@ AS_A_PROCESS = """
 import sys
 sys.path.insert(0, "tests")
 from clinical import by_brightness, deployment
-import clinic.answering.deployment, clinic.answering.network
-clinic.answering.deployment.find_deployment = lambda _: (deployment(abstention_threshold=-9.0), None)
-clinic.answering.deployment.load = lambda *_: None
-clinic.answering.network.Network = lambda _: by_brightness
+import clinic.answering.runtime
+clinic.answering.runtime.open_model = lambda *_: (deployment(abstention_threshold=-9.0), by_brightness)
 from clinic.node.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

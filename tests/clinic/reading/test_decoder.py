@@ -66,7 +66,7 @@ def test_an_answer_that_makes_no_sense_is_refused(monkeypatch, answer):
 def test_decoders_share_half_of_the_memory_and_leave_no_core_behind(cores):
     """Each sets its limits itself; here in another process, where they may be set."""
     code = (
-        f"import joblib; joblib.cpu_count = lambda: {cores}\n"
+        f"from clinic.reading import budget; budget.cores = lambda: {cores}\n"
         "import resource; from clinic.reading import decoder; decoder._limit_memory()\n"
         "print(decoder.THREADS, resource.getrlimit(resource.RLIMIT_CORE)[0], resource.getrlimit(resource.RLIMIT_AS)[0])"
     )

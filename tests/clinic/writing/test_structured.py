@@ -11,8 +11,9 @@ from pydicom import config, dcmread
 
 from clinic.answering.answers import UNLIKE, UNSURE
 from clinic.example import as_bytes, dermoscopic_object
-from clinic.reading.dicom import NAMED, place_of, read_object
+from clinic.reading.dicom import place_of, read_object
 from clinic.reading.pictures import ImageFormat, Unreadable
+from clinic.reading.place import NAMED
 from clinic.writing.codes import SCHEME, SCHEME_UID, SYSTEMS, diagnosis_code
 from clinic.writing.datasets import save
 from clinic.writing.structured import outline, report
