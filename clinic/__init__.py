@@ -5,6 +5,7 @@ answering   the deployment of a model, its network, its answers
 writing     answers as tables, pages, DICOM and FHIR
 example     DICOM objects of a patient who does not exist
 node        an application of DICOM that accepts images and sends reports
+watch       a folder whose new files are answered
 command     the command line
 app         a page in the browser
 

@@ -1,15 +1,18 @@
 """`python -m clinic predict image.jpg folder/ --study ham10000_cpu --out results`
 
 Predicts files and folders of JPEG, PNG and DICOM with the model that 13_prediction of a study prepared, and writes
-tables and, on request, pages, DICOM objects and FHIR bundles. Exit codes: 0, every file was predicted. 1, some
-were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that case the tables hold
-what was finished, failed.csv lists the files that were not reached, and the same command goes on with these.
+tables and, on request, pages, DICOM objects and FHIR bundles. `watch` does so for each file that appears in a folder,
+and `serve` answers images that arrive by DICOM with reports; a signal ends them. Exit codes: 0, every file was
+predicted. 1, some were not; failed.csv says which and why. 2, there are no results, or the run ended early. In that
+case the tables hold what was finished, failed.csv lists the files that were not reached, and the same command goes on
+with these.
 """
 
 import argparse
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinic import DISCLAIMER
+from clinic.reading.pictures import ignore_warnings
 from helpers.study import StudyError
 
 if TYPE_CHECKING:  # so that `--help` does not wait for slow imports
+    from clinic.answering.deployment import Deployment
+    from clinic.answering.network import Predict
     from clinic.answering.prediction import Outcome
+    from clinic.reading.files import InputFile
     from clinic.writing.outputs import Outputs
     from clinic.writing.tables import Tables
 
@@ -30,10 +37,12 @@ DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 def main(words: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     given = arguments().parse_args(words)
-    _quiet_libraries()
+    ignore_warnings()
     try:
-        with _end_alike():
-            return predict(given)
+        if given.command == "predict":
+            with _end_alike():
+                return predict(given)
+        return {"watch": watch, "serve": serve}[given.command](given)
     except (KeyboardInterrupt, Exception) as error:
         if given.verbose:
             traceback.print_exc()
@@ -55,54 +64,102 @@ def _reason(error: BaseException) -> str:
 def arguments() -> argparse.ArgumentParser:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m clinic", description=DISCLAIMER)
-    command = parser.add_subparsers(dest="command", required=True).add_parser(
-        "predict", help="predict files and folders of JPEG, PNG and DICOM", description=DISCLAIMER
-    )
-    command.add_argument("input", nargs="+", type=Path, help="image, DICOM object, or folder of them")
-    command.add_argument("--out", type=Path, required=True, help="new or empty folder for the results")
-    command.add_argument("--study", default="", help="study whose 13_prediction prepared the model (the published one)")
-    command.add_argument("--deployment", type=Path, help="deployment.json beside its model, in place of a study")
-    command.add_argument("--model", type=Path, help="model.onnx or, by Keras, model.keras; the ONNX file if both exist")
-    command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
-    command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
-    command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
-    command.add_argument("--previous", type=Path, help="results of an earlier run, for reports to name as predecessors")
-    command.add_argument("--verbose", action="store_true", help="show where in the program an error arose")
-    command.add_argument(
-        "--deidentify",
-        action="store_true",
-        help="leave identifiers out of DICOM and FHIR results, and draw pages only for DICOM files that say that no "
-        "text is burned into the image",
-    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    predicted = commands.add_parser("predict", help="predict files and folders", description=DISCLAIMER)
+    predicted.add_argument("input", nargs="+", type=Path, help="image, DICOM object, or folder of them")
+    predicted.add_argument("--previous", type=Path, help="results of an earlier run, for reports to name as former")
+    hide = "leave identifiers out, and draw pages only for DICOM files that say that no text is burned into the image"
+    predicted.add_argument("--deidentify", action="store_true", help=hide)
+    watched = commands.add_parser("watch", help="predict the files that appear in a folder", description=DISCLAIMER)
+    watched.add_argument("input", type=Path, help="the folder; links in it are not followed out of it")
+    for command in (predicted, watched):
+        command.add_argument("--out", type=Path, required=True, help="new or empty folder for the results")
+        command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
+        command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
+        command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
+    served = commands.add_parser("serve", help="answer what arrives by DICOM with reports", description=DISCLAIMER)
+    _add_node(served)
+    for command in (predicted, watched, served):
+        command.add_argument("--study", default="", help="whose 13_prediction prepared the model (the published one)")
+        command.add_argument("--deployment", type=Path, help="deployment.json beside its model, in place of a study")
+        command.add_argument("--model", type=Path, help="model.onnx, or model.keras for Keras, in place of its own")
+        command.add_argument("--verbose", action="store_true", help="show where in the program an error arose")
     return parser
+
+
+def _add_node(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--spool", type=Path, required=True, help="folder for what waits; the node's alone")
+    command.add_argument("--to", required=True, metavar="TITLE@HOST:PORT", help="where the reports are sent")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; this machine alone by default")
+    command.add_argument("--port", type=int, default=11112, help="port to listen on (%(default)s)")
+    command.add_argument("--title", default="SKINLESION", help="the node's own AE title (%(default)s)")
+    command.add_argument("--caller", action="append", default=[], help="an AE title that may connect; all without one")
+    command.add_argument("--queue", type=int, default=1000, help="images that may wait (%(default)s)")
 
 
 def predict(given: argparse.Namespace) -> int:
     """Predict the files of the command line; returns the exit code. Raises StudyError before anything is written."""
-    from clinic.answering.deployment import PUBLISHED
     from clinic.answering.prediction import answer_files
-    from clinic.answering.runtime import open_model
     from clinic.reading.files import find_files
     from clinic.reading.reader import Reader
-    from clinic.writing.outputs import Outputs, prepare_folder
-    from clinic.writing.tables import Tables
 
     files = find_files(given.input)
-    deployment, network = open_model(given.study or PUBLISHED, given.deployment, given.model)
-    folder = prepare_folder(given.out, given.input)
-    options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
-    outputs = Outputs(folder, deployment, **options, previous=given.previous)
-    stated = " ".join(f"{name} {value}".removesuffix(" True") for name, value in options.items() if value)
-    tables = Tables(folder, deployment, files, stated, given.deidentify)
+    network, outputs, tables = _results(given, files)
     with (
-        Reader(deployment.image_format(outputs.preview), key=outputs.key) as reader,
-        closing(answer_files(reader.read(tables.remaining), deployment, network)) as outcomes,
+        Reader(outputs.deployment.image_format(outputs.preview), key=outputs.key) as reader,
+        closing(answer_files(reader.read(tables.remaining), outputs.deployment, network)) as outcomes,
     ):
         _write(outcomes, outputs, tables)
     print(_summary(tables))
-    if given.dicom and not any((folder / "dicom").glob("*")):
+    if given.dicom and not any((outputs.folder / "dicom").glob("*")):
         print("--dicom: none of these files is a DICOM object, so there is no study to report to.")
     return SOME_FAILED if tables.counts["failed"] else DONE
+
+
+def watch(given: argparse.Namespace) -> int:
+    """Predict the files that appear in a folder, until a signal ends it; returns the exit code."""
+    from clinic.watch import watch
+
+    if not given.input.is_dir():
+        raise StudyError("The input to watch is not a folder. Check its path.")
+    given.previous, given.deidentify = None, False
+    network, outputs, tables = _results(given, None)
+    with _signalled() as ended:
+        watch(given.input, network, outputs, tables, ended)
+    print(_summary(tables))
+    return DONE
+
+
+def serve(given: argparse.Namespace) -> int:
+    """Answer images that arrive by DICOM, until a signal ends it; returns the exit code."""
+    from clinic.node.network import Node, Peer
+    from clinic.node.service import serve, spool_of_images
+
+    destination, model = Peer.parse(given.to), _model(given)
+    spool = spool_of_images(given.spool, given.queue)
+    with _signalled() as ended:
+        serve(model, destination, Node((given.host, given.port), spool, given.caller, title=given.title), ended)
+    return DONE
+
+
+def _model(given: argparse.Namespace) -> "tuple[Deployment, Predict]":
+    from clinic.answering.deployment import PUBLISHED
+    from clinic.answering.runtime import open_model
+
+    return open_model(given.study or PUBLISHED, given.deployment, given.model)
+
+
+def _results(given: argparse.Namespace, files: "list[InputFile] | None") -> "tuple[Predict, Outputs, Tables]":
+    """The network, and where its results go. files: as in `Tables`."""
+    from clinic.writing.outputs import Outputs, prepare_folder
+    from clinic.writing.tables import Tables
+
+    deployment, network = _model(given)
+    folder = prepare_folder(given.out, [given.input] if files is None else given.input)
+    options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
+    outputs = Outputs(folder, deployment, **options, previous=given.previous)
+    stated = " ".join(f"{name} {value}".removesuffix(" True") for name, value in options.items() if value)
+    return network, outputs, Tables(folder, deployment, files, stated, given.deidentify)
 
 
 def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") -> None:
@@ -112,8 +169,8 @@ def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") 
     count, done = len(tables.files), len(tables.files) - len(tables.remaining)
     try:
         with tqdm(total=count, initial=done, unit="file", desc="predicting", mininterval=1) as bar:
-            for outcome in outcomes:
-                for fault in tables.add(outcome, outputs.write(outcome)):
+            for outcome, unwritten in outputs.write_all(outcomes, count - done):
+                for fault in tables.add(outcome, unwritten):
                     bar.write(_message(fault, count), file=sys.stderr)
                 bar.update()
     finally:
@@ -127,7 +184,7 @@ def _message(fault: dict, files: int) -> str:
 def _summary(tables: "Tables") -> str:
     counts = tables.counts
     lines = [
-        f"{counts['images']:,} images in {len(tables.files):,} files: {counts['suspicious']:,} suspicious; "
+        f"{counts['images']:,} images in {counts['files']:,} files: {counts['suspicious']:,} suspicious; "
         f"no answer on {counts['no answer']:,}; {counts['warnings']:,} with warnings.",
         "The results are in the folder that --out names.",
         DISCLAIMER,
@@ -135,6 +192,20 @@ def _summary(tables: "Tables") -> str:
     if counts["failed"]:
         lines.insert(1, f"{counts['failed']:,} files failed, at least in part. failed.csv says why.")
     return "\n".join(lines)
+
+
+@contextmanager
+def _signalled() -> "Iterator[threading.Event]":
+    """An event that Ctrl-C or SIGTERM sets, and a log on the standard error of what happens until then."""
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.ERROR)
+    logging.getLogger("clinic").setLevel(logging.INFO)
+    ended = threading.Event()
+    former = {one: signal.signal(one, lambda *_: ended.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield ended
+    finally:
+        for one, handler in former.items():
+            signal.signal(one, handler)
 
 
 @contextmanager
@@ -150,12 +221,3 @@ def _end_alike() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
-
-
-def _quiet_libraries() -> None:
-    """Silence libraries whose messages could quote files."""
-    from clinic.reading.pictures import ignore_warnings
-
-    ignore_warnings()
-    for name in ("pydicom", "highdicom", "PIL"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

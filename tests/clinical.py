@@ -3,9 +3,11 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,11 +15,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 from conftest import picture
 from PIL import Image
-from tiny import small_cnn
 
 from clinic.answering.answers import UNSURE, Answer
 from clinic.answering.appearance import learn_appearance
@@ -29,7 +29,7 @@ from clinic.reading.place import DERMOSCOPIC, Place
 from clinic.reading.quality import measures
 from helpers.data.lesions import HAM10000
 from helpers.records import file_sha256
-from helpers.training.fit import save_model
+from helpers.study import ROOT
 
 SIDE = 32
 CODES = [one.code for one in HAM10000]
@@ -108,8 +108,37 @@ def install_made_up_model(monkeypatch, folder: Path) -> list[str]:
     return ["--deployment", str(folder / "deployment.json")]
 
 
+COMMAND = """
+import sys, time
+sys.path.insert(0, "tests")
+import clinic.answering.runtime
+from clinical import by_brightness, deployment
+from clinic.command import main
+answer = lambda images: time.sleep(0.01 * len(images)) or by_brightness(images)
+clinic.answering.runtime.open_model = lambda *_: (deployment(abstention_threshold=-9.0), answer)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextlib.contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen]:
+    """The command line in a process of its own, with `by_brightness` for a network; killed at the end if it runs."""
+    command = [sys.executable, "-c", COMMAND, *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def install_network(folder: Path) -> Deployment:
     """Save an untrained network and its deployment as results of the study demo below a folder."""
+    import keras
+    from tiny import small_cnn
+
+    from helpers.training.fit import save_model
+
     keras.utils.set_random_seed(3)
     model, file = small_cnn(SIDE, len(CODES), [8, 16]), folder / "demo" / "05_mobilenet" / "model.keras"
     file.parent.mkdir(parents=True)

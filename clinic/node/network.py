@@ -44,16 +44,17 @@ class Node:
     """Accepts photographs while it is used in a `with` block.
 
     address: host and port; spool: where accepted images wait; callers: the AE titles that may connect, or none for all;
-    accepted: called after each image. Raises StudyError if the port cannot be had.
+    accepted: called after each image; title: its own AE title. Raises StudyError if the port cannot be had.
     """
 
     address: tuple[str, int]
     spool: Spool
     callers: Sequence[str] = ()
     accepted: Callable[[], None] = lambda: None
+    title: str = TITLE
 
     def __enter__(self) -> "Node":
-        entity = AE(TITLE)
+        entity = AE(self.title)
         entity.require_called_aet, entity.require_calling_aet = True, list(self.callers)
         entity.maximum_associations, entity.network_timeout, entity.acse_timeout = 8, SECONDS, SECONDS
         entity.add_supported_context(Verification)

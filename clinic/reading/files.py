@@ -29,7 +29,8 @@ class InputFile:
     """A file of a run: its number among all, from 1, its path, and, once it was read, what is in it.
 
     fault: why it cannot be read, else empty. image: its name in results. pictures: none if there is a fault. place: of
-    a DICOM object, as the arguments of `dicom.Place`. relative: the path within the folder given.
+    a DICOM object, as the arguments of `place.Place`. relative: the path within the folder given. stamp: of a file in a
+    watched folder, by which it is known to be the same and unchanged.
     """
 
     number: int
@@ -39,6 +40,7 @@ class InputFile:
     pictures: tuple[Picture, ...] = ()
     place: dict | None = None
     relative: str = ""
+    stamp: str = ""
 
 
 def find_files(inputs: Iterable[Path]) -> list[InputFile]:

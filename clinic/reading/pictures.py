@@ -4,6 +4,7 @@ Error messages neither name a file nor quote from it, since both may name a pati
 """
 
 import io
+import logging
 import re
 import warnings
 from dataclasses import dataclass, replace
@@ -67,8 +68,10 @@ class Picture:
 
 
 def ignore_warnings() -> None:
-    """Silence all warnings, since those of libraries may quote the files."""
+    """Silence all warnings and the logs of libraries, since they may quote the files."""
     warnings.simplefilter("ignore")
+    for name in ("pydicom", "highdicom", "PIL", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def decode(data: bytes, image_format: ImageFormat) -> Picture:

@@ -33,9 +33,9 @@ class Journal:
         if not first.endswith(b"\n") or json.loads(first) != self.run:
             raise StudyError("--out has an unfinished run of other files, options or model. Choose a new folder.")
 
-    def add(self, number: int, answered: list[dict], failed: list[dict]) -> None:
-        """Add the rows of an input file."""
-        self._append({"file": number, ANSWERED: answered, FAILED: failed})
+    def add(self, key: int | str, answered: list[dict], failed: list[dict]) -> None:
+        """Add the rows of an input file, which is known by its key."""
+        self._append({"file": key, ANSWERED: answered, FAILED: failed})
 
     def __iter__(self) -> Iterator[dict]:
         """What was added, in order."""

@@ -3,20 +3,29 @@
 What writes them is imported when it is needed, so that tables alone do not wait for it.
 """
 
+import multiprocessing
 import os
 import secrets
-from collections.abc import Iterator
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.prediction import Outcome
+from clinic.reading.budget import cores
+from clinic.reading.pictures import ignore_warnings
 from clinic.reading.place import Place
 from clinic.writing.images import PREVIEW
 from clinic.writing.tables import JOURNAL
-from helpers.records import write_json
+from helpers.processes import end_with_parent
+from helpers.records import remnants, write_json
 from helpers.study import StudyError
+
+FEW = 4  # files for which no process of their own pays
 
 
 @dataclass
@@ -61,6 +70,25 @@ class Outputs:
         with _collect_fault(faults, "FHIR bundle"):
             self._write_fhir(outcome)
         return faults
+
+    def write_all(self, outcomes: Iterable[Outcome], files: int) -> Iterator[tuple[Outcome, list[str]]]:
+        """Write each outcome and yield it with what `write` returns, in order.
+
+        files: how many outcomes there may be. Pages take half a second of a processor each, so if there are enough of
+        them, processes on all cores write.
+        """
+        workers = min(cores(), files // FEW) if self.pages else 1
+        if workers < 2:
+            yield from ((outcome, self.write(outcome)) for outcome in outcomes)
+            return
+        waiting, spawn = deque(), multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, _prepare_process) as pool:
+            for outcome in outcomes:
+                waiting.append((outcome, pool.submit(self.write, outcome)))
+                if len(waiting) > 2 * workers:
+                    first, written = waiting.popleft()
+                    yield first, written.result()
+            yield from ((outcome, written.result()) for outcome, written in waiting)
 
     def _write_pages(self, outcome: Outcome) -> None:
         if not self.pages:
@@ -119,15 +147,22 @@ class Outputs:
         return place.without_identifiers(self.key) if self.deidentify else place
 
 
+def _prepare_process() -> None:
+    """End with the run that started this process, and by nothing else; say nothing, since it could quote files."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    ignore_warnings()
+
+
 @contextmanager
 def _collect_fault(faults: list[str], kind: str) -> Iterator[None]:
     """Add the fault of one kind of result to a list, so that it does not stop the other results."""
     try:
         yield
-    except StudyError as error:
-        faults.append(str(error))
-    except Exception:  # its message could name the file or the patient
-        faults.append(f"its {kind} could not be written")
+    except Exception as error:
+        # What Python or the disk says could name the file, its folder or the patient.
+        known = isinstance(error, StudyError) and not isinstance(error.__cause__, OSError)
+        faults.append(str(error) if known else f"its {kind} could not be written")
 
 
 def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
@@ -143,6 +178,8 @@ def prepare_folder(folder: Path, inputs: list[Path]) -> Path:
         if given.is_dir() and folder.is_relative_to(given):
             raise StudyError(f"--out lies in input {number}, whose images are read. Choose a folder elsewhere.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in remnants(folder):  # by a run that was killed
+        left.unlink()
     if hasattr(os, "getuid") and folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
     return folder

@@ -32,25 +32,25 @@ FORMULA = "=+-@＝＋－＠"  # a spreadsheet runs what begins so
 class Tables:
     """The tables of a run so far, in a folder.
 
-    files: all files of the run. options: of the command line, as text. deidentify: whether to leave out paths and
-    identifiers, and round numbers. counts: of images by "images", "suspicious", "no answer" and "warnings", and of
-    "failed" files. Raises StudyError if the folder has an unfinished run of other files, options or another
-    deployment.
+    files: all files of the run, or None for those that appear in a watched folder, which have stamps. options: of the
+    command line, as text. deidentify: whether to leave out paths and identifiers, and round numbers. counts: of images
+    by "images", "suspicious", "no answer" and "warnings", and of "files", of which some "failed". Raises StudyError if
+    the folder has an unfinished run of other files, options or another deployment.
     """
 
     folder: Path
     deployment: Deployment
-    files: Sequence[InputFile]
+    files: Sequence[InputFile] | None
     options: str = ""
     deidentify: bool = False
     counts: Counter = field(default_factory=Counter)
-    _done: set[int] = field(default_factory=set)
+    _done: set[int | str] = field(default_factory=set)
 
     def __post_init__(self):
         path = self.folder / JOURNAL
         if self.deidentify and path.exists():  # its files have names that were made for that run
             raise StudyError("--out has an unfinished run, which cannot go on with --deidentify. Choose a new folder.")
-        paths = "\n".join(str(Path(file.path).resolve()) for file in self.files)
+        paths = "\n".join(str(Path(file.path).resolve()) for file in self.files or ())
         files = hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
         run = {"deployment": self.deployment.checksum, "options": self.options, "files": files}
         self._journal = Journal(path, run)
@@ -59,16 +59,21 @@ class Tables:
 
     @property
     def remaining(self) -> list[InputFile]:
-        """The files that were not reached yet."""
-        return [file for file in self.files if file.number not in self._done]
+        """The files that were not reached yet; none in a watched folder."""
+        return [file for file in self.files or () if not self.has(file)]
+
+    def has(self, file: InputFile) -> bool:
+        """Whether the rows of a file are there."""
+        return (file.stamp or file.number) in self._done
 
     def add(self, outcome: Outcome, unwritten: Sequence[str] = ()) -> list[dict]:
         """Add the next file; returns the rows of its faults. unwritten: as in `fault_rows`."""
         faults = fault_rows(outcome.file, unwritten, self.deidentify)
         about = {"options": self.options}
         rows = [row | about for row in answer_rows(outcome, self.deployment, self.deidentify)]
-        self._journal.add(outcome.file.number, rows, faults)
-        self._count(outcome.file.number, rows, faults)
+        key = outcome.file.stamp or outcome.file.number
+        self._journal.add(key, rows, faults)
+        self._count(key, rows, faults)
         return faults
 
     def write(self) -> None:
@@ -77,12 +82,16 @@ class Tables:
         unread = [row for file in rest for row in fault_rows(file, hide=self.deidentify)]
         answered, failed = (self._journal.rows(kind) for kind in (ANSWERED, FAILED))
         about = {"options": self.options, "time": _now()}
-        write_tables(self.folder, self.deployment, answered, [*failed, *unread], about)
-        if self.deidentify or not rest:
+        try:
+            write_tables(self.folder, self.deployment, answered, [*failed, *unread], about)
+        except StudyError as error:  # it names the folder, which may be called like a patient
+            raise (error.__cause__ or error) from None
+        if self.deidentify or (self.files is not None and not rest):
             self._journal.path.unlink()
 
-    def _count(self, file: int, answered: list[dict], failed: list[dict]) -> None:
+    def _count(self, file: int | str, answered: list[dict], failed: list[dict]) -> None:
         self._done.add(file)
+        self.counts["files"] += 1
         self.counts["failed"] += bool(failed)
         for row in answered:
             said = {"yes": "suspicious", NO_ANSWER: NO_ANSWER}.get(row["suspicious"])

@@ -11,6 +11,7 @@ from clinical import SECRETS, decode_here, dicom_file, image_file, install_made_
 from clinic.answering import prediction
 from clinic.command import DONE, NO_RESULTS, SOME_FAILED, main
 from clinic.reading.decoder import Decoder
+from clinic.writing import outputs
 from clinic.writing.outputs import Outputs
 from clinic.writing.tables import JOURNAL
 
@@ -55,6 +56,7 @@ def test_files_become_results_by_a_network(patient, tmp_path, monkeypatch, capfd
     """With nothing made up but the weights."""
     deployed, out = install_network(tmp_path / "results"), tmp_path / "P-17 Muster"
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
+    capfd.readouterr()  # what TensorFlow says when it starts
     assert predict(patient, out, "--study", "demo", "--dicom", "--fhir", "--pages", "png") == DONE
     assert set(pd.read_csv(out / "predictions.csv")["sha256"]) == {deployed.model_sha256}
     counts = {folder: len(list((out / folder).iterdir())) for folder in ("pages", "fhir", "dicom")}
@@ -154,6 +156,29 @@ def test_a_run_that_was_killed_goes_on(five, tmp_path, words, monkeypatch, capfd
     assert predict(five, tmp_path / "out", *words) == DONE
     assert seen == [3, 4, 5] and files_of(tmp_path / "out", "predictions") == [1, 2, 3, 4, 5]
     assert not (tmp_path / "out" / "failed.csv").exists() and not (tmp_path / "out" / JOURNAL).exists()
+
+
+def test_a_full_disk_names_no_folder(patient, tmp_path, words, monkeypatch, capfd):
+    """Each result that cannot be written is told; without its tables, a run has no results."""
+
+    def full(*_, **options):
+        raise OSError(28, "No space left on device", str(options.get("dir")))
+
+    monkeypatch.setattr("helpers.records.tempfile.mkstemp", full)
+    assert predict(patient, tmp_path / "Erika Muster out", *words, "--fhir") == NO_RESULTS
+    printed = capfd.readouterr()
+    assert printed.err.count("its FHIR bundle could not be written") == 2 and names_nobody(printed)
+    assert "No complete results: No space left on device" in printed.err
+
+
+def test_pages_are_drawn_by_processes_of_their_own(five, tmp_path, words, monkeypatch):
+    monkeypatch.setattr(outputs, "cores", lambda: 2)
+    monkeypatch.setattr(outputs, "FEW", 2)
+    monkeypatch.setattr(Outputs, "_write_pages", lambda *_: 1 / 0)  # which they do not see
+    assert predict(five, tmp_path / "out", *words, "--pages", "png") == DONE
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    pages = {path.stem for path in (tmp_path / "out" / "pages").iterdir()}
+    assert list(rows["file"]) == [1, 2, 3, 4, 5] and pages == {f"{image}-1" for image in rows["image"]}
 
 
 def test_no_decoder_outlives_a_run_that_fails(tmp_path, monkeypatch):

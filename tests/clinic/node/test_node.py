@@ -3,15 +3,13 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import pytest
-from clinical import by_brightness, deployment, free_ports, secret_object, wait_for
+from clinical import by_brightness, deployment, free_ports, secret_object, started, wait_for
 from conftest import picture
 
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed")
@@ -24,20 +22,12 @@ from clinic.node.reports import Reports  # noqa: E402
 from clinic.node.spool import Spool  # noqa: E402
 from clinic.node.work import Work  # noqa: E402
 from clinic.reading.place import DERMOSCOPIC  # noqa: E402
-from helpers.study import ROOT, StudyError  # noqa: E402
+from helpers.study import StudyError  # noqa: E402
 
 HOST = "127.0.0.1"
 SECRETS = ("Muster", "Erika", "P-17", "19640812", "Elsewhere", "House", "SERIAL-9", "Ward")
 PATIENCE = 300  # seconds until a test gives up
-AS_A_PROCESS = """
-import sys
-sys.path.insert(0, "tests")
-from clinical import by_brightness, deployment
-import clinic.answering.runtime
-clinic.answering.runtime.open_model = lambda *_: (deployment(abstention_threshold=-9.0), by_brightness)
-from clinic.node.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
+IMAGES = int(os.environ.get("CLINIC_NODE_IMAGES", 40))  # sent while the node is killed
 
 
 class Archive:
@@ -174,21 +164,17 @@ def test_what_a_crash_left_half_written_is_removed(tmp_path):
 @pytest.mark.slow
 def test_a_killed_node_loses_nothing_that_it_accepted(archive, tmp_path):
     (port,) = free_ports()
-    words = ["--spool", tmp_path, "--to", f"ARCHIVE@{HOST}:{archive.port}", "--port", str(port)]
-    command = [sys.executable, "-c", AS_A_PROCESS, *map(str, words)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    sent = images(40)
+    words = "serve", "--spool", tmp_path, "--to", f"ARCHIVE@{HOST}:{archive.port}", "--port", port
+    sent = images(IMAGES)
     with archive.open():
-        first = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        wait_for(lambda: is_up(port))
-        assert store(port, sent) == [SUCCESS] * 40
-        wait_for(lambda: archive.about)
-        first.kill()
-        first.wait()
-        second = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: len(set(archive.about)) == 40)
-        finally:
+        with started(*words) as first:
+            wait_for(lambda: is_up(port))
+            assert store(port, sent) == [SUCCESS] * IMAGES
+            wait_for(lambda: archive.about)
+            first.kill()
+        assert len(set(archive.about)) < IMAGES
+        with started(*words) as second:
+            wait_for(lambda: len(set(archive.about)) == IMAGES, PATIENCE)
             second.send_signal(signal.SIGTERM)
             assert second.wait(PATIENCE) == 0
     assert set(archive.about) == {one.SOPInstanceUID for one in sent}
