@@ -15,7 +15,7 @@ def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
         difference,
         above="abstains where it would be wrong more often",
         below="abstains where it would be right more often",
-        unclear="might as well abstain at random",
+        unclear="does not clearly abstain where it would be wrong more often",
     )
     wrong = {name: with_interval(figures[f"error rate of {name}"]) for name in ("answers", "abstentions")}
     return (

@@ -9,7 +9,9 @@ OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 100}
 ZERO = {"value": 0.0, "low": 0.0, "high": 0.1, "images": 100}
 
 
-@pytest.mark.parametrize(("difference", "words"), [(UP, "wrong more"), (DOWN, "right more"), (OPEN, "at random")])
+@pytest.mark.parametrize(
+    ("difference", "words"), [(UP, "abstains where it would be wrong"), (DOWN, "right more"), (OPEN, "not clearly")]
+)
 def test_abstention_helps_hurts_or_does_neither(difference, words):
     measured = dict.fromkeys(("coverage", "error rate of answers", "error rate of abstentions"), UP)
     sentence = conclude.abstention(measured, difference)
