@@ -59,6 +59,18 @@ def test_helpers_need_nothing_of_the_clinic(path):
     assert not {names[0] for names in imports(path)} & (CLINIC_ONLY | {"clinic"})
 
 
+@pytest.mark.parametrize("path", files(helpers), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path):
+    """A function has at most 25 lines, without its docstring, and five parameters."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= 350
+    for one in [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]:
+        body = one.body[1:] if ast.get_docstring(one) and len(one.body) > 1 else one.body
+        given = [each.arg for each in (*one.args.args, *one.args.kwonlyargs) if each.arg not in ("self", "cls")]
+        head = one.body[0].lineno - one.lineno
+        assert head + one.end_lineno - body[0].lineno + 1 <= 25 and len(given) <= 5, one.name
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_room_stands_in_the_order(package):
     assert set(rooms(package)) == {room_of(path) for path in files(package)}

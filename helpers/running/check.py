@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
 
 from helpers.running.manifest import faults, manifest_path
 from helpers.running.notebooks import possible_notebooks, study_dataset
@@ -31,14 +30,10 @@ def check_figures(study: str) -> list[str]:
         return [str(error)]
 
 
-# Each returns a sentence for each fault of a study.
-CHECKS: tuple[Callable[[str], list[str]], ...] = (check_files, check_figures)
-
-
 def check(study: str) -> bool:
     """Print every fault of a study and, in the last line, whether it is complete; returns that."""
     study_dataset(study)  # an unknown study ends here
-    found = [fault for one in CHECKS for fault in one(study)]
+    found = check_files(study) + check_figures(study)
     for fault in found:
         print(fault)
     folder = os.path.relpath(results_folder(study))

@@ -1,6 +1,7 @@
 """Folds and repeated training runs, as jobs that can run in parallel."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import keras
 
@@ -30,31 +31,24 @@ def fold_experiment(experiment: Experiment, fold: int) -> Experiment:
 def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:
     """Train a network on four of the five folds and evaluate it on the fifth."""
     p, folded = experiment.run.parameters, fold_experiment(experiment, fold)
-    return folded.train(
-        f"{kind}-fold{fold}",
-        f"{KINDS[kind]}, fold {fold}",
-        lambda: build_variant(kind, p, len(experiment.codes)),
-        stages=recipes(kind, p, epochs),
-        weights_sha256=pretrained_sha256(kind, p),
-        compared=False,
-        fold=fold,
-        fold_images={part: len(images) for part, images in folded.samples.items()},
-    )
+    images = {part: len(samples) for part, samples in folded.samples.items()}
+    names = f"{kind}-fold{fold}", f"{KINDS[kind]}, fold {fold}"
+    return _train(folded, kind, p, names=names, epochs=epochs, fold=fold, fold_images=images)
 
 
 def train_version(experiment: Experiment, kind: str, name: str, changes: Mapping, epochs: int) -> Variant:
     """Train a network with some of the run's parameters changed, for example the seed."""
     p = experiment.run.parameters | dict(changes)
-    return experiment.train(
-        f"{name}-seed{p['seed']}",
-        f"{KINDS[kind]}, {name}, seed {p['seed']}",
-        lambda: build_variant(kind, p, len(experiment.codes)),
-        stages=recipes(kind, p, epochs),
-        weights_sha256=pretrained_sha256(kind, p),
-        parameters=p,
-        compared=False,
-        seed=p["seed"],
-    )
+    names = f"{name}-seed{p['seed']}", f"{KINDS[kind]}, {name}, seed {p['seed']}"
+    return _train(experiment, kind, p, names=names, epochs=epochs, parameters=p, seed=p["seed"])
+
+
+def _train(
+    experiment: Experiment, kind: str, parameters: Mapping, *, names: tuple[str, str], epochs: int, **about
+) -> Variant:
+    build = partial(build_variant, kind, parameters, len(experiment.codes))
+    about = {"weights_sha256": pretrained_sha256(kind, parameters), "compared": False} | about
+    return experiment.train(*names, build, stages=recipes(kind, parameters, epochs), **about)
 
 
 TRAINERS = {train.__name__: train for train in (train_fold, train_version)}

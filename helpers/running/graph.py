@@ -37,16 +37,23 @@ def in_order(
                     running[process.sentinel] = task, process
                 else:
                     sorter.done(task)
-                continue
-            for sentinel in wait(list(running), SECONDS):
-                task, process = running.pop(sentinel)
-                process.join()
-                sorter.done(task) if process.exitcode == 0 else failed.append(task)
+            else:
+                failed += _wait(running, sorter)
             if was_interrupted():
                 raise KeyboardInterrupt
     finally:
         for _, process in running.values():
             process.terminate()
+
+
+def _wait(running: dict, sorter: TopologicalSorter) -> list[str]:
+    """Wait until a process ends, but not for long; returns the tasks that failed."""
+    failed = []
+    for sentinel in wait(list(running), SECONDS):
+        task, process = running.pop(sentinel)
+        process.join()
+        sorter.done(task) if process.exitcode == 0 else failed.append(task)
+    return failed
 
 
 def process_for(function: Callable, *arguments, preload: str) -> BaseProcess:

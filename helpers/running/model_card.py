@@ -145,18 +145,7 @@ def _exported(study: str) -> str:
         how = f"`make export STUDY={study}` writes the deployed model as ONNX and LiteRT"
         return f"## Without Keras\n\nNot exported: {how}."
     table = read_csv(file, RESTORE)
-    rows = [
-        [
-            row["runtime"],
-            f"{row['file']}, {row['megabytes']:.1f} MB" if number else row["file"],
-            f"{100 * row['agreement']:.1f} %",
-            f"{row['largest_difference']:.1g}",
-            _with_interval(row, "balanced_accuracy"),
-            _with_interval(row, "difference") if number else "",
-            f"{row['milliseconds']:.1f}",
-        ]
-        for number, row in enumerate(table.to_dict("records"))
-    ]
+    rows = [_exported_row(row, bool(number)) for number, row in enumerate(table.to_dict("records"))]
     header = ["program", "file", "same answer", "largest difference of a probability", "balanced accuracy"]
     header += ["minus that of Keras", "ms per image"]
     return f"""## Without Keras
@@ -166,6 +155,18 @@ on the test images. Labels, operating point, calibration, and the checksum of th
 Milliseconds: processor time on one core, one image at a time ({table["device"][0]}).
 
 {markdown_table(header, rows)}"""
+
+
+def _exported_row(row: dict, is_exported: bool) -> list[str]:
+    return [
+        row["runtime"],
+        f"{row['file']}, {row['megabytes']:.1f} MB" if is_exported else row["file"],
+        f"{100 * row['agreement']:.1f} %",
+        f"{row['largest_difference']:.1g}",
+        _with_interval(row, "balanced_accuracy"),
+        _with_interval(row, "difference") if is_exported else "",
+        f"{row['milliseconds']:.1f}",
+    ]
 
 
 def _with_interval(row: dict, name: str) -> str:

@@ -129,13 +129,7 @@ class Experiment:
         return duplicate_groups(self.original, found)
 
     def train(
-        self,
-        key: str,
-        name: str,
-        build: Callable[[], keras.Model],
-        *,
-        stages: Sequence[Recipe],
-        **about,
+        self, key: str, name: str, build: Callable[[], keras.Model], *, stages: Sequence[Recipe], **about
     ) -> Variant:
         """Train the variant `key` in `stages` and evaluate it, or read it back if it is already finished.
 
