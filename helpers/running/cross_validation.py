@@ -43,12 +43,10 @@ def train_version(experiment: Experiment, kind: str, name: str, changes: Mapping
     return _train(experiment, kind, p, names=names, epochs=epochs, parameters=p, seed=p["seed"])
 
 
-def _train(
-    experiment: Experiment, kind: str, parameters: Mapping, *, names: tuple[str, str], epochs: int, **about
-) -> Variant:
-    build = partial(build_variant, kind, parameters, len(experiment.codes))
-    about = {"weights_sha256": pretrained_sha256(kind, parameters), "compared": False} | about
-    return experiment.train(*names, build, stages=recipes(kind, parameters, epochs), **about)
+def _train(experiment: Experiment, kind: str, p: Mapping, *, names: tuple[str, str], epochs: int, **about) -> Variant:
+    build = partial(build_variant, kind, p, len(experiment.codes))
+    about = {"weights_sha256": pretrained_sha256(kind, p), "compared": False} | about
+    return experiment.train(*names, build, stages=recipes(kind, p, epochs), **about)
 
 
 TRAINERS = {train.__name__: train for train in (train_fold, train_version)}
