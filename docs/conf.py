@@ -1,12 +1,12 @@
 """Settings of Sphinx for the site that `make report` builds. helpers/running/site.py writes its pages."""
 
 project = "Skin-lesion study"
+author = copyright = ""  # the footer says something else
 html_title = project
 extensions = ["myst_nb"]
 exclude_patterns = ["files"]  # offered for download
 myst_heading_anchors = 4
 myst_enable_extensions = []  # no mathematics: MathJax would be loaded from another host
-suppress_warnings = ["myst.nested_header"]  # a Summary is the output of a cell and has a heading
 
 nb_execution_mode = "off"  # the pages show what the study published
 nb_output_stderr = "remove"
@@ -16,7 +16,13 @@ nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js = {}  # from another host
 
 html_theme = "sphinx_book_theme"
-html_theme_options = {"use_fullscreen_button": False, "show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_content_items": ["extra-footer.html"],
+    "extra_footer": "For education and research. Not a medical device: nothing here may be used to diagnose or treat.",
+}
 html_context = {"default_mode": "auto"}  # dark where the reader's system is
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

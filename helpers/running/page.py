@@ -78,15 +78,27 @@ def publish(notebook: NotebookNode, relink: Callable[[str], str]) -> NotebookNod
         if cell.cell_type == "markdown":
             cell.source = relink(cell.source)
             heading = (re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) or [heading])[-1]
+            cells.append(cell)
         else:
-            cell.outputs = [output for output in map(_without_noise, cell.outputs) if output]
-            for output in cell.outputs:
-                if "text/markdown" in output.get("data", {}):
-                    output.data["text/markdown"] = relink(output.data["text/markdown"], is_output=True)
-            _describe_figure(cell, heading)
-        cells.append(cell)
+            cells += _publish_code(cell, heading, relink)
     notebook.cells = cells
     return notebook
+
+
+def _publish_code(cell: NotebookNode, heading: str, relink: Callable[[str], str]) -> list[NotebookNode]:
+    """A code cell as the site shows it, and a Markdown cell for each output with headings, which only it can have."""
+    texts, outputs = [], []
+    for output in filter(None, map(_without_noise, cell.outputs)):
+        text = output.get("data", {}).get("text/markdown", "")
+        if re.search(r"^#+ ", text, re.MULTILINE):
+            texts.append(new_markdown_cell(relink(text)))
+            continue
+        if text:
+            output.data["text/markdown"] = relink(text, is_output=True)
+        outputs.append(output)
+    cell.outputs = outputs
+    _describe_figure(cell, heading)
+    return [cell, *texts]
 
 
 def _with_one_table(cells: list[NotebookNode]) -> list[NotebookNode]:

@@ -14,14 +14,14 @@ import nbformat
 from helpers.records import atomic_path, write_text
 from helpers.running.model_card import write_card
 from helpers.running.site import build_site
-from helpers.running.tables import headline, question_index
+from helpers.running.tables import first_findings, headline, question_index
 from helpers.running.verification import print_verification
 from helpers.study import ROOT, StudyError, exit_code
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 # The parts of README.md that are written from the results, by what stands in the comments around them.
-WRITTEN = {"results": headline, "index": question_index}
+WRITTEN = {"findings": first_findings, "results": headline, "index": question_index}
 
 
 def write_readme(check: bool = False) -> bool:
@@ -32,7 +32,9 @@ def write_readme(check: bool = False) -> bool:
         if begin not in text or end not in text:
             raise StudyError(f"{README}: the lines {begin!r} and {end!r} around a table are missing. Put them back.")
         head, _, rest = fresh.partition(begin)
-        fresh = f"{head}{begin}\n\n{table(ROOT / 'results')}\n\n{end}{rest.partition(end)[2]}"
+        old, _, rest = rest.partition(end)
+        new = table(ROOT / "results")
+        fresh = head + begin + (old if new is None else f"\n\n{new}\n\n") + end + rest
     if fresh != text and not check:
         write_text(README, fresh)
     return fresh == text

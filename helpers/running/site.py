@@ -130,7 +130,7 @@ def _generated(studies: dict[str, str]) -> dict[str, str]:
         found.append(f"### {studies[folder.name]}\n\n{answers(folder, run)}")
     head = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
     return inserts(list(studies)) | {
-        "thesis": "\n".join(line for line in head.splitlines() if not line.startswith("[![")),
+        "thesis": "\n".join(line for line in head.splitlines() if not line.startswith(("[![", "<!--"))),
         "answers": "\n\n".join(found),
         "results": results_tables(main.parent),
         "contents": _contents(studies),

@@ -20,6 +20,8 @@ COLUMNS = {
     "macro AUC": "macro_auc",
     "AUC, malignant": "malignant_auc",
 }
+# The notebooks whose answers README.md begins with, whatever their numbers.
+FIRST = ("mobilenet", "cnn_lstm", "leakage", "external_validation")
 NOT_RUN = "*Not yet run.*"
 REMEDY = "Run its notebook again, or restore the file with `git checkout`."
 
@@ -57,6 +59,20 @@ def question_index(results: Path) -> str:
         links = ", ".join(f"[{data}](results/{study}/{path})" for data, study in run)
         rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])
     return markdown_table(["notebook", "question and answer", "rendered"], rows)
+
+
+def first_findings(results: Path) -> str | None:
+    """The questions of FIRST with their answers in the first published study; None unless all were answered."""
+    study = next(iter(published_studies(results).values()), "")
+    names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
+    found = {name: answer_of(results / study, name) for name in names}
+    if NOT_RUN in found.values():
+        return None
+    link = f"results/{study}/notebooks"
+    return "\n".join(
+        f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {answer} ([{name}]({link}/{name}.ipynb))"
+        for name, answer in found.items()
+    )
 
 
 def answers(folder: Path, names: list[str]) -> str:

@@ -71,6 +71,10 @@ def new(tmp_path, request) -> Path:
         (["clean-trained", "STUDY=real"], ["-m helpers.running.clean --trained real"]),
         (["lab"], ["-m jupyterlab notebooks"]),
         (
+            ["report", "STUDY=real"],
+            [f"-m helpers.running.report {part}" for part in ("card --study real", "readme", "pages --study real")],
+        ),
+        (
             ["verify", "STUDY=real"],
             [
                 f"{STEPS} run all --study real --into build/verify",

@@ -7,7 +7,9 @@ import pytest
 
 from clinic.answering.deployment import find_deployment
 from clinic.command import arguments
-from helpers.records import file_sha256
+from helpers.records import file_sha256, write_json, write_text
+from helpers.running.notebooks import all_notebooks
+from helpers.running.tables import FIRST, LAST_TABLE, first_findings, question_index
 from helpers.study import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -49,3 +51,15 @@ def test_what_they_and_make_are_given_is_there():
     targets = {command.split()[1] for command in re.findall(r"^make .+|(?<=`)make [^`]+", TEXTS, re.MULTILINE)}
     made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets <= {*made, *(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))}
+
+
+def test_it_begins_with_answers_as_soon_as_all_are_there(tmp_path):
+    study = tmp_path / "ham10000_cpu"
+    write_text(study / LAST_TABLE, "")
+    names = [name for name in all_notebooks() if name.partition("_")[2] in FIRST]
+    for number, name in enumerate(names):
+        assert first_findings(tmp_path) is None and len(names) == len(FIRST)
+        write_json(study / name / "findings.json", {"answer": f"Answer {number} | 1."})
+    found = first_findings(tmp_path).splitlines()
+    assert len(found) == len(FIRST) and all(line.startswith("- **") and "?** Answer " in line for line in found)
+    assert "(results/ham10000_cpu/notebooks/" in found[0] and "Answer 0 \\| 1." in question_index(tmp_path)

@@ -32,7 +32,9 @@ def drawn_notebook():
     image = io.BytesIO()
     picture(0).save(image, "PNG")
     figure = {"image/png": base64.b64encode(image.getvalue()).decode(), "text/plain": "<Figure>"}
+    link = "See [the data](../data/README.md)."
     outputs = [
+        new_output("display_data", {"text/markdown": link, "text/plain": link}),
         new_output("stream", name="stderr", text="start-up line"),
         new_output("stream", name="stdout", text="CNN: trained before, read back\n7 models judged\n"),
         new_output("display_data", figure, metadata={"image/png": {"alt": "A drawn lesion"}}),
@@ -80,7 +82,7 @@ def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
     assert not re.search("read back|start-up line|injected", text)
     assert "3 parameters of this run, 1 not at the default" in text and "results/&lt;study&gt;/" in text
     assert len(re.findall("<summary", text)) == 2 and "Show the code" in text  # parameters and the Summary's cell
-    assert re.search(r"<th[^>]*><p>a</p></th>", text) and "What we found" in text
+    assert re.search(r"<th[^>]*><p>a</p></th>", text) and re.search(r"<h3>What we found", text)
     assert text.count('href="../data.html"') >= 3 and 'href="#summary"' in text
     assert "next and the" in re.sub(r"<[^>]+>", "", text)  # a page that is not there is no link
 
