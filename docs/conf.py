@@ -10,6 +10,7 @@ myst_enable_extensions = []  # no mathematics: MathJax would be loaded from anot
 
 nb_execution_mode = "off"  # the pages show what the study published
 nb_output_stderr = "remove"
+nb_merge_streams = True
 nb_render_markdown_format = "gfm"
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
