@@ -6,7 +6,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import cohen_kappa_score
 
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate
 from helpers.evaluation.predictions import Predictions, check_paired
@@ -119,17 +118,6 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
     corrected = np.empty_like(p_values)
     corrected[order] = np.minimum(stepped, 1)
     return corrected
-
-
-def agreement(models: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Cohen's (1960) kappa for each pair of models, one row and one column per model. 1 means full agreement."""
-    check_paired(*models.values())
-    table = pd.DataFrame(1.0, index=list(models), columns=list(models))
-    for first, second in combinations(models, 2):
-        answers = models[first].predicted, models[second].predicted
-        kappa = 1.0 if np.array_equal(*answers) else cohen_kappa_score(*answers)
-        table.loc[first, second] = table.loc[second, first] = kappa
-    return table
 
 
 def missed_by_all(models: Mapping[str, Predictions], image_ids: Sequence[str]) -> pd.DataFrame:

@@ -96,11 +96,11 @@ def grouped_forest(tables: Mapping[str, pd.DataFrame], label: str, title: str) -
     return figure
 
 
-def recall_heatmap(recalls: pd.DataFrame) -> Figure:
+def recall_heatmap(recalls: pd.DataFrame, title: str) -> Figure:
     """Recall in percent: one row per model, one column per class."""
     figure, axes = plt.subplots(figsize=(2.5 + 0.9 * recalls.shape[1], 1.4 + 0.4 * len(recalls)))
     colours = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar_kws": {"label": "recall (%)"}}
     sns.heatmap(100 * recalls, annot=True, fmt=".0f", ax=axes, **colours)
-    axes.set(title="Recall on test by class", xlabel="", ylabel="")
+    axes.set(title=title, xlabel="", ylabel="")
     axes.tick_params(axis="y", rotation=0)
     return figure

@@ -33,7 +33,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
         axes.scatter(rows["trial"], rows["score"], marker=marker, color=colour, s=28, label=f"{name} ({len(rows)})")
     axes.step(trials["trial"], trials["score"].cummax(), where="post", color=MODEL_COLOURS[1], label="best so far")
     axes.set(xlabel="trial (0 uses the study file's settings)", ylabel="balanced accuracy on validation")
-    axes.set_title(f"Search with {len(trials)} trials")
+    axes.set_title(f"The best of {len(trials)} trials reaches {trials['score'].max():.3f} on validation")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, [axes])
     return figure

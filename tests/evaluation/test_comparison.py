@@ -89,17 +89,6 @@ def test_holm_by_hand():
     assert comparison.holm([0.5, 0.9]) == pytest.approx([1, 1])
 
 
-def test_agreement_is_cohens_kappa():
-    # Both say a in half of the images, and 6 of 8 answers agree: (6/8 - 1/2) / (1 - 1/2).
-    one, other = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 1, 0, 1, 1, 1])
-    models = {name: make([0] * 8, np.eye(2)[answers]) for name, answers in (("one", one), ("other", other))}
-    models["constant"] = models["also constant"] = make([0] * 8, np.eye(2)[[0] * 8])
-    table = comparison.agreement(models)
-    assert table.loc["one", "other"] == table.loc["other", "one"] == pytest.approx(0.5)
-    assert np.diag(table).tolist() == [1, 1, 1, 1]
-    assert table.loc["constant", "one"] == 0 and table.loc["constant", "also constant"] == 1
-
-
 def test_images_that_all_models_miss_come_with_the_most_confident_first():
     labels, first = [0, 0, 1], make([0, 0, 1], [[0.4, 0.6], [0.9, 0.1], [0.8, 0.2]])
     other = make(labels, [[0.1, 0.9], [0.2, 0.8], [0.8, 0.2]])

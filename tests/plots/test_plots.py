@@ -100,7 +100,9 @@ FIGURES = {
         "Title",
         reference=(0, "none"),
     ),
-    "recall_heatmap": lambda: plots.recall_heatmap(pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"])),
+    "recall_heatmap": lambda: plots.recall_heatmap(
+        pd.DataFrame({"mel": [0.25], "nv": [1.0]}, index=["CNN"]), "df is hard"
+    ),
     "roc_panels": lambda: plots.roc_panels(
         dict.fromkeys(MODELS, CURVE), "ROC", colours=dict.fromkeys(MODELS, "red"), reference="CNN", columns=2
     ),
