@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # so that `--help` does not wait for slow imports
     from clinic.reading.files import InputFile
     from clinic.writing.outputs import Outputs
     from clinic.writing.tables import Tables
+    from clinic.writing.transactions import Server
 
 DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 
@@ -77,6 +78,8 @@ def arguments() -> argparse.ArgumentParser:
         command.add_argument("--pages", choices=("png", "pdf"), default="", help="write a page about each image")
         command.add_argument("--dicom", action="store_true", help="write a structured report about each DICOM file")
         command.add_argument("--fhir", action="store_true", help="write a FHIR R4 bundle about each image")
+        command.add_argument("--patients", metavar="URI", help="system of patient numbers, for bundles as transactions")
+        command.add_argument("--orders", metavar="URI", default="", help="system of accession numbers, with --patients")
     served = commands.add_parser("serve", help="answer what arrives by DICOM with reports", description=DISCLAIMER)
     _add_node(served)
     for command in (predicted, watched, served):
@@ -157,9 +160,20 @@ def _results(given: argparse.Namespace, files: "list[InputFile] | None") -> "tup
     deployment, network = _model(given)
     folder = prepare_folder(given.out, [given.input] if files is None else given.input)
     options = {name: getattr(given, name) for name in ("pages", "dicom", "fhir", "deidentify")}
-    outputs = Outputs(folder, deployment, **options, previous=given.previous)
+    outputs = Outputs(folder, deployment, **options, previous=given.previous, server=_server(given))
     stated = " ".join(f"{name} {value}".removesuffix(" True") for name, value in options.items() if value)
     return network, outputs, Tables(folder, deployment, files, stated, given.deidentify)
+
+
+def _server(given: argparse.Namespace) -> "Server | None":
+    """The FHIR server that the bundles are for, if it is described. Raises StudyError."""
+    if not given.patients:
+        return None
+    if given.deidentify or not given.fhir:
+        raise StudyError("--patients goes with --fhir and without --deidentify: a transaction names its patient.")
+    from clinic.writing.transactions import Server
+
+    return Server(given.patients, given.orders)
 
 
 def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") -> None:

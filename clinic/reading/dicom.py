@@ -103,6 +103,7 @@ def place_of(dataset: Dataset) -> Place:
             fault = "not a valid UID (digits and dots, no leading zeros)" if found[name] else "missing"
             raise Unreadable(f"{NAMED[name]} is {fault}")
     about = {"modality": modality, "burned_in": burned_in, "recognisable": recognisable, "acquired": acquired}
+    about |= {"region": _region(dataset), "laterality": _laterality(dataset)}
     return Place(**found, **about, spacing=_spacing(dataset))
 
 
@@ -217,6 +218,21 @@ def _acquired(dataset: Dataset) -> str:
             day = DAY.match(str(dataset.get(keyword)).strip())
             return datetime.date(*map(int, day.groups())).isoformat().replace("-", "")
     return ""
+
+
+def _region(dataset: Dataset) -> str:
+    """The SNOMED CT code of the region of the body, or an empty text."""
+    with suppress(Exception):  # an image is read even if its region cannot be
+        (region,) = dataset.AnatomicRegionSequence
+        if region.CodingSchemeDesignator == "SCT" and re.fullmatch(r"[0-9]{6,18}", region.CodeValue):
+            return str(region.CodeValue)
+    return ""
+
+
+def _laterality(dataset: Dataset) -> str:
+    """L, R, B, or an empty text if the object says no side."""
+    values = (str(dataset.get(keyword, "")).strip() for keyword in ("ImageLaterality", "Laterality"))
+    return next((value for value in values if value in ("L", "R", "B")), "")
 
 
 def _spacing(dataset: Dataset) -> float:

@@ -13,8 +13,8 @@ class Place:
     Texts are as in DICOM, empty where the object has none. patient_issuer: who issued patient_id; physician: who
     referred the patient; acquired: the day of the image as YYYYMMDD, or else that of its content or its study;
     burned_in, recognisable: whether the object says that text is burned into its pixels, and that a person can be
-    recognised in them, YES, NO or empty; anonymous: whether the identifiers are made up; spacing: millimetres per
-    pixel, 0 if unknown.
+    recognised in them, YES, NO or empty; region: the SNOMED CT code of where on the body it was taken; laterality: L, R
+    or B for both sides; anonymous: whether the identifiers are made up; spacing: millimetres per pixel, 0 if unknown.
     """
 
     sop_class: str
@@ -35,6 +35,8 @@ class Place:
     modality: str = ""
     burned_in: str = ""
     recognisable: str = ""
+    region: str = ""
+    laterality: str = ""
     frames: int = 1
     spacing: float = 0.0
     anonymous: bool = False
@@ -49,7 +51,8 @@ class Place:
         return Place(**kept, **renamed, anonymous=True)
 
 
-KEPT = ("sop_class", "modality", "burned_in", "recognisable", "frames", "spacing")  # fields that identify nobody
+# Fields that identify nobody.
+KEPT = ("sop_class", "modality", "burned_in", "recognisable", "region", "laterality", "frames", "spacing")
 NAMED = {  # attributes of DICOM behind the identifiers of a place
     "sop_class": "SOPClassUID",
     "sop_instance": "SOPInstanceUID",

@@ -22,6 +22,7 @@ SYSTEMS = {
     "SCT": "http://snomed.info/sct",
     "DCM": "http://dicom.nema.org/resources/ontology/DCM",
     "UCUM": "http://unitsofmeasure.org",
+    "LN": "http://loinc.org",
     SCHEME: f"urn:oid:{SCHEME_UID}",
 }
 SNOMED = {
@@ -34,6 +35,12 @@ SNOMED = {
 SKIN_LESION = Code("95324001", "SCT", "Skin lesion")
 DERMOSCOPY = Code("446078004", "SCT", "Dermoscopic photography")
 IMAGING = Code("363679005", "SCT", "Imaging")
+SIDES = {  # DICOM PS3.16, context 244
+    "L": Code("7771000", "SCT", "Left"),
+    "R": Code("24028007", "SCT", "Right"),
+    "B": Code("51440002", "SCT", "Right and left"),
+}
+IMAGING_STUDY = Code("18748-4", "LN", "Diagnostic imaging study")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 PERCENT = Code("%", "UCUM", "percent")
 MALIGNANT = Code("malignant", SCHEME, "Malignant, in situ or pre-malignant skin lesion")

@@ -1,9 +1,14 @@
-"""Results as a bundle of FHIR R4 resources: report, risk, observations, patient, device and, for DICOM, the study."""
+"""Results as a bundle of FHIR R4 resources: report, risk, observations, patient, device, image and its study.
+
+No resource claims a profile, since none that is published fits the answers of a program about a photograph.
+"""
 
 import base64
 import datetime
+import html
 import uuid
 from collections.abc import Mapping
+from functools import partial
 
 from fhir.resources.R4B.bundle import Bundle
 
@@ -21,6 +26,9 @@ TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 RADIOLOGY = {"system": f"{TERMINOLOGY}/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
 OBSERVATION = {"system": f"{TERMINOLOGY}/observation-category", "code": "imaging", "display": "Imaging"}
 UNKNOWN = {"system": f"{TERMINOLOGY}/data-absent-reason", "code": "unknown", "display": "Unknown"}
+MEDIA_IMAGE = {"system": f"{TERMINOLOGY}/media-type", "code": "image", "display": "Image"}
+ACCESSION = {"system": f"{TERMINOLOGY}/v2-0203", "code": "ACSN", "display": "Accession ID"}
+EXTENSIONS = "http://hl7.org/fhir/StructureDefinition"
 DIGITS = 4
 
 
@@ -37,27 +45,33 @@ def bundle(
     name: of the image in the tables; place, frame: of an image from DICOM, to identify its patient and study. If the
     model abstains, the observations have no value and the risk has no probability. No resource codes a diagnosis, since
     the model makes none: the code of an observation names the class of its probability. The observations have the day
-    on which the image was taken, if it is known. Raises StudyError if the bundle is not valid R4, as checked with the
-    models of fhir.resources (R4B).
+    on which the image was taken, if it is known. Raises StudyError if the bundle is not valid R4.
     """
+    patient, number = _entry(_patient(place)), partial(_identifier, deployment, f"{name}-{frame}")
+    studies = [_entry(_study(place, frame, patient))] if is_named(place) else []
+    sites = [_entry(_site(place, patient) | number("site"))] if place and (place.region or place.laterality) else []
+    image = _entry(_image(name, place) | number("image") | {"subject": _reference(patient)})
+    device = _entry(_device(deployment), f"{deployment.name}, version {deployment.version}. {DISCLAIMER}")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    patient, device = _entry(_patient(place)), _entry(_device(deployment))
-    studies = [_entry(_study(place, frame, patient))] if place is not None and not place.anonymous else []
     context = {"subject": _reference(patient), "issued": now}
     if place is not None and place.acquired:
         context["effectiveDateTime"] = datetime.date.fromisoformat(place.acquired).isoformat()
-    source = {"device": _reference(device)} | _references("derivedFrom", studies)
+    source = {"device": _reference(device)} | _references("derivedFrom", [*studies, image]) | _at(sites, place)
     observations = [
-        _entry(_observation(diagnosis, share, answer.reason) | context | source)
+        _entry(_observation(diagnosis, share, answer.reason) | number(diagnosis.code) | context | source)
         for diagnosis, share in zip(deployment.classes, answer.calibrated, strict=True)
     ]
-    risk = _risk(answer, deployment) | {"subject": _reference(patient), "occurrenceDateTime": now}
-    risk |= {"performer": _reference(device)} | _references("basis", observations)
-    report = _report(f"{name}-{frame}", answer, deployment) | context
-    report |= {"code": _concept(codes.procedure_code(place), text="Classification of a skin lesion")}
-    report |= _references("imagingStudy", studies) | _references("result", observations)
-    entries = [_entry(report), _entry(risk), *observations, patient, device, *studies]
-    content = {"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries}
+    risk = _risk(answer, deployment) | number("risk") | {"subject": _reference(patient), "occurrenceDateTime": now}
+    risk = _entry(risk | {"performer": _reference(device)} | _references("basis", observations))
+    report = _report(answer, deployment, place) | number() | context | {"media": [{"link": _reference(image)}]}
+    report |= {"extension": [{"url": f"{EXTENSIONS}/diagnosticReport-risk", "valueReference": _reference(risk)}]}
+    report = _entry(report | _references("imagingStudy", studies) | _references("result", observations))
+    entries = [report, risk, *observations, patient, device, image, *studies, *sites]
+    return checked({"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries})
+
+
+def checked(content: dict) -> dict:
+    """The bundle. Raises StudyError if it is not valid R4, by the models of fhir.resources (R4B)."""
     try:
         Bundle.model_validate(content)
     except ValueError as error:
@@ -65,13 +79,45 @@ def bundle(
     return content
 
 
+def _identifier(deployment: Deployment, picture: str, part: str = "") -> dict:
+    """The identifier of a part of the results about a picture; another model gives it another system."""
+    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.checksum}")
+    return {"identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": "-".join(filter(None, (picture, part)))}]}
+
+
+def is_named(place: Place | None) -> bool:
+    """Whether results may name the patient and the study."""
+    return place is not None and not place.anonymous
+
+
 def list_resources(content: Mapping) -> str:
     """The type and the identifier of each resource in a bundle, one per line, for people to read."""
     return "\n".join(f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in content["entry"])
 
 
-def _entry(resource: dict) -> dict:
-    return {"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": resource}
+def _entry(resource: dict, words: str = "") -> dict:
+    """An entry of a bundle. words: for people; by default what the resource says itself."""
+    words = words or _words(resource)
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{html.escape(words)}</p></div>'
+    text = {"text": {"status": "generated", "div": div}} if words else {}
+    return {"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": resource | text}
+
+
+def _words(resource: Mapping) -> str:
+    """What a resource says in words; nothing of a patient."""
+    value = resource.get("valueQuantity")
+    absent = resource.get("dataAbsentReason", {}).get("text")
+    told = {
+        "DiagnosticReport": lambda: resource["conclusion"],
+        "RiskAssessment": lambda: " ".join(
+            [one.get("rationale", "") for one in resource["prediction"]] + [one["text"] for one in resource["note"]]
+        ).strip(),
+        "Observation": lambda: f"{resource['code']['text']}: {absent or str(value['value']) + ' %'}",
+        "Media": lambda: "The image that was classified.",
+        "ImagingStudy": lambda: "The study of the image.",
+        "BodyStructure": lambda: "Where on the body the image was taken.",
+    }
+    return told.get(resource["resourceType"], str)()
 
 
 def _reference(entry: Mapping) -> dict:
@@ -167,20 +213,48 @@ def _risk(answer: Answer, deployment: Deployment) -> dict:
     }
 
 
-def _report(name: str, answer: Answer, deployment: Deployment) -> dict:
-    """The report. In R4 its performer cannot be a device, so only the observations and the risk name the device.
-
-    Its identifier combines the model and the name of the picture, so that another model writes another report.
-    """
-    reports = uuid.uuid5(uuid.NAMESPACE_OID, f"reports of {deployment.checksum}")
+def _report(answer: Answer, deployment: Deployment, place: Place | None) -> dict:
+    """The report. In R4 its performer cannot be a device, so only the observations and the risk name the device."""
     worth = sentences.describe_worth(answer, deployment)
-    return {
+    order = {}
+    if is_named(place) and place.accession_number:
+        number = {"type": {"coding": [ACCESSION]}, "value": place.accession_number}
+        order = {"basedOn": [{"type": "ServiceRequest", "identifier": number}]}
+    code = _concept(codes.procedure_code(place), codes.IMAGING_STUDY, text="Classification of a skin lesion")
+    return order | {
         "resourceType": "DiagnosticReport",
-        "identifier": [{"system": f"urn:oid:2.25.{reports.int}", "value": name}],
         "status": "preliminary",
         "category": [{"coding": [RADIOLOGY]}],
+        "code": code,
         "conclusion": " ".join([f"{sentences.describe_answer(answer)}.", *worth, *_caveats(answer)]),
     }
+
+
+def _image(name: str, place: Place | None) -> dict:
+    """The image that was classified, by its name in results or, of DICOM, by its UID; its pixels are not in it."""
+    content = {"title": name}
+    if is_named(place):
+        content |= {"contentType": "application/dicom", "url": f"urn:oid:{place.sop_instance}"}
+    return {"resourceType": "Media", "status": "completed", "type": {"coding": [MEDIA_IMAGE]}, "content": content}
+
+
+def _site(place: Place, patient: Mapping) -> dict:
+    """Where on the body a DICOM image was taken, and on which side."""
+    region = {"location": _region(place)} if place.region else {}
+    side = {"locationQualifier": [_concept(codes.SIDES[place.laterality])]} if place.laterality else {}
+    return {"resourceType": "BodyStructure", "patient": _reference(patient)} | region | side
+
+
+def _region(place: Place) -> dict:
+    return {"coding": [{"system": SYSTEMS["SCT"], "code": place.region}]}
+
+
+def _at(sites: list[dict], place: Place | None) -> dict:
+    """The site of an observation, if it is known."""
+    if not sites:
+        return {}
+    refers = {"url": f"{EXTENSIONS}/bodySite", "valueReference": _reference(sites[0])}
+    return {"bodySite": {"extension": [refers]} | (_region(place) if place.region else {})}
 
 
 def _caveats(answer: Answer) -> list[str]:

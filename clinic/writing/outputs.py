@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinic.answering.deployment import Deployment
 from clinic.answering.prediction import Outcome
@@ -25,6 +26,9 @@ from helpers.processes import end_with_parent
 from helpers.records import remnants, write_json
 from helpers.study import StudyError
 
+if TYPE_CHECKING:
+    from clinic.writing.transactions import Server
+
 FEW = 4  # files for which no process of their own pays
 
 
@@ -34,8 +38,8 @@ class Outputs:
 
     pages: png, pdf, or empty for none; dicom, fhir: whether to write these; deidentify: whether to leave out the
     identifiers of patients and studies, and all pixels that may name or show a person; previous: the folder of an
-    earlier run, whose reports are named as predecessors; key: random bytes for the names under `deidentify`, otherwise
-    empty.
+    earlier run, whose reports are named as predecessors; server: of the FHIR bundles, if they are to be
+    transactions; key: random bytes for the names under `deidentify`, otherwise empty.
     """
 
     folder: Path
@@ -46,6 +50,7 @@ class Outputs:
     fhir: bool = False
     deidentify: bool = False
     previous: Path | None = None
+    server: "Server | None" = None
     key: bytes = field(init=False)
 
     def __post_init__(self):
@@ -122,10 +127,12 @@ class Outputs:
         if not self.fhir:
             return
         from clinic.writing.fhir import bundle
+        from clinic.writing.transactions import transaction
 
         image, place = outcome.file.image, self._place(outcome)
         for picture, answer in outcome.pairs:
             content = bundle(image, answer, self.deployment, place=place, frame=picture.frame)
+            content = transaction(content, place, self.server) if self.server else content
             write_json(self.folder / "fhir" / f"{image}-{picture.frame}.json", content)
 
     def _reason_to_hide(self, outcome: Outcome) -> str:

@@ -14,10 +14,13 @@ from clinic.answering.answers import UNLIKE
 from clinic.writing import fhir
 from clinic.writing.codes import ABSTAINS, MALIGNANT, SYSTEMS, coding, diagnosis_code
 from clinic.writing.fhir import bundle, list_resources
+from clinic.writing.transactions import Server, transaction
 from helpers.data.lesions import HAM10000
 from helpers.study import StudyError
 
 DEIDENTIFIED = PLACE.without_identifiers(b"key")
+SITED = replace(PLACE, region="53120007", laterality="L", accession_number="A|1")
+SERVER = Server("urn:oid:1.2.36.1", "http://example.org/orders")
 
 
 @cache
@@ -34,16 +37,16 @@ def resources(*arguments) -> dict[str, list[dict]]:
     return found
 
 
-@pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED], ids=["file", "DICOM", "deidentified"])
+@pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED, SITED], ids=["file", "DICOM", "deidentified", "sited"])
 @pytest.mark.parametrize("reason", ["", UNLIKE])
 def test_every_resource_is_valid_and_every_reference_resolves(place, reason):
     text = json.dumps(content(place, reason))
     read = Bundle.model_validate_json(text)
     urls = [entry.fullUrl for entry in read.entry]
     assert len(set(urls)) == len(urls) and all(url.startswith("urn:uuid:") for url in urls)
-    assert set(re.findall(r'"reference": "([^"]*)"', text)) == set(urls[2:])  # to all but the report and the risk
-    kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device"]
-    kinds += ["ImagingStudy"] * (place is PLACE)
+    assert set(re.findall(r'"reference": "([^"]*)"', text)) == set(urls[1:])  # to all but the report
+    kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device", "Media"]
+    kinds += ["ImagingStudy"] * (place in (PLACE, SITED)) + ["BodyStructure"] * (place is SITED)
     assert [line.split()[0] for line in list_resources(content(place, reason)).splitlines()] == kinds
 
 
@@ -145,6 +148,73 @@ def test_a_report_has_an_identifier_among_the_reports_of_its_model():
     assert first["value"] == second["value"] == "0123-1" and first["system"] != second["system"]
     assert first["system"].startswith("urn:oid:2.25.") and first["system"] not in SYSTEMS.values()
     assert [first] == bundle("0123", an_answer(), deployment())["entry"][0]["resource"]["identifier"]
+
+
+def test_the_report_leads_to_the_risk_the_image_and_the_order():
+    found = resources(SITED)
+    (report,), (media,), (risk,) = found["DiagnosticReport"], found["Media"], found["RiskAssessment"]
+    urls = {entry["fullUrl"]: entry["resource"] for entry in content(SITED)["entry"]}
+    (leads,) = report["extension"]
+    assert urls[leads["valueReference"]["reference"]] is risk and leads["url"].endswith("/diagnosticReport-risk")
+    assert urls[report["media"][0]["link"]["reference"]] is media and media["content"]["url"] == "urn:oid:1.2.3.4"
+    assert report["basedOn"][0]["identifier"]["value"] == "A|1" and "basedOn" not in resources()["DiagnosticReport"][0]
+    assert {one["system"] for one in report["code"]["coding"]} == {SYSTEMS["SCT"], "http://loinc.org"}
+    assert not any("meta" in one for one in urls.values())
+
+
+def test_every_resource_but_the_patient_says_in_words_what_it_is():
+    for kind, found in resources(replace(SITED, patient_id="<P>")).items():
+        for one in found:
+            assert ("text" in one) == (kind != "Patient"), kind
+            assert "<P>" not in one.get("text", {}).get("div", "")
+    assert "melanoma: 40.0 %" in resources()["Observation"][CODES.index("mel")]["text"]["div"]
+
+
+def test_an_observation_has_the_region_and_the_side_of_its_image():
+    (site,) = resources(SITED)["BodyStructure"]
+    assert site["location"]["coding"][0]["code"] == "53120007"
+    assert site["locationQualifier"][0]["coding"][0]["display"] == "Left"
+    for one in resources(SITED)["Observation"]:
+        assert one["bodySite"]["coding"][0]["code"] == "53120007" and one["bodySite"]["extension"]
+
+
+def test_a_transaction_finds_patient_and_order_by_their_numbers_and_can_be_sent_twice():
+    sent = transaction(content(SITED), SITED, SERVER)
+    again = transaction(bundle("0123", an_answer(), deployment(), place=SITED), SITED, SERVER)
+    assert [one["request"] for one in sent["entry"]] == [one["request"] for one in again["entry"]]
+    kinds = {one["resource"]["resourceType"]: one["request"] for one in sent["entry"]}
+    assert sent["type"] == "transaction" and "Patient" not in kinds
+    assert {kind for kind, one in kinds.items() if one["method"] == "POST"} == {"Device", "ImagingStudy"}
+    assert all("ifNoneExist" in one for one in kinds.values() if one["method"] == "POST")
+    text, report = json.dumps(sent), sent["entry"][0]["resource"]
+    urls = {entry["fullUrl"] for entry in sent["entry"]}
+    outside = set(re.findall(r'"reference": "([^"]*)"', text)) - urls
+    assert outside == {
+        "Patient?identifier=urn%3Aoid%3A1.2.36.1|P-17",
+        "ServiceRequest?identifier=http%3A%2F%2Fexample.org%2Forders|A%7C1",
+    }
+    assert report["subject"]["reference"].startswith("Patient?") and len({*map(str, kinds.values())}) == len(kinds)
+
+
+@pytest.mark.parametrize("place", [DEIDENTIFIED, replace(PLACE, patient_id=""), None])
+def test_without_a_patient_there_is_no_transaction(place):
+    with pytest.raises(StudyError, match="names no patient"):
+        transaction(content(place), place, SERVER)
+
+
+@pytest.mark.needs("fhirkit")
+@pytest.mark.parametrize("place", [None, PLACE, DEIDENTIFIED, SITED], ids=["file", "DICOM", "deidentified", "sited"])
+@pytest.mark.parametrize("reason", ["", UNLIKE])
+def test_bundles_fit_the_structure_definitions(place, reason):
+    """Those of R4 itself, from another package than the one that the program checks them with."""
+    import fhirkit
+
+    bundles = [content(place, reason)]
+    if place in (PLACE, SITED):
+        bundles.append(transaction(bundles[0], place, SERVER))
+    for one in bundles:
+        assert not [*map(str, fhirkit.validate(one))]
+    assert fhirkit.validate(bundles[0] | {"timestamp": "today"}) and fhirkit.validate(bundles[0] | {"types": "x"})
 
 
 def test_an_invalid_bundle_is_refused(monkeypatch):
