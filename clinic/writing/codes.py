@@ -8,7 +8,9 @@ situ.
 """
 
 import uuid
+from functools import cache
 
+from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
 from clinic.answering.answers import UNLIKE, UNSURE
@@ -32,6 +34,7 @@ SNOMED = {
     "scc": ("254651007", "Squamous cell carcinoma of skin"),
     "ak": ("201101007", "Actinic keratosis"),
 }
+LONGEST_MEANING = 64  # letters of a meaning in DICOM
 SKIN_LESION = Code("95324001", "SCT", "Skin lesion")
 DERMOSCOPY = Code("446078004", "SCT", "Dermoscopic photography")
 IMAGING = Code("363679005", "SCT", "Imaging")
@@ -60,6 +63,17 @@ ABSTAINS = {
 def procedure_code(place: Place | None) -> Code:
     """The code for how an image was taken; an image that is not from DICOM is assumed to be dermoscopic."""
     return DERMOSCOPY if place is None or place.sop_class == DERMOSCOPIC else IMAGING
+
+
+def region_code(place: Place) -> Code | None:
+    """The region of the body in the words of DICOM's own tables; None if it has none, or one that is not in them."""
+    code = _known_regions().get(place.region)
+    return code if code and len(code.meaning) <= LONGEST_MEANING else None
+
+
+@cache
+def _known_regions() -> dict[str, Code]:
+    return {code.value: code for code in standard.SCT.concepts.values()}
 
 
 def diagnosis_code(diagnosis: Diagnosis) -> Code:

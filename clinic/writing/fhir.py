@@ -246,7 +246,8 @@ def _site(place: Place, patient: Mapping) -> dict:
 
 
 def _region(place: Place) -> dict:
-    return {"coding": [{"system": SYSTEMS["SCT"], "code": place.region}]}
+    code = codes.region_code(place)
+    return {"coding": [coding(code) if code else {"system": SYSTEMS["SCT"], "code": place.region}]}
 
 
 def _at(sites: list[dict], place: Place | None) -> dict:

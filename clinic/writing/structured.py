@@ -35,10 +35,11 @@ def report(
 
     Each frame has one group for malignancy, with the calibrated probability and whether the score before calibration
     reaches the operating point, and one group per class, with its calibrated probability in percent and the class as a
-    candidate. If the model abstains, a single group says so. The finding of every group is a skin lesion, since a group
-    may be read without the others; only what is unlike the training images has none. The UIDs are the same for the same
-    image, deployment and options; former: an earlier report about the image, named as its predecessor. Raises
-    StudyError if DICOM does not allow the identifiers of the place.
+    candidate, each with the region of the body if it is known. If the model abstains, a single group says so. The
+    finding of every group is a skin lesion, since a group may be read without the others; only what is unlike the
+    training images has none. The UIDs are the same for the same image, deployment and options; former: an earlier
+    report about the image, named as its predecessor. Raises StudyError if DICOM does not allow the identifiers of the
+    place.
     """
     frames = [_groups(place, answer, deployment, frame=frame) for frame, answer in enumerate(answers, 1)]
     content = sr.MeasurementReport(
@@ -101,6 +102,7 @@ def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int)
         tracking_identifier=sr.TrackingIdentifier(uid=stable_uid(place.sop_instance, lesion), identifier=lesion),
         algorithm_id=_algorithm(deployment),
         source_images=[image],
+        finding_sites=_site(place),
     )
     answered = sr.QualitativeEvaluation(codes.ANSWERED, codes.ABSTAINS.get(answer.reason, codes.ANSWERS))
     if answer.abstained:
@@ -113,6 +115,12 @@ def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int)
         share = _percent(codes.probability_code(diagnosis), probability)
         groups.append(group(measurements=[share], qualitative_evaluations=[candidate]))
     return groups
+
+
+def _site(place: Place) -> list[sr.FindingSite] | None:
+    """Where on the body the image was taken, and on which side, if the image says so by codes."""
+    region = codes.region_code(place)
+    return [sr.FindingSite(region, codes.SIDES.get(place.laterality))] if region else None
 
 
 def _percent(name: codes.Code, share: float) -> sr.Measurement:
@@ -140,7 +148,11 @@ def _observer(deployment: Deployment) -> sr.ObserverContext:
     # The UID depends on the model alone: it is the same device wherever it runs.
     number = uuid.uuid5(uuid.NAMESPACE_OID, deployment.model_sha256).int
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=f"2.25.{number}", name=deployment.name, manufacturer_name=MAKER, model_name=deployment.name
+        uid=f"2.25.{number}",
+        name=deployment.name,
+        manufacturer_name=MAKER,
+        model_name=deployment.name,
+        serial_number=deployment.model_sha256,
     )
     return sr.ObserverContext(standard.DCM.Device, device)
 

@@ -14,16 +14,16 @@ from helpers.study import ROOT
 
 README = (ROOT / "README.md").read_text()
 CLINIC = (ROOT / "docs" / "clinic.md").read_text()
-TEXTS = README + CLINIC + (ROOT / "docs" / "running.md").read_text()
+TEXTS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
 
 ROWS = re.findall(r"^\| (.+) \| `(.+)` \|$", CLINIC, re.MULTILINE)
-COMMANDS = [command for _, command in ROWS if command.startswith("python")]
+COMMANDS = re.findall(r"^(?:\| .+ \| `)?(python -m clinic [^`\n]+)", TEXTS, re.MULTILINE)
 
 
 def test_the_table_has_a_command_for_each_use():
-    assert len(ROWS) >= 6 and len(COMMANDS) >= 5
+    assert len(ROWS) >= 6 and len(COMMANDS) >= 8
     asked = " ".join(COMMANDS)
-    assert all(f" {option}" in asked for option in ("--pages", "--dicom", "--fhir", "--deidentify"))
+    assert all(f" {option}" in asked for option in ("--pages", "--dicom", "--deidentify", "--patients", "--spool"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,12 +31,14 @@ def test_the_program_takes_them_and_each_names_its_study(command):
     python, module, program, *words = shlex.split(command)
     assert (python, module, program) == ("python", "-m", "clinic")
     given = arguments().parse_args(words)
-    assert "--study" in words and given.study and given.out and given.input
+    assert given.study and (given.command == "serve" or (given.out and given.input))
 
 
-def test_the_environment_is_made_and_entered_before_they_are_used():
-    before = CLINIC[: CLINIC.index("| to get |")]
-    assert before.index("\nmake env") < before.index("\n. .venv/bin/activate")
+def test_two_commands_lead_to_the_first_answer():
+    install, predict = re.search(r"```\n(.+)\n(.+)\n```", CLINIC).groups()
+    (folder,) = re.findall(r"python3 -m venv (\S+) && \1/bin/pip install -r requirements-clinic.txt", install)
+    python, *words = shlex.split(predict)
+    assert python == f"{folder}/bin/python" and arguments().parse_args(words[2:]).input
 
 
 def test_the_study_that_they_name_comes_prepared():

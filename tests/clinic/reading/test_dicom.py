@@ -314,3 +314,15 @@ def test_the_day_of_an_image_is_that_of_the_first_attribute_that_has_one(stated,
     days = {"StudyDate": "20240101", "ContentDate": "20240102", "AcquisitionDate": "20240103"}
     days["AcquisitionDateTime"] = "20240104235959.5+0100"
     assert place_of(dermoscopic_object(PIXELS, **days | stated)).acquired == day
+
+
+@pytest.mark.parametrize(
+    ("code", "side", "kept"),
+    [("53120007", "L", ("53120007", "L")), ("Ward 7", "Muster", ("", "")), ("53120007", "U", ("53120007", ""))],
+)
+def test_region_and_side_are_kept_if_they_are_codes(code, side, kept):
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = code, "SCT", "Ward 7"
+    place = place_of(secret_object(PIXELS, AnatomicRegionSequence=[region], ImageLaterality=side))
+    assert (place.region, place.laterality) == kept
+    assert place.without_identifiers(b"key").region == kept[0]

@@ -73,6 +73,7 @@ PLACES = {
     "frames": {"frames": 2, "sop_class": "1.2.840.10008.5.1.4.1.1.7.4"},
     "capture": {"sop_class": "1.2.840.10008.5.1.4.1.1.7"},
     "empty": dict.fromkeys(OF_THE_PATIENT, ""),
+    "sited": {"region": "53120007", "laterality": "B"},
 }
 
 
@@ -103,6 +104,17 @@ def test_a_report_holds_the_answer(document):
     )
     assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert document.ContentQualification == "RESEARCH"
+
+
+@pytest.mark.parametrize(("laterality", "side"), [("L", ["7771000"]), ("", [])])
+def test_each_group_has_the_region_and_the_side_of_its_image(laterality, side):
+    """In the words of DICOM's tables, since those of the image could be anything."""
+    made = make_report(replace(PLACE, region="53120007", laterality=laterality))
+    for group in groups(made):
+        (site,) = [item for item in group.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "363698007"]
+        assert site.ConceptCodeSequence[0].CodeMeaning == "Upper limb structure (body structure)"
+        assert [one.ConceptCodeSequence[0].CodeValue for one in site.get("ContentSequence", [])] == side
+    assert all("Finding Site" not in items(group) for group in groups(make_report(replace(PLACE, region="1234567"))))
 
 
 @pytest.mark.parametrize("reason", [UNLIKE, UNSURE])
