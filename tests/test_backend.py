@@ -37,16 +37,6 @@ def test_there_are_as_many_threads_as_this_process_may_use(monkeypatch):
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5" and "CPU, 5 cores" in backend.device_name()
 
 
-def test_two_seeded_draws_agree():
-    import keras
-
-    draws = []
-    for _ in range(2):
-        backend.set_seed(3)
-        draws.append((np.random.rand(), float(keras.random.normal(()))))
-    assert draws[0] == draws[1]
-
-
 def test_what_trains_nothing_imports_no_backend():
     modules = "running.runner, running.report, data.lesions, data.split, evaluation.judge, plots"
     code = f"import sys, helpers.{modules.replace(', ', ', helpers.')}\n"

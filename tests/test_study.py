@@ -5,12 +5,10 @@ from helpers.study import (
     RANGES,
     ROOT,
     StudyError,
-    build_folder,
     check_parameters,
     declared_parameters,
     load_study,
     parse_value,
-    results_folder,
 )
 
 DECLARED = {"study": "demo", "epochs": 5, "learning_rate": 1e-3, "filters": [16, 32], "keep": True, "seeds": []}
@@ -99,14 +97,3 @@ def test_declared_parameters_come_from_the_tagged_cell(tmp_path):
         declared_parameters(write_notebook(tmp_path / "b.ipynb", source, []))
     with pytest.raises(StudyError, match="no such notebook. Known notebooks: 01_eda"):
         declared_parameters(tmp_path / "c.ipynb")
-
-
-@pytest.mark.parametrize(
-    ("find", "variable", "name"),
-    [(results_folder, "RESULTS_DIR", "results"), (build_folder, "BUILD_DIR", "build")],
-)
-def test_an_environment_variable_moves_results_and_unfinished_work(monkeypatch, tmp_path, find, variable, name):
-    monkeypatch.delenv(variable, raising=False)
-    assert find("demo") == ROOT / name / "demo"
-    monkeypatch.setenv(variable, str(tmp_path))
-    assert find("demo") == tmp_path / "demo"

@@ -24,7 +24,6 @@ from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_predictions, read_records
 from helpers.running.elsewhere import EXTERNAL
 from helpers.running.model_card import CARD, card_text
-from helpers.running.report import write_readme
 from helpers.running.tables import PUBLISHED
 from helpers.study import results_folder
 
@@ -41,6 +40,8 @@ def differences(study: str) -> list[str]:
     folder = results_folder(study)
     if not any("test" in read_json(path, RESTORE) for path in folder.glob("*/metrics.json")):
         return []
+    from helpers.running.report import write_readme  # which takes seconds
+
     records = read_records(folder)
     lesions = read_csv(folder / "split.csv", RESTORE, dtype=str).set_index("image_id")["lesion_id"]
     check = partial(record_differences, lesions=lesions)

@@ -13,7 +13,7 @@ import pytest
 from house import build_house, fingerprint, make, processes_of, start
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
 SEED = os.environ.get("CHAOS_SEED", "0")
 DAMAGES = {
     "cut": lambda content: content[: len(content) // 2],
