@@ -37,7 +37,8 @@ RANGES = (
      unknown_epochs workers"""),
     ("from 1 to 8", lambda value: 1 <= value <= 8, "views"),
     ("0 or more", lambda value: value >= 0, "devices steps weight_decay"),
-    ("0 or more and below 2**32", lambda value: 0 <= value < 2**32, "augmentation_seeds history_seeds seed seeds split_seed tuned_seeds"),
+    ("0 or more and below 2**32", lambda value: 0 <= value < 2**32, """augmentation_seeds history_seeds seed seeds
+     split_seed tuned_seeds"""),
     ("at least 8 pixels and at most 2048", lambda value: 8 <= value <= 2048, "side"),
     ("above 0 and at most 10", lambda value: 0 < value <= 10, """alpha augmentation_learning_rate claim_size
      fine_tuning_rate history_learning_rate leakage_learning_rate learning_rate unknown_learning_rate zooms"""),
