@@ -141,20 +141,22 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.links, self.ids = set(), set()
+        self.links, self.ids, self.without_words = set(), set(), []
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         self.links |= {given[name] for name in ("href", "src") if given.get(name)}
+        self.without_words += [given] if tag == "img" and not given.get("alt") else []
         self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
 
 
 @pages
-def test_no_link_is_broken(any_site):
+def test_no_link_is_broken_and_every_figure_has_words(any_site):
     found = {path: Page(path) for path in html_files(any_site)}
     assert len(found) > 5
     for path, page in found.items():
+        assert not page.without_words, path
         for link in map(urlsplit, page.links):
             if not link.scheme and not link.netloc:
                 target = (path.parent / unquote(link.path)).resolve() if link.path else path
