@@ -27,10 +27,11 @@ PARTS = {
     "How far to trust them": "model_comparison",
     "From model to use": "prediction",
 }
-# Pages of docs/ and TEXTS in the order of the contents, model cards apart.
+# Pages of docs/ and TEXTS in the order of the contents, model cards apart. Further pages of docs/ follow those of use.
 CONTENTS = {
     "Reference": ["methods", "data", "datasheet", "reporting", "glossary", "references"],
-    "Use and change it": ["running", "clinic", "contributing", "changelog"],
+    "Use it": ["running", "clinic"],
+    "Change it": ["contributing", "changelog"],
 }
 
 
@@ -147,6 +148,9 @@ def _contents(studies: dict[str, str]) -> str:
     trees = {part: [f"{main}/{name}" for name in names] for part, names in parts.items()}
     trees |= {studies[study]: [f"{study}/{name}" for name in run[study]] for study in others}
     cards = [f"Model card: {title} <{study}/model_card>" for study, title in studies.items() if _has_card(study)]
-    trees |= CONTENTS | {"Reference": cards + CONTENTS["Reference"]}
+    named = ["index", *sum(CONTENTS.values(), [])]
+    further = [path.stem for path in sorted((ROOT / "docs").glob("*.md")) if path.stem not in named]
+    trees |= {"Reference": cards + CONTENTS["Reference"], "Use it": CONTENTS["Use it"] + further}
+    trees["Change it"] = CONTENTS["Change it"]
     lines = [[f"```{{toctree}}\n:hidden:\n:caption: {part}\n", *pages, "```"] for part, pages in trees.items() if pages]
     return "\n\n".join("\n".join(one) for one in lines)
