@@ -44,8 +44,14 @@ def by_sign(figure: Mapping, *, above: str, below: str, unclear: str) -> str:
 
 
 def listed(names: Iterable[str], none: str = "none") -> str:
-    """Names as a reader lists them: `a`, `a and b`, `a, b and c`; the word of `none` if there are no names."""
-    *first, last = [str(name) for name in names] or [none]
+    """Names as a reader lists them: `a`, `a and b`, `a, b and c`; the word of `none` if there are no names.
+
+    Semicolons keep three and more names apart that hold commas themselves.
+    """
+    names = [str(name) for name in names] or [none]
+    if len(names) > 2 and any("," in name for name in names):
+        return f"{'; '.join(names[:-1])}; and {names[-1]}"
+    *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -41,6 +41,7 @@ def test_a_difference_is_clear_if_its_interval_leaves_out_zero(figure, sign, wor
 def test_lists_and_counts_read_like_prose():
     assert listed([]) == "none" and listed([], "no model") == "no model"
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(pd.Index(list("abc"))) == "a, b and c"
+    assert listed(["a", "b, c", "d"]) == "a; b, c; and d" and listed(["a, b", "c"]) == "a, b and c"
     assert counted(1, "lesion") == "1 lesion" and counted(2004, "image") == "2,004 images"
     assert counted(0, "diagnosis", "diagnoses") == "0 diagnoses"
 
