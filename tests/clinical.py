@@ -1,5 +1,6 @@
 """A made-up deployment and a made-up model, for tests of the clinic that need no network."""
 
+import base64
 import contextlib
 import io
 import json
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,13 @@ from conftest import picture
 from PIL import Image
 
 from clinic.answering.answers import UNSURE, Answer
-from clinic.answering.appearance import learn_appearance
+from clinic.answering.appearance import Appearance, learn_appearance
 from clinic.answering.deployment import ABSTENTION, MALIGNANT, Deployment, write_deployment
 from clinic.answering.network import Network, Prediction
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import read_object
 from clinic.reading.place import DERMOSCOPIC, Place
-from clinic.reading.quality import measures
+from clinic.reading.quality import MEASURES, measures
 from helpers.data.lesions import HAM10000
 from helpers.records import file_sha256
 from helpers.study import ROOT
@@ -49,8 +51,16 @@ def appearance(seeds: range):
     return np.array([measures(image) for image in images]), features(images)
 
 
-APPEARANCE = learn_appearance(appearance(range(60)), appearance(range(60, 199)))
-ANYTHING = replace(APPEARANCE, farthest=1e9)  # whatever an image looks like, it gets an answer
+@cache
+def learnt() -> Appearance:
+    """How pictures look."""
+    return learn_appearance(appearance(range(60)), appearance(range(60, 199)))
+
+
+COUNT = len(MEASURES) + 2  # numbers of a picture
+NOTHING, EACH = np.zeros(COUNT, "<f4"), np.eye(COUNT, dtype="<f4")[np.tril_indices(COUNT)]
+# Whatever an image looks like, it gets an answer.
+ANYTHING = Appearance(*(base64.b64encode(values.tobytes()).decode() for values in (NOTHING, EACH)), 1e9, 1e9)
 PLACE = Place(
     DERMOSCOPIC,
     "1.2.3.4",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from clinical import APPEARANCE, BIASES, CODES, SIDE, deployment, features
+from clinical import BIASES, CODES, SIDE, deployment, features, learnt
 from conftest import picture
 from scipy.special import softmax
 
@@ -60,13 +60,14 @@ def test_what_looks_benign_and_is_probably_malignant_gets_no_answer():
 
 def test_what_is_unlike_the_training_images_gets_no_answer():
     """It is the first reason, whatever the energy; strange colours alone are a warning."""
-    deployed = deployment(appearance=APPEARANCE)
+    deployed = deployment(appearance=learnt())
     white = from_array(np.full((20, 20, 3), 255, np.uint8), deployed.image_format())
     for level in (-9.0, 9.0):
         (answer,) = answer_pictures([white], said([white], [np.full(7, level)]), deployed)
         assert (answer.reason, answer.suspicious) == (UNLIKE, None) and answer.distance > 1
         assert answer.warnings == (SMALL.format(20, 20, SIDE),)
-    (answer,) = answer_pictures([white], said([white], [np.full(7, 9.0)]), deployment())  # however far it is
+    however_far = deployment(appearance=replace(learnt(), farthest=1e9))
+    (answer,) = answer_pictures([white], said([white], [np.full(7, 9.0)]), however_far)
     assert answer.reason == "" and answer.warnings == (SMALL.format(20, 20, SIDE), COLOURS)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from clinical import APPEARANCE, SIDE, appearance, features
+from clinical import SIDE, appearance, features, learnt
 from conftest import picture
 from PIL import Image, ImageFilter
 
@@ -16,7 +16,7 @@ SHOWN = [np.asarray(picture(seed, SIDE)) for seed in range(200, 300)]
 
 def distances(*squares) -> tuple[np.ndarray, np.ndarray]:
     images = np.stack(squares).astype(np.uint8)
-    return APPEARANCE.distances(np.array([measures(image) for image in images]), features(images))
+    return learnt().distances(np.array([measures(image) for image in images]), features(images))
 
 
 def in_grey(square):
@@ -39,28 +39,28 @@ STRANGERS = {
 def test_strangers_are_far_and_pictures_are_near(kind):
     far, _ = distances(*(STRANGERS[kind](square) for square in SHOWN))
     near, _ = distances(*SHOWN)
-    assert (far > APPEARANCE.farthest).mean() >= 0.95 and (near > APPEARANCE.farthest).mean() <= 0.1
+    assert (far > learnt().farthest).mean() >= 0.95 and (near > learnt().farthest).mean() <= 0.1
 
 
 def test_limits_are_those_of_validation():
-    learnt = appearance(range(60, 199))
-    far, colours = APPEARANCE.distances(*learnt)
-    assert (far > APPEARANCE.farthest).mean() == pytest.approx(UNLIKE, abs=0.01)
-    assert (colours > APPEARANCE.farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
+    looks = appearance(range(60, 199))
+    far, colours = learnt().distances(*looks)
+    assert (far > learnt().farthest).mean() == pytest.approx(UNLIKE, abs=0.01)
+    assert (colours > learnt().farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
 
 
 def test_unusual_colours_are_seen_by_the_measures_alone():
     """The distance by the measures is what an appearance without features has."""
     measured, made = appearance(range(60))
     alone = learn_appearance((measured, made[:, :0]), (measured, made[:, :0]))
-    _, both = APPEARANCE.distances(measured, made)
+    _, both = learnt().distances(measured, made)
     assert np.allclose(alone.distances(measured, made[:, :0])[0], both, rtol=0.1)
     assert np.median(distances(*(square[..., ::-1] // 2 for square in SHOWN))[1]) > np.median(both)
 
 
 def test_squared_distances_of_training_images_are_as_many_as_numbers():
     """As in a normal distribution, a little fewer for the shrinking."""
-    far, _ = APPEARANCE.distances(*appearance(range(60)))
+    far, _ = learnt().distances(*appearance(range(60)))
     assert 0.6 < (far**2).mean() / (len(MEASURES) + 2) < 1.1
 
 
