@@ -41,10 +41,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("number", "remedy"), [(errno.ENOSPC, "Free space"), (errno.EACCES, "Ask its owner"), (errno.EROFS, "RESULTS_DIR")]
 )
-def test_a_disk_that_takes_no_more_is_named_with_a_remedy(tmp_path, number, remedy):
+def test_a_disk_that_takes_no_more_is_named_with_a_remedy(tmp_path, monkeypatch, number, remedy):
+    """Whether it refuses what is written or a new file."""
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
     target = tmp_path / "metrics.json"
     with pytest.raises(StudyError, match=f"{target} cannot be written .*{remedy}"), atomic_path(target):
-        raise OSError(number, os.strerror(number))
+        refuse()
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(StudyError, match=f"{target} cannot be written .*{remedy}"):
+        write_json(target, {})
     assert list(tmp_path.iterdir()) == []
 
 
