@@ -107,9 +107,12 @@ class Predictions:
 
 
 def read_parts(record: dict, lesions: Mapping[str, str]) -> tuple[Predictions, Predictions]:
-    """The predictions on validation and on test of a record of `read_records`. lesions: lesion id by image id."""
+    """The predictions on validation and on test of a record of `read_records`, for the classes that it was trained on.
+
+    lesions: lesion id by image id. Raises StudyError if the predictions are lost or damaged.
+    """
     table = read_predictions(record["folder"])
-    known = classes(record["parameters"]["dataset"], record["task"])
+    known = [one for one in classes(record["parameters"]["dataset"], record["task"]) if one.code in table]
     codes, malignant = [one.code for one in known], [one.malignant for one in known]
     parts = (table[table["part"] == part] for part in ("validation", "test"))
     return tuple(Predictions.from_table(part, codes, malignant, lesions=lesions) for part in parts)

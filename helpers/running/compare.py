@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.data.lesions import classes
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.comparison import paired_difference
-from helpers.evaluation.predictions import Predictions
+from helpers.evaluation.predictions import read_parts
 from helpers.evaluation.scores import METRICS
 from helpers.reading import read_csv, read_json
+from helpers.records import RESTORE
 from helpers.sentences import with_interval
 from helpers.study import StudyError, exit_code, results_folder
 
@@ -33,7 +33,8 @@ def compare_runs(study: str, names: Sequence[str]) -> str:
             raise StudyError(
                 f"The runs {', '.join(names)} differ in their {what}, so their figures cannot be compared."
             )
-    predictions = {name: _read_test(results_folder(study), name, record) for name, record in records.items()}
+    split = read_csv(results_folder(study) / "split.csv", RESTORE, dtype=str).set_index("image_id")
+    predictions = {name: read_parts(record, split["lesion_id"])[1] for name, record in records.items()}
     tables = [_parameters(records)]
     tables += [_differences(records, predictions, names[0], other) for other in names[1:]]
     images = len(predictions[names[0]])
@@ -42,16 +43,7 @@ def compare_runs(study: str, names: Sequence[str]) -> str:
 
 def _read_record(folder: Path) -> dict:
     remedy = "Name a folder in the results of this study, such as 03_cnn_baseline or trials/…, that was run."
-    return read_json(folder / "metrics.json", remedy)
-
-
-def _read_test(results: Path, name: str, record: Mapping) -> Predictions:
-    remedy = f"Run {record['notebook']} again."
-    table = read_csv(results / name / "predictions.csv", remedy)
-    split = read_csv(results / "split.csv", "Run 02_preprocessing again.").set_index("image_id")
-    known = classes(record["parameters"]["dataset"], record["task"])
-    codes, malignant = zip(*((one.code, one.malignant) for one in known if one.code in table), strict=True)
-    return Predictions.from_table(table[table["part"] == "test"], codes, malignant, lesions=split["lesion_id"])
+    return read_json(folder / "metrics.json", remedy) | {"folder": folder}
 
 
 def _parameters(records: Mapping[str, dict]) -> str:

@@ -18,7 +18,7 @@ from helpers.data.lesions import classes
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.external import FIGURES, collection, external_collection, external_table
 from helpers.evaluation.judge import judge
-from helpers.evaluation.predictions import Predictions
+from helpers.evaluation.predictions import read_parts
 from helpers.evaluation.seeds import TABLE, seed_runs, seed_table
 from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_predictions, read_records
@@ -101,7 +101,7 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
     by_name = {one["name"]: one for one in records}
     chosen = {name: by_name[name] for name in published["model"].unique()}  # in the order of the table
     known = classes(next(iter(chosen.values()))["parameters"]["dataset"], "diagnosis")
-    home = {name: collection(_test_part(one, known, lesions)) for name, one in chosen.items()}
+    home = {name: collection(read_parts(one, lesions)[1]) for name, one in chosen.items()}
     there = {
         place: external_collection(rows.fillna({"label": ""}), rows, known)
         for place, rows in given.groupby(["model", "set"], sort=False)
@@ -116,12 +116,6 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
         for name in FIGURES
         if not np.isclose(getattr(old, name), getattr(new, name), atol=TOLERANCE, rtol=0, equal_nan=True)
     ]
-
-
-def _test_part(record: dict, known: tuple, lesions: pd.Series) -> Predictions:
-    table = read_predictions(record["folder"]).query("part == 'test'")
-    codes, malignant = zip(*((one.code, one.malignant) for one in known), strict=True)
-    return Predictions.from_table(table, codes, malignant, lesions=lesions)
 
 
 def _compare(name: str, published: object, fresh: object) -> Iterator[tuple[str, object, object]]:
