@@ -33,12 +33,10 @@ def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
 
 def patients(gain: Mapping, alone: Mapping) -> str:
     """Whether age, sex and site add to the image. gain: image and patient minus image; alone: score of patient only."""
-    verb = by_sign(
-        gain, above="add to one image", below="take from one image", unclear="do not clearly add to one image"
-    )
+    verb = by_sign(gain, above="helps", below="hurts", unclear="makes no clear difference")
     return (
-        f"Age, sex and body site {verb}: the balanced accuracy differs by {with_interval(gain)}; without any image "
-        f"they reach {with_interval(alone)}."
+        f"Adding age, sex and body site to one image {verb}: the balanced accuracy differs by {with_interval(gain)}; "
+        f"without any image they reach {with_interval(alone)}."
     )
 
 
@@ -59,8 +57,8 @@ def answer(photographs: Mapping, beyond: Mapping | None, patients: Mapping) -> s
         "but not clearly because of the photographs",
         "better than one image": "Reading several photographs is better than reading one",
     }.get(reading(photographs, beyond), "Several photographs do not clearly say more than one")
-    facts = by_sign(patients, above="add to", below="take from", unclear="do not clearly add to")
-    return f"{seen}. The patient's age, sex and body site {facts} the image."
+    facts = by_sign(patients, above="helps", below="hurts", unclear="makes no clear difference")
+    return f"{seen}. Adding the patient's age, sex and body site {facts}."
 
 
 def title(gains: Mapping[str, Mapping]) -> str:

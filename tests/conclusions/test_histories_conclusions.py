@@ -21,7 +21,7 @@ def test_photographs_in_a_sentence(gain, verb):
     assert "is larger on" in conclude.photographs(gain, UP, 1) and ";" not in conclude.photographs(gain, None, 1)
 
 
-@pytest.mark.parametrize(("gain", "verb"), [(UP, "site add to"), (DOWN, "take from"), (OPEN, "do not clearly add")])
+@pytest.mark.parametrize(("gain", "verb"), [(UP, "one image helps"), (DOWN, "hurts"), (OPEN, "no clear difference")])
 def test_patients_in_a_sentence(gain, verb):
     assert verb in conclude.patients(gain, UP)
 
@@ -32,10 +32,10 @@ def test_the_order_helps_hurts_or_cannot_be_judged():
 
 
 def test_the_answer_turns_round():
-    assert conclude.answer(UP, UP, UP).startswith("Several photographs say more than one. The patient's")
+    assert conclude.answer(UP, UP, UP).startswith("Several photographs say more than one. Adding")
     assert "but not clearly because of" in conclude.answer(UP, OPEN, OPEN)
     assert "do not clearly say more" in conclude.answer(OPEN, UP, UP)
-    assert conclude.answer(DOWN, OPEN, OPEN).endswith("do not clearly add to the image.")
+    assert conclude.answer(DOWN, OPEN, OPEN).endswith("site makes no clear difference.")
 
 
 def test_the_title_counts():
