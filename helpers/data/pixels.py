@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from helpers.data.squares import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.reading import read_note
-from helpers.records import atomic_path, file_sha256, write_json
+from helpers.records import atomic_path, file_sha256, write_json, write_text
 from helpers.study import StudyError
 
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
@@ -210,6 +210,6 @@ def _is_intact(target: Path) -> bool:
         return True
     intact = _fingerprint(target, description["image_ids"]) == description["fingerprint"]
     if intact and time.time() - status.st_ctime > SETTLED:
-        with suppress(OSError), atomic_path(checked) as temporary:  # in a read-only folder each opening checks
-            temporary.write_text(seal)
+        with suppress(OSError, StudyError):  # in a read-only folder each opening checks
+            write_text(checked, seal)
     return intact

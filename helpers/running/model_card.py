@@ -10,7 +10,7 @@ from helpers.evaluation.seeds import seed_figures
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
 from helpers.reading import read_csv
-from helpers.records import RESTORE, atomic_path
+from helpers.records import RESTORE, write_text
 from helpers.running.elsewhere import elsewhere_table
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
@@ -22,9 +22,7 @@ SHOWN = METRICS | {"ece": "calibration error (ECE)", "brier": "Brier score"}
 def write_card(study: str) -> Path:
     """Write results/<study>/MODEL_CARD.md from the run records; returns its path."""
     path = results_folder(study) / CARD
-    text = card_text(study)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, card_text(study))
     return path
 
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from helpers.backend import restart_seeds
 from helpers.models.recipe import Recipe, recipes
-from helpers.records import Run, atomic_path, describe_split
+from helpers.records import Run, describe_split, write_text
 from helpers.running.cross_validation import build_variant
 from helpers.running.jobs import run_jobs
 from helpers.running.search_space import study_values, suggest_values, trial_parameters
@@ -217,5 +217,4 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
 def write_study(path: Path, source: Mapping, changes: Mapping) -> None:
     """Write a study file with the values of `source` and these changes, named after its file."""
     content = yaml.safe_dump({**source, **changes, "study": path.stem}, sort_keys=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"# The hyperparameters that the search of 09_tuning chose, on validation.\n{content}")
+    write_text(path, f"# The hyperparameters that the search of 09_tuning chose, on validation.\n{content}")

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import resource
@@ -156,7 +157,10 @@ def test_an_unchanged_cache_is_read_through_once(ham10000, tmp_path, monkeypatch
     read.clear()
     assert open_cache(tmp_path / "cache", 16).fingerprint == cache.fingerprint and read == []
     shutil.copytree(tmp_path / "cache", tmp_path / "copy")
-    assert open_cache(tmp_path / "copy", 16).fingerprint == cache.fingerprint and len(read) == 1
+    with monkeypatch.context() as patch:  # a folder that may only be read
+        patch.setattr("tempfile.mkstemp", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EROFS, "read-only")))
+        assert open_cache(tmp_path / "copy", 16).fingerprint == cache.fingerprint and len(read) == 1
+    assert open_cache(tmp_path / "copy", 16).fingerprint == cache.fingerprint and len(read) == 2
 
 
 def test_unreadable_images_are_all_named_and_no_file_stays(ham10000, tmp_path):
