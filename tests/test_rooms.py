@@ -76,7 +76,7 @@ def test_every_room_stands_in_the_order(package):
     assert set(rooms(package)) == {room_of(path) for path in files(package)}
 
 
-@pytest.mark.parametrize("old", OLD_COMMANDS)
-def test_an_old_command_prints_the_new_one(old):
+@pytest.mark.parametrize(("old", "new"), [*OLD_COMMANDS.items(), ("clinic.node", "python -m clinic serve")])
+def test_an_old_command_prints_the_new_one(old, new):
     done = subprocess.run([sys.executable, "-m", old, "x"], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and f"`{OLD_COMMANDS[old]}`" in done.stderr
+    assert done.returncode == 2 and f"`{new}`" in done.stderr

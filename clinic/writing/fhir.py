@@ -53,9 +53,7 @@ def bundle(
     image = _entry(_image(name, place) | number("image") | {"subject": _reference(patient)})
     device = _entry(_device(deployment), f"{deployment.name}, version {deployment.version}. {DISCLAIMER}")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    context = {"subject": _reference(patient), "issued": now}
-    if place is not None and place.acquired:
-        context["effectiveDateTime"] = datetime.date.fromisoformat(place.acquired).isoformat()
+    context = {"subject": _reference(patient), "issued": now} | _day(place)
     source = {"device": _reference(device)} | _references("derivedFrom", [*studies, image]) | _at(sites, place)
     observations = [
         _entry(_observation(diagnosis, share, answer.reason) | number(diagnosis.code) | context | source)
@@ -228,6 +226,13 @@ def _report(answer: Answer, deployment: Deployment, place: Place | None) -> dict
         "code": code,
         "conclusion": " ".join([f"{sentences.describe_answer(answer)}.", *worth, *_caveats(answer)]),
     }
+
+
+def _day(place: Place | None) -> dict:
+    """The day on which the image was taken, if it is known."""
+    if place is None or not place.acquired:
+        return {}
+    return {"effectiveDateTime": datetime.date.fromisoformat(place.acquired).isoformat()}
 
 
 def _image(name: str, place: Place | None) -> dict:

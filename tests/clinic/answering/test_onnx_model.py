@@ -65,6 +65,7 @@ def test_it_is_taken_where_there_is_one_and_answers_do_not_depend_on_the_batch(p
         assert np.allclose(getattr(whole, name), alone, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_its_answers_are_those_of_the_keras_file(published):
     deployment, model = published
     images = draw(24)
