@@ -86,10 +86,14 @@ def where_it_sits(found: pd.DataFrame) -> str:
         return "For no protocol are there enough comparable images to say where an inflation comes from (fewer than 5)."
     largest = max(rows, key=lambda name: rows[name]["value"])
     clear = [f"*{name}*" for name, row in rows.items() if clear_sign(row) == 1]
-    where = f"For {listed(clear)}" if clear else "For no protocol"
+    where = (
+        f"For {listed(clear)}, claimed images that were seen in training are"
+        if clear
+        else ("For no protocol are claimed images that were seen in training")
+    )
     return (
-        f"{where}, claimed images that were seen in training are clearly answered more accurately than comparable "
-        f"ones; the largest difference, for *{largest}*, is {with_interval(rows[largest])}."
+        f"{where} clearly answered more accurately than comparable ones; the largest difference, for *{largest}*, is "
+        f"{with_interval(rows[largest])}."
     )
 
 

@@ -34,12 +34,12 @@ def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     """Whether a threshold abstains more on the unknown. gaps: share answered, known minus unknown, by score."""
     helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
     figures = ", ".join(f"{with_interval(gap)} with the {name}" for name, gap in gaps.items())
-    by = f" with the {listed(helps)}" if 0 < len(helps) < len(gaps) else ""
-    verdict = f"{'abstains' if helps else 'does not clearly abstain'} more often on unknown than on known diagnoses{by}"
-    verdict += f", and less often with the {listed(hurts)}" if hurts else ""
+    often = [("more", helps)] * bool(helps) + [("less", hurts)] * bool(hurts)
+    words = [f"{more} often" + f" with the {listed(own)}" * (len(own) < len(gaps)) for more, own in often]
+    verdict = "abstains " + " and ".join(words) if words else "does not clearly abstain more often"
     return (
-        f"A threshold that answers {percent(coverage)} of the known validation images {verdict}: share answered, known "
-        f"minus unknown, {figures}."
+        f"A threshold that answers {percent(coverage)} of the known validation images {verdict} on unknown than on "
+        f"known diagnoses: share answered, known minus unknown, {figures}."
     )
 
 
@@ -89,7 +89,7 @@ def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
     less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with no less"
     helps = any(clear_sign(gap) == 1 for gap in gaps.values())
-    told = "makes it abstain on some of these images" if helps else "does not make it abstain on them"
+    told = "makes it abstain on some of these images" if helps else "does not make it abstain on these images"
     return f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told}."
 
 

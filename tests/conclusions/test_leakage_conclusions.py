@@ -77,7 +77,7 @@ def test_where_the_inflation_sits():
 
     assert conclude.where_it_sits(found(figure(0.2), nothing)).startswith("For *a*, claimed images")
     assert conclude.where_it_sits(found(figure(0.2), figure(0.3))).startswith("For *a* and *b*, claimed images")
-    assert conclude.where_it_sits(found(nothing, nothing)).startswith("For no protocol, claimed images")
+    assert conclude.where_it_sits(found(nothing, nothing)).startswith("For no protocol are claimed images")
     assert "enough comparable images" in conclude.where_it_sits(found(nothing, nothing).iloc[2:])
 
 
