@@ -86,10 +86,11 @@ def strangers(rules: pd.DataFrame) -> str:
     rule, *others = rules.columns
     drawn = rules.iloc[1:].mean()
     best = drawn[others].idxmax()
-    verdict = "more than" if drawn[rule] > drawn[best] else "no more than"
+    own, other = percent(drawn[rule]), percent(drawn[best])
+    verdict = "as many as" if own == other else "more than" if drawn[rule] > drawn[best] else "fewer than"
     return (
-        f"Of drawn pictures that are no lesion, the {rule} stops {percent(drawn[rule])}, {verdict} the best other "
-        f"rule, the {best} ({percent(drawn[best])}). It also stops {percent(rules[rule].iloc[0])} of the test images."
+        f"Of drawn pictures that are no lesion, the {rule} stops {own}, {verdict} the best other rule, the {best} "
+        f"({other}). It also stops {percent(rules[rule].iloc[0])} of the test images."
     )
 
 

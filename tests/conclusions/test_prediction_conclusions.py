@@ -43,7 +43,10 @@ def test_strangers_and_the_answer():
     rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
     assert "distance stops 95 %, more than the best other rule, the energy (5 %)" in conclude.strangers(rules)
     assert "It also stops 2 % of the test images" in conclude.strangers(rules)
-    assert "energy stops 5 %, no more than the best other" in conclude.strangers(rules[["energy", "distance"]])
+    assert "energy stops 5 %, fewer than the best other" in conclude.strangers(rules[["energy", "distance"]])
+    assert "as many as the best other rule" in conclude.strangers(
+        rules[["energy", "energy"]].set_axis(["a", "b"], axis=1)
+    )
     assert conclude.answer(UP, UP, rules).endswith(
         "20 % of these answers are wrong. Of pictures that are no lesion, 95 % get no answer."
     )
