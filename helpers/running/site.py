@@ -16,7 +16,7 @@ from helpers.running.inserts import inserts
 from helpers.running.model_card import CARD
 from helpers.running.notebooks import all_notebooks
 from helpers.running.page import Links, publish
-from helpers.running.tables import NOT_RUN, answer_of, answers, executed, published_studies, results_tables
+from helpers.running.tables import NOT_RUN, ON_PAGE, answer_of, answers, executed, published_studies, results_tables
 from helpers.study import ROOT, StudyError, build_folder, results_folder
 
 PACKAGES = ("sphinx", "myst_nb", "sphinx_book_theme")
@@ -127,7 +127,7 @@ def _generated(studies: dict[str, str]) -> dict[str, str]:
     main, *others = [results_folder(study) for study in studies]
     found = [f"### {part}\n\n{answers(main, notebooks_of(part))}" for part in PARTS]
     for folder in others:
-        if run := [name for name in all_notebooks() if answer_of(folder, name) != NOT_RUN]:
+        if run := [name for name in all_notebooks() if answer_of(folder, name) not in (NOT_RUN, ON_PAGE)]:
             found.append(f"### {studies[folder.name]}\n\n{answers(folder, run)}")
     head = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
     return inserts(list(studies)) | {

@@ -23,6 +23,7 @@ COLUMNS = {
 # The notebooks whose answers README.md begins with, whatever their numbers.
 FIRST = ("mobilenet", "cnn_lstm", "leakage", "external_validation")
 NOT_RUN = "*Not yet run.*"
+ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers were collected
 REMEDY = "Run its notebook again, or restore the file with `git checkout`."
 
 
@@ -41,9 +42,11 @@ def executed(folder: Path) -> list[str]:
 
 
 def answer_of(folder: Path, notebook: str) -> str:
-    """The answer that a notebook gave in a study, or NOT_RUN. folder: results of the study."""
+    """The answer that a notebook gave in a study, else ON_PAGE or NOT_RUN. folder: results of the study."""
     path = folder / notebook / "findings.json"
-    return read_json(path, REMEDY)["answer"] if path.is_file() else NOT_RUN
+    if path.is_file():
+        return read_json(path, REMEDY)["answer"]
+    return ON_PAGE if (folder / "notebooks" / f"{notebook}.ipynb").is_file() else NOT_RUN
 
 
 def question_index(results: Path) -> str:
@@ -66,7 +69,7 @@ def first_findings(results: Path) -> str | None:
     study = next(iter(published_studies(results).values()), "")
     names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
     found = {name: answer_of(results / study, name) for name in names}
-    if NOT_RUN in found.values():
+    if {NOT_RUN, ON_PAGE} & set(found.values()):
         return None
     link = f"results/{study}/notebooks"
     return "\n".join(

@@ -18,11 +18,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from helpers.records import write_text
 from helpers.running import report, site
 from helpers.running.notebooks import all_notebooks
-from helpers.running.tables import NOT_RUN
+from helpers.running.tables import NOT_RUN, ON_PAGE
 from helpers.study import ROOT, StudyError
 
-NAME, LATER, *_ = all_notebooks()
-OPENING = f"**Question.** Why? Read [the data](../data/README.md), [next]({LATER}.ipynb) and the [Summary](#Summary)."
+NAME, LATER, ABSENT, *_ = all_notebooks()
+OPENING = f"**Question.** Why? Read [the data](../data/README.md), [next]({ABSENT}.ipynb) and the [Summary](#Summary)."
 DEFAULTS = 'study = "demo"  # name: results/<study>/\nside = 64  # pixels\nseed = 0  # of all'
 pages = pytest.mark.needs("sphinx", "myst_nb", "sphinx_book_theme")  # requirements-docs.txt
 
@@ -61,6 +61,7 @@ def drawn(tmp_path_factory):
     for name in ("notebooks", NAME):
         (results / name).mkdir(parents=True)
     nbformat.write(drawn_notebook(), results / "notebooks" / f"{NAME}.ipynb")
+    nbformat.write(drawn_notebook(), results / "notebooks" / f"{LATER}.ipynb")  # without findings
     (results / NAME / "findings.json").write_text(json.dumps({"answer": "Because 5 | 7 say so."}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESULTS_DIR", str(folder / "results"))
@@ -90,7 +91,7 @@ def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
 @pages
 def test_the_front_page_has_answers_and_says_what_was_not_run(drawn):
     text = re.sub(r"<[^>]+>", " ", (drawn / "index.html").read_text())
-    assert "Because 5 | 7 say so." in text and NOT_RUN.strip("*") in text
+    assert "Because 5 | 7 say so." in text and all(words.strip("*") in text for words in (ON_PAGE, NOT_RUN))
     assert (ROOT / "README.md").read_text().splitlines()[0].strip("# ") in text
     assert all(part in text for part in site.PARTS) and "@software" in text and "<!--" not in text
 
