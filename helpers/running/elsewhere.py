@@ -30,7 +30,8 @@ def elsewhere_table(folder: Path, link: str) -> str:
     header = [best["model"].iloc[0], "images", *[METRICS[metric] for metric in SHOWN]]
     note = (
         "The published file of the model that is best on validation, with its fixed threshold, on images of other "
-        f"clinics ([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in a set."
+        f"clinics ([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in "
+        "a set."
     )
     copies = load_study(ROOT / "studies" / f"{folder.name}.yaml").get("copies", "")
     return f"{markdown_table(header, rows)}\n\n{' '.join([note, copies]).strip()}"
