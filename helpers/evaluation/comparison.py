@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -33,15 +34,23 @@ def resampled_scores(
 
 
 def pairwise_differences(
-    models: Mapping[str, Predictions], metric: str = "balanced_accuracy", bootstrap: Bootstrap = STANDARD
+    models: Mapping[str, Predictions],
+    metric: str = "balanced_accuracy",
+    bootstrap: Bootstrap = STANDARD,
+    *,
+    repeats: Mapping[str, Sequence[Predictions]] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """One row per pair of models: the score of `first` minus that of `second`, and McNemar's test.
 
     Columns: first, second, value with low and high (95 %, on the same resampled lesions), lesions_first,
-    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. For `metric` and errors see
-    `resampled_scores`.
+    lesions_second and p as in `mcnemar`, and p_holm, corrected for the number of pairs. repeats: further trainings of a
+    model, by its name; its score is then the mean over its trainings, and the interval covers seeds, too. McNemar's
+    test is of the first trainings. For `metric` and errors see `resampled_scores`.
     """
-    scores = dict(zip(models, resampled_scores(models.values(), metric, bootstrap), strict=True))
+    scores = {}
+    for number, (name, model) in enumerate(models.items()):
+        drawn = resampled_scores([model, *repeats.get(name, ())], metric, bootstrap)
+        scores[name] = seed_draws(drawn, number)
     rows = [
         {"first": first, "second": second}
         | estimate(scores[first] - scores[second])
@@ -85,11 +94,18 @@ def unpaired_difference(
 def mean_over_seeds(scores: np.ndarray) -> dict[str, float | None]:
     """Mean over seeds of `resampled_scores`, or of differences between them, as {"value", "low", "high"}.
 
-    Each resample of the lesions also draws the seeds again, with replacement. With one seed the interval covers only
-    sampling error. Even with three seeds it understates seed-to-seed variation.
+    With one seed the interval covers only sampling error. Even with three seeds it understates seed-to-seed variation.
     """
-    picked = np.random.default_rng(0).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
-    return estimate(np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)])
+    return estimate(seed_draws(scores))
+
+
+def seed_draws(scores: np.ndarray, number: int = 0) -> np.ndarray:
+    """Means over seeds of `resampled_scores`, float64 [1 + resamples]: each resample of lesions draws the seeds again.
+
+    number: models with different numbers draw their seeds independently.
+    """
+    picked = np.random.default_rng(number).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
+    return np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)]
 
 
 def mcnemar(first: Predictions, second: Predictions) -> dict:

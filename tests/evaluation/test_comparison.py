@@ -48,6 +48,17 @@ def test_pairwise_differences_have_every_pair_once_and_agree_with_one_pair():
     assert len(comparison.pairwise_differences({"alone": models["skill 1"]}, bootstrap=Bootstrap(10))) == 0
 
 
+def test_a_model_that_was_trained_again_is_compared_by_its_mean():
+    models = {f"skill {k}": random_predictions(300, 21, skill=k) for k in (2, 1)}
+    again = random_predictions(300, 21, skill=1)
+    once = comparison.pairwise_differences(models, "accuracy", Bootstrap(300)).iloc[0]
+    row = comparison.pairwise_differences(models, "accuracy", Bootstrap(300), repeats={"skill 2": [again]}).iloc[0]
+    right = [one.is_right.mean() for one in (models["skill 2"], again, models["skill 1"])]
+    assert row.value == pytest.approx(np.mean(right[:2]) - right[2]) and row.value < once.value
+    assert row.high - row.low > once.high - once.low  # the trainings differ
+    assert row.p == once.p
+
+
 def test_resampled_scores_are_the_score_and_its_paired_resamples():
     runs = [random_predictions(60, 0, skill=skill) for skill in (1, 2)]
     drawn = resampled_scores(runs, "accuracy", Bootstrap(200))
