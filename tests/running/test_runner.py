@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from helpers.records import TRIAL
-from helpers.running import notebooks, report, runner
+from helpers.running import notebooks, report, runner, tables
 from helpers.study import ROOT, declared_parameters
 
 PARAMETERS = "study = 'tiny'  # a name\nseed = 0  # a number\nrate = 0.5  # another"
@@ -106,14 +106,14 @@ def test_progress_shows_the_last_line_of_a_bar_now_and_then(capsys):
 
 def entry(name, value, split="abc", **about):
     figure = {"value": value, "low": value - 0.1, "high": value + 0.1}
-    test = dict.fromkeys(report.COLUMNS.values(), figure)
+    test = dict.fromkeys(tables.COLUMNS.values(), figure)
     known = {"name": name, "notebook": "03_x", "task": "diagnosis", "split": {"sha256": split, "test": 2003}}
     return known | {"test": test} | about
 
 
 def publish(study, record):
     """The results folder of a study with one record, which has come to the comparison of its models."""
-    comparison = study / report.LAST_TABLE
+    comparison = study / tables.LAST_TABLE
     for folder in (study / "03_x" / "variants" / "colour", comparison.parent):
         folder.mkdir(parents=True)
     comparison.touch()
@@ -126,7 +126,11 @@ def published(tmp_path, monkeypatch):
     variants = {"colour": entry("colour", 0.7), "binary": entry("binary", 0.9, task="malignancy")}
     variants["control"] = entry("control", 0.8, compared=False)
     publish(tmp_path / "results" / "ham10000_cpu", entry("CNN", 0.6, variants=variants))
-    (tmp_path / "README.md").write_text(f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n")
+    blocks = [
+        f"<!-- {name}: written by `make report`, do not edit -->\nold {name}\n<!-- end of {name} -->\n"
+        for name in report.WRITTEN
+    ]
+    (tmp_path / "README.md").write_text(f"# Title\n{''.join(blocks)}rest\n")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
     return tmp_path
@@ -137,7 +141,8 @@ def test_the_readme_table_comes_from_the_records(published, capsys):
     assert "old" in (published / "README.md").read_text()
     assert report.main(["readme"]) == 0 and report.main(["readme", "--check"]) == 0
     text = (published / "README.md").read_text()
-    assert text.startswith("# Title\n") and text.endswith("\nrest\n") and "old" not in text
+    assert text.startswith("# Title\n") and text.endswith("\nrest\n") and "old results" not in text
+    assert "old findings" in text  # until all of them were answered
     assert text.index("colour") < text.index("CNN") and "0.600 [0.500, 0.700]" in text and "2,003 test images" in text
     assert "binary" not in text and "control" not in text
     record = published / "results" / "ham10000_cpu" / "03_x" / "metrics.json"
@@ -147,7 +152,7 @@ def test_the_readme_table_comes_from_the_records(published, capsys):
 
 def test_every_dataset_has_a_table_which_says_what_was_missing(published):
     publish(published / "results" / "isic2019_cpu", entry("CNN", 0.4, split="def", missing_images=12723))
-    first, second = report.results_tables().split("| ISIC 2019 |")
+    first, second = tables.results_tables(published / "results").split("| ISIC 2019 |")
     assert first.startswith("| HAM10000 |") and "missing" not in first
     assert "0.400 [0.300, 0.500]" in second and "12,723 images that the publisher lists were missing" in second
 
@@ -155,30 +160,17 @@ def test_every_dataset_has_a_table_which_says_what_was_missing(published):
 def test_the_larger_study_is_shown_once_its_models_were_compared(published):
     larger = published / "results" / "ham10000"
     publish(larger, entry("CNN", 0.85))
-    assert "0.850" in report.results_tables()
-    (larger / report.LAST_TABLE).unlink()
-    assert "0.850" not in report.results_tables() and "0.600" in report.results_tables()
+    assert "0.850" in tables.results_tables(larger.parent)
+    (larger / tables.LAST_TABLE).unlink()
+    text = tables.results_tables(larger.parent)
+    assert "0.850" not in text and "0.600" in text
 
 
 def test_without_its_marks_or_results_the_readme_has_no_table(published, capsys):
     (published / "README.md").write_text("nothing here\n")
     assert report.main(["readme"]) == 1 and "Put them back" in capsys.readouterr().err
     (published / "results").rename(published / "elsewhere")
-    assert report.results_tables() == "No results are published yet."
-
-
-def test_pages_and_their_index(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(report, "ROOT", tiny)
-    assert report.main(["pages", "--study", "tiny"]) == 1 and "make all STUDY=tiny" in capsys.readouterr().err
-    notebook = notebook_of()
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# 01 · A title\n\nSee [02](02_b.ipynb)."))
-    target = tiny / "results" / "tiny" / "notebooks"
-    target.mkdir(parents=True)
-    nbformat.write(notebook, target / "01_a.ipynb")
-    assert report.main(["pages", "--study", "tiny"]) == 0
-    pages = tiny / "build" / "tiny" / "report"
-    assert 'href="02_b.html"' in (pages / "01_a.html").read_text()
-    assert '<a href="01_a.html">01 · A title</a>' in (pages / "index.html").read_text()
+    assert tables.results_tables(published / "results") == "No results are published yet."
 
 
 def test_references_keep_text_and_drop_pictures(tmp_path, monkeypatch):
