@@ -136,10 +136,11 @@ def watch(given: argparse.Namespace) -> int:
 def serve(given: argparse.Namespace) -> int:
     """Answer images that arrive by DICOM, until a signal ends it; returns the exit code."""
     from clinic.node.network import Node, Peer
-    from clinic.node.service import serve, spool_of_images
+    from clinic.node.service import serve
+    from clinic.node.spool import Spool
 
     destination, model = Peer.parse(given.to), _model(given)
-    spool = spool_of_images(given.spool, given.queue)
+    spool = Spool(given.spool / "images", given.queue)
     with _signalled() as ended:
         serve(model, destination, Node((given.host, given.port), spool, given.caller, title=given.title), ended)
     return DONE

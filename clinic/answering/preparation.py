@@ -1,4 +1,4 @@
-"""Prepares a deployment for 13_prediction, with measurements of the model's abstention on test."""
+"""Prepares a deployment for 13_prediction, with measurements of what gets no answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,11 +7,15 @@ import numpy as np
 
 from clinic.answering.appearance import Appearance
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
+from clinic.answering.network import Predict
+from clinic.reading.quality import measures
 from helpers.data.diagnoses import Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.study import StudyError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from helpers.evaluation.predictions import Predictions
 
 
@@ -72,3 +76,52 @@ def measure_abstention(
     images = dict(zip(names, rows, strict=True)) | {DIFFERENCE: every}
     images |= {"sensitivity": answered & malignant, "specificity": answered & ~malignant}
     return {name: measured[name] | {"images": int(images[name].sum())} for name in (*ABSTENTION, *MALIGNANT)}
+
+
+def compare_rules(
+    predict: Predict,
+    appearance: Appearance,
+    validation: np.ndarray,
+    *,
+    shown: Mapping[str, np.ndarray],
+    unlike: float,
+) -> "pd.DataFrame":
+    """The share of each set of images that each rule leaves without an answer, one row per set and one column per rule.
+
+    Each rule has the limit that the share `unlike` of the validation images does not pass. Images are uint8 [n, side,
+    side, 3].
+    """
+    import pandas as pd
+
+    limits = {name: np.quantile(one, 1 - unlike) for name, one in _rule_scores(predict, appearance, validation).items()}
+    rows = {
+        name: {rule: (one > limits[rule]).mean() for rule, one in _rule_scores(predict, appearance, images).items()}
+        for name, images in shown.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def _rule_scores(predict: Predict, appearance: Appearance, images: np.ndarray) -> dict[str, np.ndarray]:
+    """How far each image is from being answered under each rule, float [n]; the rule of a deployment is the first."""
+    from helpers.evaluation.abstention import confidence_scores
+
+    found = predict(images)
+    whole, colours = appearance.distances(np.array(list(map(measures, images))), found.features)
+    unsure = {f"low {name}": -score for name, score in confidence_scores(found.logits).items()}
+    return {"distance in the network": whole, "distance by colours": colours} | unsure
+
+
+def measure_spoilt(answers: "pd.DataFrame", before: np.ndarray, malignant: np.ndarray) -> dict[str, float]:
+    """How the answers about spoilt images differ from those before, as shares of the images.
+
+    answers: the fields of `Answer`, one row per image; before: the former answers, int [n]; malignant: bool [n]. Of the
+    answered images, `warning` is the share with one; of the malignant ones, `missed` are called benign without one.
+    """
+    abstains, warns = (answers["reason"] != "").to_numpy(), answers["warnings"].astype(bool).to_numpy()
+    missed = ~abstains & ~warns & answers["suspicious"].eq(False).to_numpy()
+    return {
+        "answers change": (np.stack(answers["probabilities"]).argmax(axis=1) != before).mean(),
+        "no answer": abstains.mean(),
+        "warning": warns[~abstains].mean() if not abstains.all() else np.nan,
+        "missed": missed[malignant].mean(),
+    }

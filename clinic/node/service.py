@@ -3,7 +3,6 @@
 import logging
 import threading
 from functools import partial
-from pathlib import Path
 
 from clinic import DISCLAIMER
 from clinic.answering.deployment import Deployment
@@ -27,8 +26,3 @@ def serve(model: tuple[Deployment, Predict], destination: Peer, node: Node, ende
         with node:
             LOG.info("listening on %s:%d. %s", *node.address, DISCLAIMER)
             ended.wait()
-
-
-def spool_of_images(folder: Path, most_files: int) -> Spool:
-    """Where accepted images wait, below the folder that belongs to the node alone."""
-    return Spool(folder / "images", most_files)

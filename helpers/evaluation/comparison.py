@@ -47,10 +47,8 @@ def pairwise_differences(
     model, by its name; its score is then the mean over its trainings, and the interval covers seeds, too. McNemar's
     test is of the first trainings. For `metric` and errors see `resampled_scores`.
     """
-    scores = {}
-    for number, (name, model) in enumerate(models.items()):
-        drawn = resampled_scores([model, *repeats.get(name, ())], metric, bootstrap)
-        scores[name] = seed_draws(drawn, number)
+    trainings = {name: [model, *repeats.get(name, ())] for name, model in models.items()}
+    scores = {name: seed_draws(resampled_scores(own, metric, bootstrap)) for name, own in trainings.items()}
     rows = [
         {"first": first, "second": second}
         | estimate(scores[first] - scores[second])
@@ -99,12 +97,12 @@ def mean_over_seeds(scores: np.ndarray) -> dict[str, float | None]:
     return estimate(seed_draws(scores))
 
 
-def seed_draws(scores: np.ndarray, number: int = 0) -> np.ndarray:
+def seed_draws(scores: np.ndarray) -> np.ndarray:
     """Means over seeds of `resampled_scores`, float64 [1 + resamples]: each resample of lesions draws the seeds again.
 
-    number: models with different numbers draw their seeds independently.
+    Models with as many seeds draw the same ones, so two readings of the same networks stay paired.
     """
-    picked = np.random.default_rng(number).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
+    picked = np.random.default_rng(0).integers(len(scores), size=(len(scores), scores.shape[1] - 1))
     return np.r_[scores[:, 0].mean(), np.take_along_axis(scores[:, 1:], picked, axis=0).mean(axis=0)]
 
 

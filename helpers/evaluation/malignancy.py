@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
-from helpers.evaluation.means import means
+from helpers.evaluation.means import means, proportion
 from helpers.evaluation.predictions import Predictions, check_paired
 from helpers.evaluation.scores import resample
+from helpers.sentences import with_interval
 from helpers.study import StudyError
 
 POINTS = (0.90, 0.95)  # specificities and sensitivities at which two models are compared
@@ -122,3 +123,18 @@ def decision_curve(
     net = gain * (p.malignant_score[:, None] >= thresholds)
     table = means(dict(zip(thresholds, net.T, strict=True)), p.lesions, bootstrap)
     return table.assign(all=gain.mean(axis=0)).rename_axis("threshold")
+
+
+def malignant_by_fifths(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> pd.DataFrame:
+    """The images by the stated probability of malignancy, in fifths: how many there are, and how many are malignant.
+
+    One row per fifth that has images, with texts in the columns images, stated on average, and malignant.
+    """
+    p, stated = predictions, predictions.malignant_score
+    fifth, rows = np.minimum((stated * 5).astype(int), 4), {}
+    for number in np.unique(fifth):
+        own = fifth == number
+        row = {"images": f"{own.sum():,}", "stated on average": f"{stated[own].mean():.2f}"}
+        row["malignant"] = with_interval(proportion(p.is_malignant[own], p.lesions[own], bootstrap), 2)
+        rows[f"{20 * number} to {20 * number + 20} %"] = row
+    return pd.DataFrame(rows).T.rename_axis("stated probability")

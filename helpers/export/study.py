@@ -109,7 +109,7 @@ def describe(deployment: Mapping, record: Mapping) -> dict:
 
 
 def write_files(folder: Path, model: keras.Model, about: Mapping, images: np.ndarray) -> None:
-    """Write ONNX, LITERT, INT8 and CHECKSUMS into a folder. images: of validation, for the int8 file."""
+    """Write ONNX, LITERT, INT8 and, of the two that are published, CHECKSUMS. images: of validation, for INT8."""
     network = exported_network(model)
     outputs = {"outputs": {name: MEANING[name] for name in network.output}}
     write_onnx(network, folder / ONNX, about | outputs)
@@ -117,7 +117,7 @@ def write_files(folder: Path, model: keras.Model, about: Mapping, images: np.nda
     write_litert(network, folder / LITERT, about | outputs)
     spared = write_int8(folder / LITERT, folder / INT8, images, convolutions(network))
     attach(folder / INT8, about | outputs | {"convolutions in float": spared})
-    sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (ONNX, LITERT, INT8)]
+    sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (ONNX, INT8)]
     write_text(folder / CHECKSUMS, "".join(sums))
 
 

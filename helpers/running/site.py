@@ -143,8 +143,6 @@ def _contents(studies: dict[str, str]) -> str:
     main, *others = studies
     run = {study: executed(results_folder(study)) for study in studies}
     parts = {part: [name for name in notebooks_of(part) if name in run[main]] for part in PARTS}
-    # A notebook of an earlier numbering stays readable until the study is run again.
-    parts["Earlier notebooks"] = [name for name in run[main] if name not in sum(parts.values(), [])]
     trees = {part: [f"{main}/{name}" for name in names] for part, names in parts.items()}
     trees |= {studies[study]: [f"{study}/{name}" for name in run[study]] for study in others}
     cards = [f"Model card: {title} <{study}/model_card>" for study, title in studies.items() if _has_card(study)]

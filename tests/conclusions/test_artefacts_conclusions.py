@@ -1,15 +1,6 @@
-import pandas as pd
+from intervals import DOWN, NOTHING, OPEN, UP, table
 
 from helpers.conclusions import artefacts
-
-UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 175}
-DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 175}
-OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 175}
-NOTHING = {"value": None, "low": None, "high": None, "images": 0}
-
-
-def table(**rows):
-    return pd.DataFrame({name.replace("_", " "): row for name, row in rows.items()}).T
 
 
 def test_mirroring_is_a_headline_only_where_it_changes_answers():

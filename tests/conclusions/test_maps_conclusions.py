@@ -1,16 +1,7 @@
-import pandas as pd
 import pytest
+from intervals import DOWN, NOTHING, OPEN, UP, table
 
 from helpers.conclusions import maps
-
-UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 175}
-DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 175}
-OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 175}
-NOTHING = {"value": None, "low": None, "high": None, "images": 0}
-
-
-def table(**rows):
-    return pd.DataFrame({name.replace("_", " "): row for name, row in rows.items()}).T
 
 
 def test_a_coarse_map_shows_no_structure():

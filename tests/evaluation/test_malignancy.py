@@ -11,6 +11,7 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.malignancy import (
     compare_malignancy,
     decision_curve,
+    malignant_by_fifths,
     predictive_values,
     threshold_for_sensitivity,
     threshold_for_specificity,
@@ -112,3 +113,13 @@ def test_predictive_values_by_hand():
     assert found["ppv"]["value"].tolist() == pytest.approx([0.75 / 1.25, 0.075 / (0.075 + 0.45)])
     assert found["npv"]["value"].tolist() == pytest.approx([0.5 / 0.75, 0.45 / (0.45 + 0.025)])
     assert (found["ppv"]["low"] <= found["ppv"]["value"]).all() and (found["npv"]["high"] <= 1).all()
+
+
+def test_images_are_counted_by_fifths_of_the_stated_probability():
+    stated = np.array([0.05, 0.15, 0.5, 0.95, 1.0])
+    probabilities = np.column_stack([1 - stated, stated])
+    images = Predictions(np.array([0, 1, 0, 1, 1]), probabilities, np.arange(5).astype(str), ("b", "m"), (False, True))
+    table = malignant_by_fifths(images, Bootstrap(50))
+    assert list(table.index) == ["0 to 20 %", "40 to 60 %", "80 to 100 %"] and list(table["images"]) == ["2", "1", "2"]
+    assert list(table["stated on average"]) == ["0.10", "0.50", "0.97"]
+    assert [text.split(" ")[0] for text in table["malignant"]] == ["0.50", "0.00", "1.00"]

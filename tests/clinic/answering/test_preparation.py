@@ -1,11 +1,15 @@
 """What a deployment is prepared from: abstention and sensitivity, measured on test."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from clinical import BIASES, FIGURE, SIDE, deployment
 
+from clinic.answering.appearance import learn_appearance
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
-from clinic.answering.preparation import measure_abstention, prepare
+from clinic.answering.network import Prediction
+from clinic.answering.preparation import compare_rules, measure_abstention, measure_spoilt, prepare
+from clinic.reading.quality import measures
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.predictions import Predictions
 from helpers.study import StudyError
@@ -74,3 +78,32 @@ def test_a_deployment_holds_what_was_measured_and_names_changes_in_its_version()
     assert prepared(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
         prepared(model_sha256=None)
+
+
+def test_each_rule_stops_what_passes_its_limit_on_validation():
+    """The network's features are the mean colours, and its logits are far apart for bright images."""
+    images = np.random.default_rng(0).integers(90, 110, (200, 16, 16, 3), np.uint8)
+    black = np.zeros((5, 16, 16, 3), np.uint8)
+
+    def predict(pixels):
+        means = pixels.mean(axis=(1, 2))
+        return Prediction(means[:, :2] * [1, -1], means)
+
+    looks = np.array(list(map(measures, images))), predict(images).features
+    learnt = learn_appearance(looks, looks, 0.02)
+    rules = compare_rules(predict, learnt, images, shown={"images": images, "black": black}, unlike=0.02)
+    assert rules.shape == (2, 4) and rules.columns[0] == "distance in the network"
+    assert (rules.loc["images"] <= 0.02).all() and rules.loc["black", "distance in the network"] == 1
+
+
+def test_spoilt_images_are_stopped_warned_of_or_missed():
+    answers = pd.DataFrame(
+        {
+            "reason": ["", "", "", "unlike"],
+            "warnings": [(), ("blurred",), (), ()],
+            "suspicious": [False, False, True, None],
+            "probabilities": [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]],
+        }
+    )
+    measured = measure_spoilt(answers, np.array([0, 1, 1, 0]), np.array([True, True, True, False]))
+    assert measured == pytest.approx({"answers change": 0.25, "no answer": 0.25, "warning": 1 / 3, "missed": 1 / 3})
