@@ -23,3 +23,12 @@ def test_the_study_of_the_command_line_does_not_reach_the_tests(monkeypatch, cap
     assert seen["graph"].keys() == {suite.UNITS, *all_notebooks()}
     monkeypatch.setattr(suite, "in_order", lambda *_, **__: ["03_cnn_baseline"])
     assert suite.main() == 1 and "Failed: 03_cnn_baseline" in capsys.readouterr().out
+
+
+def test_coverage_is_asked_for_only_where_no_test_is_skipped(monkeypatch):
+    commands = []
+    monkeypatch.setattr(suite, "_call", lambda command, log=None: commands.append(command) or 0)
+    monkeypatch.setattr(suite, "EXTRAS", ("os", "nosuchpackage"))
+    assert suite._run_units() == 0 and len(commands) == 1
+    monkeypatch.setattr(suite, "EXTRAS", ("os",))
+    assert suite._run_units() == 0 and "--fail-under" in commands[-1] and len(commands) == 3
