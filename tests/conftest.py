@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,13 +33,12 @@ settings.load_profile("busy machine")
 
 
 SLOW_ROOMS = ("training", "explanation")
-SLOW_FIXTURES = {"under_jax", "ray_cluster"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what trains networks or starts other backends, so that `make test-fast` leaves it out."""
     for item in items:
-        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if item.path.parent.name in SLOW_ROOMS or "under_jax" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
 
 
@@ -75,26 +74,6 @@ def under_jax() -> Callable[..., str]:
         return done.stdout
 
     return run
-
-
-@pytest.fixture
-def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a Ray cluster of two processors on this machine, in RAY_ADDRESS. Without Ray the test is skipped.
-
-    This process is no part of it until it connects, as to a cluster of other machines.
-    """
-    pytest.importorskip("ray", reason="Ray is not installed")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import the tests' modules
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    try:
-        yield cluster.address
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
 
 
 @pytest.fixture

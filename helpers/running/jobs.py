@@ -1,12 +1,11 @@
-"""Independent jobs, such as folds and trials: one after another, in parallel on this machine, or on a Ray cluster."""
+"""Independent jobs, such as folds and trials: one after another or in parallel on this machine."""
 
 import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -16,7 +15,7 @@ from helpers.processes import end_with_parent
 from helpers.records import TRIAL
 from helpers.study import StudyError
 
-PARALLEL = ("none", "processes", "ray")
+PARALLEL = ("none", "processes")
 PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR", TRIAL)  # environment variables
 # A notebook and its workers may share a GPU, so each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -27,9 +26,8 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
     """The results of function(**job) for all jobs, in their order. Workers import the function from its module.
 
     parallel: `none`, one after another in this process; `processes`, `workers` at a time on this machine, each with its
-    share of the cores and, if there are GPUs, with a GPU of its own; `ray`, `workers` at a time on the cluster at
-    RAY_ADDRESS, or on one that is started here. The machines of a cluster must share the folders of the study.
-    Raises StudyError for any other value, for fewer than two workers, for more workers than GPUs, and without Ray.
+    share of the cores and, if there are GPUs, with a GPU of its own. Raises StudyError for any other value, for fewer
+    than two workers, and for more workers than GPUs.
     """
     if parallel not in PARALLEL:
         raise StudyError(f"parallel {parallel!r}: choose one of {', '.join(PARALLEL)}.")
@@ -37,15 +35,16 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", w
         return [function(**job) for job in jobs]
     if workers < 2:  # joblib would run the jobs in this process
         raise StudyError(f"workers is {workers}: {parallel} takes 2 or more. For one at a time set `parallel: none`.")
+    gpus = visible_gpus()
+    if 0 < len(gpus) < workers:
+        raise StudyError(f"workers is {workers}, but there are {len(gpus)} GPUs: each worker needs one to itself.")
     os.environ.update(SHARING)
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    threads = str(max(1, joblib.cpu_count() // workers))
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | SHARING
+    environment |= {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     named = function.__module__, function.__qualname__
-    settings, threads, gpus = _on_ray(workers) if parallel == "ray" else _on_this_machine(workers)
-    with joblib.parallel_config(**settings):
-        shared = {"passed": passed, "threads": threads, "gpus": gpus}
-        shared["parent"] = os.getpid() if parallel == "processes" else None  # Ray ends its workers itself
-        tasks = [joblib.delayed(_in_worker)(*named, job, shared=shared) for job in jobs]
-        return joblib.Parallel(batch_size=1)(tasks)
+    worker = partial(_in_worker, named, parent=os.getpid(), environment=environment, gpus=gpus)
+    return joblib.Parallel(workers, backend="loky", batch_size=1)(joblib.delayed(worker)(job) for job in jobs)
 
 
 def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
@@ -74,45 +73,14 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
     raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. {remedy}")
 
 
-def _on_this_machine(workers: int) -> tuple[dict, int, list[str]]:
-    """Joblib's settings for processes, the threads of each, and the GPUs that they may claim."""
-    gpus = visible_gpus()
-    _check_gpus(len(gpus), workers)
-    return {"backend": "loky", "n_jobs": workers}, max(1, joblib.cpu_count() // workers), gpus
-
-
-def _on_ray(workers: int) -> tuple[dict, int, list[str]]:
-    """The same for Ray, from the resources of its cluster. Ray assigns GPUs itself."""
-    if find_spec("ray") is None:
-        raise StudyError("parallel is ray, and Ray is not installed: pip install -r requirements-ray.txt")
-    import ray
-    from ray.util.joblib import register_ray
-
-    if not ray.is_initialized():
-        ray.init()  # at RAY_ADDRESS, or on this machine
-    register_ray()
-    resources = ray.cluster_resources()
-    _check_gpus(int(resources.get("GPU", 0)), workers)
-    # Reserve only one core per job: a job that asks for more than any machine has would wait forever.
-    reserved = {"num_cpus": 1, "num_gpus": int("GPU" in resources)}
-    settings = {"backend": "ray", "n_jobs": workers, "ray_remote_args": reserved}
-    return settings, max(1, int(resources["CPU"] // workers)), []
-
-
-def _check_gpus(count: int, workers: int) -> None:
-    if 0 < count < workers:
-        raise StudyError(f"workers is {workers}, but there are {count} GPUs: each worker needs one to itself.")
-
-
 _watch = cache(end_with_parent)  # a worker runs several jobs, but watches its parent once
 
 
-def _in_worker(module: str, name: str, job: dict, *, shared: dict):
+def _in_worker(named: tuple[str, str], job: dict, *, parent: int, environment: dict, gpus: list[str]):
     """Run one job in its own process. The environment has to be complete before Keras is imported."""
-    passed, threads, gpus = shared["passed"], shared["threads"], shared["gpus"]
-    if shared["parent"]:
-        _watch(shared["parent"])
-    os.environ.update(passed | SHARING | {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)})
+    _watch(parent)
+    os.environ.update(environment)
     if gpus and not _claimed:
         os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))
+    module, name = named
     return getattr(import_module(module), name)(**job)

@@ -19,7 +19,7 @@ from helpers.study import ROOT
 FOLDER = ROOT / "build" / "test"
 UNITS = "unit tests"
 COVERED = 95  # percent of the lines, where all tests can run
-EXTRAS = ("jax", "ray", "tf2onnx", "pynetdicom", "sphinx")  # packages without which tests are skipped
+EXTRAS = ("jax", "tf2onnx", "pynetdicom", "sphinx")  # packages without which tests are skipped
 # Set by make for the study that it was called for; the tests have studies of their own.
 NOT_FOR_TESTS = ("STUDY", "DATA_DIR", "ARGS", "NAME", "JOBS", "WAIT", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
 

@@ -27,7 +27,7 @@ def test_every_version_is_exact_and_all_files_agree():
 
 def test_optional_packages_have_the_same_versions():
     needed = pins("requirements.txt")
-    for name in ("requirements-clinic.txt", "requirements-docs.txt", "requirements-export.txt", "requirements-ray.txt"):
+    for name in ("requirements-clinic.txt", "requirements-docs.txt", "requirements-export.txt"):
         optional = pins(name)
         assert optional and all(needed.get(package, version) == version for package, version in optional.items())
 

@@ -35,20 +35,12 @@ def wait_for_another(folder: str, number: int) -> tuple[int, int]:
     return number, os.getpid()
 
 
-def check_that_two_take_part(folder: Path, parallel: str) -> None:
-    """Of three jobs the first two have to run at the same time, in processes other than this one."""
-    found = run_jobs(wait_for_another, [{"folder": str(folder), "number": number} for number in range(3)], parallel, 2)
+def test_two_processes_at_a_time_and_answers_in_order(tmp_path):
+    tasks = [{"folder": str(tmp_path), "number": number} for number in range(3)]
+    found = run_jobs(wait_for_another, tasks, "processes", 2)
     assert [number for number, _ in found] == [0, 1, 2]
     processes = {process for _, process in found}
     assert len(processes) == 2 and os.getpid() not in processes
-
-
-def test_two_processes_at_a_time_and_answers_in_order(tmp_path):
-    check_that_two_take_part(tmp_path, "processes")
-
-
-def test_on_a_ray_cluster_two_workers_at_a_time(tmp_path, ray_cluster):
-    check_that_two_take_part(tmp_path, "ray")
 
 
 def test_workers_have_the_environment_that_they_need(monkeypatch):
@@ -117,12 +109,8 @@ def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
         assert visible_gpus() == found
 
 
-def test_impossible_requests_are_refused(monkeypatch):
-    with pytest.raises(StudyError, match="choose one of none, processes, ray"):
+def test_impossible_requests_are_refused():
+    with pytest.raises(StudyError, match="choose one of none, processes"):
         run_jobs(power, TASKS, "dask")
-    for parallel in ("processes", "ray"):
-        with pytest.raises(StudyError, match=f"workers is 1: {parallel} takes 2 or more"):
-            run_jobs(power, TASKS, parallel, 1)
-    monkeypatch.setattr(jobs, "find_spec", lambda name: None)
-    with pytest.raises(StudyError, match="requirements-ray.txt"):
-        run_jobs(power, TASKS, "ray", 2)
+    with pytest.raises(StudyError, match="workers is 1: processes takes 2 or more"):
+        run_jobs(power, TASKS, "processes", 1)

@@ -235,7 +235,7 @@ def test_a_search_is_identified_by_what_its_trials_depend_on(tmp_path, monkeypat
     def storage(kind="cnn", **given):
         return search_storage(Experiment(make_run("09_tuning", **given)), kind)
 
-    assert storage() == storage(trials=50, workers=4, parallel="ray", tuned_epochs=9, resamples=30)
+    assert storage() == storage(trials=50, workers=4, parallel="processes", tuned_epochs=9, resamples=30)
     others = [storage("mobilenet"), storage(learning_rate=1e-3), storage(trial_epochs=7), storage(seed=1)]
     assert len({storage(), *others}) == 5
     assert storage().is_relative_to(tmp_path)
