@@ -11,6 +11,7 @@ from helpers.study import StudyError, check_choice
 IMBALANCE = ("none", "class_weight", "balanced_batches", "focal", "logit_adjustment")
 MIXING = {"none": None, "mixup": 0.2, "cutmix": 1.0}  # alpha of the Beta distribution of the mixing proportion
 BATCH_NORMS = ("adapt", "frozen")
+LAST_RATE = 0.3  # of the stage that follows small images, relative to the rate on them
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Recipe:
     imbalance: one of IMBALANCE; patience: epochs without improvement on validation before training stops;
     label_smoothing: proportion of the label that is spread over all classes; ema: momentum of the moving average of the
     weights, which is then validated and saved, or 0 for none; trainable, batch_norm: see `set_trainable`; mixing: one
-    of MIXING. Raises StudyError for an invalid value.
+    of MIXING; shrink: by how much the images are smaller than the network's, see `resizing.shrink_images`. Raises
+    StudyError for an invalid value.
     """
 
     epochs: int
@@ -35,12 +37,13 @@ class Recipe:
     trainable: str = "all"
     batch_norm: str = "adapt"
     mixing: str = "none"
+    shrink: int = 1
 
     def __post_init__(self):
         check_choice("imbalance", self.imbalance, IMBALANCE)
         check_choice("mixing", self.mixing, MIXING)
         check_choice("batch_norm", self.batch_norm, BATCH_NORMS)
-        for name in ("epochs", "batch_size", "learning_rate", "patience"):
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "shrink"):
             if getattr(self, name) <= 0:
                 raise StudyError(f"{name} is {getattr(self, name)}; it must be above 0.")
         for name in ("label_smoothing", "ema"):
@@ -77,6 +80,19 @@ def fine_tuning(parameters: Mapping, epochs: int) -> list[Recipe]:
     changes = {name: p[name] for name in ("label_smoothing", "ema", "batch_norm")}
     last = replace(recipe, learning_rate=p["fine_tuning_rate"], trainable=p["unfreeze_from"], **changes)
     return [*head_only(p, p["head_epochs"]), last]
+
+
+def enlarge(stages: list[Recipe], epochs: int) -> list[Recipe]:
+    """The same stages on images of half the width, and one more for `epochs` on images of full width.
+
+    The last stage repeats the one before at LAST_RATE times its rate. With 0 epochs nothing changes. Small images train
+    four times as fast, but a network must also see images of the size that it will be asked about (Touvron et al. 2019,
+    https://arxiv.org/abs/1906.06423).
+    """
+    if not epochs:
+        return stages
+    last = replace(stages[-1], epochs=epochs, learning_rate=LAST_RATE * stages[-1].learning_rate)
+    return [*(replace(stage, shrink=2) for stage in stages), last]
 
 
 def set_trainable(model: keras.Model, start: str, batch_norm: str) -> None:

@@ -5,6 +5,7 @@ fused         batch normalisation and AdamW, each computed by a single kernel
 mixing        MixUp and CutMix
 losses        the loss of a recipe, and the weights of the classes
 batches       shuffled batches of training images
+resizing      training on smaller images than those that a network is for
 compiled      one compiled network per architecture, shared by all its models
 checkpoint    the saved state of a training run, after each epoch and at its end
 fit           the training loop, with the best epoch chosen on validation

@@ -259,10 +259,12 @@ class Experiment:
     def _fingerprint(self, model: keras.Model, stages: Sequence[Recipe]) -> str:
         weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())
         images = [self.samples[part] for part in ("train", *self.predicted)]
+        settings = [asdict(stage) for stage in stages]
+        shrinks = [stage.pop("shrink") for stage in settings]
         content = {
             "network": model.get_config(),
             "weights": hashlib.sha256(weights).hexdigest(),
-            "stages": [asdict(stage) for stage in stages],
+            "stages": settings,
             "images": [hashlib.sha256(part.rows.tobytes() + part.labels.tobytes()).hexdigest() for part in images],
             "cache": self.cache.fingerprint,
             "codes": self.codes,
@@ -271,4 +273,6 @@ class Experiment:
         }
         if self.watched:
             content["watched"] = self.watched
+        if max(shrinks) > 1:
+            content["shrink"] = shrinks
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

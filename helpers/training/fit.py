@@ -20,6 +20,7 @@ from helpers.study import StudyError
 from helpers.training.batches import Batches
 from helpers.training.checkpoint import Checkpoint, SaveEpochs
 from helpers.training.compiled import shared_network
+from helpers.training.resizing import shrink
 
 
 class Diverged(StudyError):
@@ -128,7 +129,8 @@ def fit(
     samples: the parts `train` and `validation`. callbacks: of Keras; their logs include the validation scores.
     checkpoint: saves the state after each epoch; training resumes from a state that it already holds.
     """
-    network, validation = shared_network(model), samples["validation"]
+    resized, samples = shrink(model, samples, recipe.shrink)
+    network, validation = shared_network(resized), samples["validation"]
     trainer, batches = network.trainer(recipe, samples["train"])
     predict = partial(network.predict, validation.pixels[validation.rows])
     judge = Validation(network.network, predict, validation.labels, patience=recipe.patience)
