@@ -1,17 +1,18 @@
 """DICOM objects of a patient who does not exist, made from images, for the notebook and the tests."""
 
-import datetime
+import hashlib
 import io
 
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGBaseline8Bit, generate_uid
+from pydicom.uid import JPEGBaseline8Bit
 
 from clinic.reading.place import DERMOSCOPIC, Place
-from clinic.writing.datasets import identifiers, with_attributes
+from clinic.writing.datasets import identifiers, stable_uid, with_attributes
 
+DAY, TIME = "20240131", "101112"
 CAMERA = {
     "Modality": "DMS",
     "SeriesNumber": 1,
@@ -33,18 +34,17 @@ SKIN = {"CodeValue": "39937001", "CodingSchemeDesignator": "SCT", "CodeMeaning":
 
 
 def dermoscopic_object(pixels: np.ndarray, jpeg: bool = False, **attributes) -> Dataset:
-    """A Dermoscopic Photography object of an image uint8 [rows, columns, 3], RGB, as a camera might write it.
+    """A Dermoscopic Photography object of an image uint8 [rows, columns, 3], RGB, the same for the same image.
 
     jpeg: compress with JPEG Baseline, as cameras do; attributes: header values to add or replace, by keyword.
     """
-    day, time = f"{datetime.datetime.now():%Y%m%d %H%M%S}".split()
-    image = identifiers(_place(day, time))
+    image = identifiers(_place(hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()))
     image.set_pixel_data(np.ascontiguousarray(pixels), "RGB", 8, generate_instance_uid=False)
-    header = CAMERA | dict.fromkeys(REQUIRED_BUT_UNKNOWN) | {"AcquisitionDateTime": day + time}
+    header = CAMERA | dict.fromkeys(REQUIRED_BUT_UNKNOWN) | {"AcquisitionDateTime": DAY + TIME}
     for event in ("Series", "Content", "Acquisition"):
-        header |= {f"{event}Date": day, f"{event}Time": time}
+        header |= {f"{event}Date": DAY, f"{event}Time": TIME}
     header["AnatomicRegionSequence"] = [with_attributes(Dataset(), SKIN)]
-    header["FrameOfReferenceUID"] = generate_uid(prefix=None)
+    header["FrameOfReferenceUID"] = stable_uid(image.SOPInstanceUID, "frame of reference")
     return with_attributes(image, header | (_compression(image, pixels) if jpeg else {}) | attributes)
 
 
@@ -55,11 +55,11 @@ def as_bytes(image: Dataset) -> bytes:
         return file.getvalue()
 
 
-def _place(day: str, time: str) -> Place:
-    """A new study of the patient who does not exist."""
-    instance, series, study = (generate_uid(prefix=None) for _ in range(3))
+def _place(content: str) -> Place:
+    """A study of the patient who does not exist, the same for the same content."""
+    instance, series, study = (stable_uid(content, part) for part in ("instance", "series", "study"))
     patient = {"patient_id": "EXAMPLE-1", "patient_name": "Example^Nobody", "birth_date": "19700101", "sex": "O"}
-    of_study = {"study_date": day, "study_time": time, "study_id": "1", "accession_number": "A1"}
+    of_study = {"study_date": DAY, "study_time": TIME, "study_id": "1", "accession_number": "A1"}
     return Place(DERMOSCOPIC, instance, series, study, **patient, **of_study)
 
 

@@ -43,9 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that needs programs or packages which are not installed; fail it where CLINIC_TOOLS is `all`."""
+    """Skip a test that needs programs, packages or files which are not there; fail it where CLINIC_TOOLS is `all`."""
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
-    if missing := [name for name in needed if not (shutil.which(name) or find_spec(name))]:
+    if missing := [name for name in needed if not (shutil.which(name) or find_spec(name) or (ROOT / name).exists())]:
         end = pytest.fail if os.environ.get("CLINIC_TOOLS") == "all" else pytest.skip
         end(f"not installed: {', '.join(missing)}")
 

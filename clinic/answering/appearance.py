@@ -35,7 +35,8 @@ class Appearance:
     def distances(self, measured: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances float64 [n] by all numbers, and by the MEASURES alone; measured: [n, m], features: [n, d - m]."""
         mean, whitening = self._arrays
-        whitened = (np.hstack([measured, features]) - mean) @ whitening.T
+        # Not `@`: the threads of its library would take the cores from the network.
+        whitened = np.einsum("nd,kd->nk", np.hstack([measured, features]) - mean, whitening)
         # The matrix is triangular, so its first rows whiten the measures by themselves.
         return np.linalg.norm(whitened, axis=1), np.linalg.norm(whitened[:, : len(MEASURES)], axis=1)
 

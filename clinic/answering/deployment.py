@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -92,7 +92,7 @@ def read_deployment(path: Path) -> Deployment:
         raise StudyError(f"{path}: not a deployment of this version. {remedy}") from error
     try:
         _check(deployment)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, StudyError) as error:
         raise StudyError(f"{path}: {error} in a deployment. {remedy}") from error
     if stated != deployment.checksum:
         raise StudyError(f"{path}: the deployment was changed after it had been written. {remedy}")
@@ -127,7 +127,11 @@ def _parsed(content: dict) -> Deployment:
 
 
 def _check(deployment: Deployment) -> None:
-    """Raise ValueError, TypeError or KeyError, which say what is wrong, for numbers or classes that cannot be."""
+    """Raise one of the errors of `read_deployment`, which says what is wrong, for what cannot be."""
+    for one in fields(deployment):
+        kinds = (int, float) if one.type is float else (one.type,)
+        if one.type in (str, int, float) and type(getattr(deployment, one.name)) not in kinds:
+            raise ValueError(f"{one.name} of another type than {one.type.__name__}")
     rules = {
         "a temperature that is not above 0": isfinite(deployment.temperature) and deployment.temperature > 0,
         "another number of biases than of classes": len(deployment.biases) == len(deployment.classes),
@@ -151,5 +155,5 @@ def _check_figures(figures: dict, names: Sequence[str]) -> None:
     """Raise KeyError, TypeError or ValueError unless each name has a share with its interval, or None for undefined."""
     for name in names:
         low, value, high = (figures[name][key] for key in ("low", "value", "high"))
-        if value is not None and not -1 <= low <= value <= high <= 1:
+        if (low, value, high) != (None,) * 3 and not -1 <= low <= value <= high <= 1:
             raise ValueError(f"a share that cannot be ({name})")

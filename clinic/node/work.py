@@ -28,6 +28,7 @@ class Work:
     _ended: threading.Event = field(default_factory=threading.Event)
     _changed: dict = field(default_factory=lambda: {name: threading.Event() for name in ("answer", "deliver")})
     _threads: list = field(default_factory=list)
+    _left: int = 0
 
     def __enter__(self) -> "Work":
         steps = {"answer": self.answer_oldest, "deliver": self.deliver_oldest}
@@ -62,14 +63,15 @@ class Work:
         return bool(waiting)
 
     def deliver_oldest(self) -> bool:
-        """Send the oldest reports; returns whether some have arrived. A report leaves when the destination has it."""
-        waiting = self.reports.waiting()[:BATCH]
+        """Send the reports; returns whether some have arrived. A report leaves when the destination has it."""
+        waiting = self.reports.waiting()
         arrived = 0
         for path in self.send(waiting) if waiting else ():
             path.unlink()
             arrived += 1
-        if arrived < len(waiting):
-            LOG.warning("%d reports wait, since the destination did not take them", len(waiting) - arrived)
+        if (left := len(waiting) - arrived) not in (0, self._left):
+            LOG.warning("%d reports wait, since the destination did not take them", left)
+        self._left = left
         return arrived > 0
 
     def _repeat(self, name: str, step: Callable[[], bool]) -> None:

@@ -46,8 +46,9 @@ class Reader:
 
     def read(self, files: Iterable[InputFile]) -> Iterator[InputFile]:
         """The files with their pictures, in order. Threads read the next files while one is used."""
-        self._streams.append(read_ahead(files, self, AHEAD_WITH_PREVIEW if self.image_format.preview else AHEAD))
-        return self._streams[-1]
+        stream = read_ahead(files, self, AHEAD_WITH_PREVIEW if self.image_format.preview else AHEAD)
+        self._streams = [one for one in self._streams if one.gi_frame] + [stream]  # without those that have ended
+        return stream
 
     def __call__(self, file: InputFile) -> InputFile:
         """The file with its pictures or its fault; never raises for what is in it."""

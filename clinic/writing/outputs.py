@@ -23,7 +23,7 @@ from clinic.reading.place import Place
 from clinic.writing.images import PREVIEW
 from clinic.writing.tables import JOURNAL
 from helpers.processes import end_with_parent
-from helpers.records import remnants, write_json
+from helpers.records import REMEDIES, remnants, write_json
 from helpers.study import StudyError
 
 if TYPE_CHECKING:
@@ -163,12 +163,18 @@ def _prepare_process() -> None:
 
 @contextmanager
 def _collect_fault(faults: list[str], kind: str) -> Iterator[None]:
-    """Add the fault of one kind of result to a list, so that it does not stop the other results."""
+    """Add the fault of one kind of result to a list, so that it does not stop the other results.
+
+    Raises OSError where nothing more can be written, as on a full disk.
+    """
     try:
         yield
     except Exception as error:
-        # What Python or the disk says could name the file, its folder or the patient.
-        known = isinstance(error, StudyError) and not isinstance(error.__cause__, OSError)
+        known = isinstance(error, StudyError)
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and (known or cause.errno in REMEDIES):
+            raise cause from None
+        # What Python says could name the file, its folder or the patient.
         faults.append(str(error) if known else f"its {kind} could not be written")
 
 

@@ -15,23 +15,8 @@ from helpers.study import StudyError
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 SKIPPED = {"cache", "download", "__MACOSX"}  # folders that hold no originals
 HOW_TO_GET = "Run `make data STUDY=…`, or set DATA_DIR=… to the folder with the files; see data/README.md."
-NO_ID = {
-    "",
-    "-",
-    "--",
-    "?",
-    ".",
-    "n.a.",
-    "na",
-    "nan",
-    "nil",
-    "no",
-    "none",
-    "not available",
-    "n/a",
-    "missing",
-    "unknown",
-}
+NO_ID = ["", "na", "nan", "nil", "no", "none", "null", "missing", "undefined", "unk", "unknown", "unspecified"]
+NO_ID += [f"not{word}" for word in ("applicable", "available", "given", "known", "recorded", "specified", "stated")]
 
 
 def read_ham10000(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFrame]:
@@ -73,9 +58,10 @@ def read_isic2019(folder: Path, codes: Sequence[str]) -> tuple[Path, pd.DataFram
 
 
 def known_ids(ids: pd.Series) -> pd.Series:
-    """Ids of lesions without blanks around them, and NaN for words such as `unknown` or `-`."""
+    """Ids of lesions without blanks around them, and NaN for words such as `unknown` or `-`, however written."""
     ids = ids.astype("string").str.strip()
-    return ids.mask(ids.str.lower().isin(NO_ID)).astype(object).where(lambda known: known.notna(), np.nan)
+    letters = ids.str.lower().str.replace(r"[\W_]+", "", regex=True)
+    return ids.mask(letters.isin(NO_ID)).astype(object).where(lambda known: known.notna(), np.nan)
 
 
 def find_images(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

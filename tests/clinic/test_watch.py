@@ -1,5 +1,6 @@
 """A watched folder: each file is answered once, however often the program is killed."""
 
+import errno
 import os
 import signal
 import threading
@@ -71,6 +72,21 @@ def test_a_broken_file_costs_one_message_and_one_that_grows_is_waited_for(watche
         wait_for(lambda: tables.counts["images"])
     messages = [record.getMessage() for record in caplog.records if record.name == "clinic.watch"]
     assert sum("broken or cut off" in message for message in messages) in (1, 2) and "Muster" not in caplog.text
+
+
+def test_a_full_disk_is_waited_for(watched, tmp_path, caplog):
+    """While it is full nothing counts as answered; then everything is, once, and without a fault."""
+    full = OSError(errno.ENOSPC, "No space left on device", "Erika Muster")
+    with pytest.MonkeyPatch.context() as patch, watched() as tables:
+        patch.setattr("helpers.records.tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(full))
+        for seed in range(3):
+            image_file(tmp_path / "in" / f"{seed}.png", seed)
+        wait_for(lambda: caplog.text.count("No space left on device; it is tried again") > 1)
+        assert not tables.counts["files"] and "Muster" not in caplog.text
+        patch.undo()
+        wait_for(lambda: tables.counts["images"] == 3)
+    assert rows(tmp_path / "out")["file"].tolist() == [1, 2, 3] and not tables.counts["failed"]
+    assert len(list((tmp_path / "out" / "fhir").iterdir())) == 3
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_tables_saved_by_spreadsheets_give_the_same_lesions(ham10000, ending, en
         load_lesions("ham10000", ham10000)
 
 
-@pytest.mark.parametrize("word", ["unknown", "-", " n/a ", "N/A", "None", "?", "", " "])
+@pytest.mark.parametrize("word", ["unknown", "- -", " n/a ", "#N/A", "None", "?", "", " ", "Not known", "(UNK)"])
 def test_an_id_that_says_unknown_is_none(ham10000, word):
     table = pd.read_csv(ham10000 / METADATA, dtype=str)
     table.loc[[0, 1], "lesion_id"] = word

@@ -58,6 +58,9 @@ SPOILT = {
     "another name": ({"name": "=HYPERLINK()"}, "changed after it had been written"),
     "another threshold": ({"threshold": 0.9}, "changed after it had been written"),
     "melanoma benign": ({"classes": [*ONE_BENIGN[:4], asdict(deployment().classes[4]), *ONE_BENIGN[5:]]}, "changed"),
+    "a size that is none": ({"side": 112.5}, "side of another type than int"),
+    "a name that is none": ({"name": 5}, "name of another type than str"),
+    "a study of no colours": ({"colour_constancy": "x"}, "json: colour_constancy"),
     "no appearance": ({"appearance": asdict(ANYTHING) | {"farthest": -1.0}}, "appearance"),
 }
 

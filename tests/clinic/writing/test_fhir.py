@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 import re
+import subprocess
 from dataclasses import replace
 from functools import cache
 
@@ -16,7 +18,7 @@ from clinic.writing.codes import ABSTAINS, MALIGNANT, SYSTEMS, coding, diagnosis
 from clinic.writing.fhir import bundle, list_resources
 from clinic.writing.transactions import Server, transaction
 from helpers.data.lesions import HAM10000
-from helpers.study import StudyError
+from helpers.study import ROOT, StudyError
 
 DEIDENTIFIED = PLACE.without_identifiers(b"key")
 SITED = replace(PLACE, region="53120007", laterality="L", accession_number="A|1")
@@ -200,6 +202,25 @@ def test_a_transaction_finds_patient_and_order_by_their_numbers_and_can_be_sent_
 def test_without_a_patient_there_is_no_transaction(place):
     with pytest.raises(StudyError, match="names no patient"):
         transaction(content(place), place, SERVER)
+
+
+VALIDATE = """
+const {Fhir} = require("fhir/fhir"), bundles = JSON.parse(require("fs").readFileSync(0));
+const faults = (one) => new Fhir().validate(one).messages.filter((found) => found.severity === "error");
+console.log(JSON.stringify(bundles.flatMap(faults).map((found) => found.message)));
+"""
+
+
+@pytest.mark.needs("node", "build/node_modules/fhir")  # npm install --prefix build fhir@4.12.0
+def test_bundles_have_the_codes_that_hl7_requires():
+    """By HL7's own sets of values: they accept each bundle, and miss each status that is none."""
+    bundles = [content(place, reason) for place in (None, DEIDENTIFIED, SITED) for reason in ("", UNLIKE)]
+    bundles.append(transaction(bundles[-1], SITED, SERVER))
+    right, modules = json.dumps(bundles), {"NODE_PATH": str(ROOT / "build" / "node_modules")}
+    for text, faults in ((right, 0), (right.replace('"preliminary"', '"wrong"'), right.count('"preliminary"'))):
+        words = {"input": text, "env": os.environ | modules, "capture_output": True, "text": True, "check": True}
+        found = json.loads(subprocess.run(["node", "-e", VALIDATE], **words).stdout)
+        assert found == ['Code "wrong" not found in value set'] * faults
 
 
 @pytest.mark.needs("fhirkit")

@@ -64,7 +64,8 @@ def items(group) -> dict[str, list]:
 @needs_dciodvfy
 @pytest.mark.parametrize("jpeg", [False, True])
 def test_the_example_is_valid(tmp_path, jpeg):
-    assert errors(dermoscopic_object(PIXELS, jpeg), tmp_path) == []
+    example = dermoscopic_object(PIXELS, jpeg)
+    assert errors(example, tmp_path) == [] and as_bytes(example) == as_bytes(dermoscopic_object(PIXELS, jpeg))
 
 
 OF_THE_PATIENT = ("patient_id", "patient_issuer", "patient_name", "birth_date", "sex")
