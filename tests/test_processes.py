@@ -24,7 +24,7 @@ JOBS = """
 import os, time
 from helpers.running.jobs import run_jobs
 from test_processes import note
-run_jobs(note, [{"folder": os.environ["NOTES"]}] * 2, "processes", 2)
+run_jobs(note, [{"folder": os.environ["NOTES"]}] * 2, "processes", workers=2)
 """
 
 

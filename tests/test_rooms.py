@@ -61,12 +61,13 @@ def test_helpers_need_nothing_of_the_clinic(path):
 
 @pytest.mark.parametrize("path", files(helpers), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path):
-    """A function has at most 25 lines, without its docstring, and five parameters."""
+    """A function has at most 25 lines, without its docstring, and five parameters, three of them positional."""
     text = path.read_text()
     assert len(text.splitlines()) <= 350
     for one in [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]:
         body = one.body[1:] if ast.get_docstring(one) and len(one.body) > 1 else one.body
         given = [each.arg for each in (*one.args.args, *one.args.kwonlyargs) if each.arg not in ("self", "cls")]
+        assert len([each for each in one.args.args if each.arg not in ("self", "cls")]) <= 3, one.name
         head = one.body[0].lineno - one.lineno
         assert head + one.end_lineno - body[0].lineno + 1 <= 25 and len(given) <= 5, one.name
 

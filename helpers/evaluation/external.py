@@ -90,11 +90,7 @@ def same_mix(predictions: Predictions, like: Predictions) -> Callable[[np.ndarra
     return scale
 
 
-def scores(
-    given: Collection,
-    threshold: float,
-    bootstrap: Bootstrap = STANDARD,
-) -> dict[str, np.ndarray]:
+def scores(given: Collection, threshold: float, bootstrap: Bootstrap = STANDARD) -> dict[str, np.ndarray]:
     """METRICS of a collection: float64 [1 + resamples] by name, the score itself first.
 
     threshold: of the malignant score, as chosen on validation. Means over classes are over those present.
@@ -111,7 +107,7 @@ def malignancy_scores(
     return resample(given, MALIGNANCY_METRICS, scale(weights) if scale else weights, threshold=threshold)
 
 
-def compare(home: Collection, there: Collection, threshold: float, bootstrap: Bootstrap = STANDARD) -> pd.DataFrame:
+def compare(home: Collection, there: Collection, threshold: float, *, bootstrap: Bootstrap = STANDARD) -> pd.DataFrame:
     """Scores of another clinic's images beside those of the study's test part: one row per metric, pairs as columns.
 
     First level: inside, outside and difference (outside minus inside); second level: value, low and high. The two sets
@@ -126,7 +122,7 @@ def compare(home: Collection, there: Collection, threshold: float, bootstrap: Bo
 
 
 def parts_of_difference(
-    home: Collection, there: Collection, threshold: float, bootstrap: Bootstrap = STANDARD
+    home: Collection, there: Collection, threshold: float, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
     """What the difference of MALIGNANCY_METRICS between two collections is made of: rows for each part and metric.
 
@@ -181,7 +177,7 @@ def calibrate_answers(answers: pd.DataFrame, setting: tuple[float, Sequence[floa
 
 
 def reliance(
-    given: Collection, calibrated: Collection, silent: np.ndarray, bootstrap: Bootstrap = STANDARD
+    given: Collection, calibrated: Collection, silent: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, dict]:
     """How far calibrated probabilities and abstention can be relied on, each as {"value", "low", "high"}.
 
@@ -202,6 +198,7 @@ def external_table(
     home: Mapping[str, Collection],
     there: Mapping[tuple[str, str], Collection],
     thresholds: Mapping[str, float],
+    *,
     bootstrap: Bootstrap = STANDARD,
 ) -> pd.DataFrame:
     """All METRICS of several models in one table: model, set, metric, images, and the columns of `compare`, flat.
@@ -215,7 +212,7 @@ def external_table(
         tables = {(model, INTERNAL): (own, test)}
         for place, one in there.items():
             if place[0] == model:
-                tables[place] = one, compare(own, one, thresholds[model], bootstrap)
+                tables[place] = one, compare(own, one, thresholds[model], bootstrap=bootstrap)
         for (_, name), (one, table) in tables.items():
             flat = table.set_axis([_flat(*column) for column in table.columns], axis=1).rename_axis("metric")
             counts = [len(one.by_class if metric in CLASS_METRICS else one.malignancy) for metric in flat.index]

@@ -89,7 +89,7 @@ def _malignancy(validation: Predictions, test: Predictions, bootstrap: Bootstrap
 
 
 def predictive_values(
-    predictions: Predictions, threshold: float, prevalences: Sequence[float], bootstrap: Bootstrap = STANDARD
+    predictions: Predictions, threshold: float, prevalences: Sequence[float], *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:
     """PPV and NPV of the call `malignant` where malignant lesions have another prevalence, 0 to 1, than here.
 

@@ -13,7 +13,7 @@ CALIBRATION = 200  # images from which the ranges of the activations are taken
 AGREEMENT = 0.96  # of the answers with those in float, on validation
 
 
-def write_int8(source: Path, target: Path, images: np.ndarray, convolutions: Sequence[str]) -> list[str]:
+def write_int8(source: Path, target: Path, images: np.ndarray, *, convolutions: Sequence[str]) -> list[str]:
     """Write the float LiteRT file `source` with convolutions in int8; returns those that had to stay in float.
 
     images: uint8 [n, side, side, 3], of validation; convolutions: names of the network's, the first one first. The

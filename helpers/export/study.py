@@ -47,7 +47,7 @@ def export_study(study: str) -> pd.DataFrame:
     model, record, deployment = deployed_model(study)
     images, test = images_and_truth(record)
     folder = results_folder(study) / FOLDER
-    write_files(folder, model, describe(deployment, record), images["validation"])
+    write_files(folder, model, describe(deployment, record), images=images["validation"])
     runtimes = {
         "Keras": keras_logits(model),
         "ONNX Runtime": onnx_logits(folder / ONNX),
@@ -108,14 +108,14 @@ def describe(deployment: Mapping, record: Mapping) -> dict:
     }
 
 
-def write_files(folder: Path, model: keras.Model, about: Mapping, images: np.ndarray) -> None:
+def write_files(folder: Path, model: keras.Model, about: Mapping, *, images: np.ndarray) -> None:
     """Write ONNX, LITERT, INT8 and, of the two that are published, CHECKSUMS. images: of validation, for INT8."""
     network = exported_network(model)
     outputs = {"outputs": {name: MEANING[name] for name in network.output}}
     write_onnx(network, folder / ONNX, about | outputs)
     outputs = {"outputs": {LOGITS: MEANING[LOGITS]}}
     write_litert(network, folder / LITERT, about | outputs)
-    spared = write_int8(folder / LITERT, folder / INT8, images, convolutions(network))
+    spared = write_int8(folder / LITERT, folder / INT8, images, convolutions=convolutions(network))
     attach(folder / INT8, about | outputs | {"convolutions in float": spared})
     sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (ONNX, INT8)]
     write_text(folder / CHECKSUMS, "".join(sums))

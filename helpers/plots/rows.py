@@ -22,7 +22,7 @@ def dot_rows(panels: Mapping[str, pd.DataFrame], title: str, *, rows: Mapping[st
     figure, axes = plt.subplots(1, len(panels), figsize=(9.5, 1.5 + 0.62 * len(rows)), sharey=True, squeeze=False)
     names = list(dict.fromkeys(name for table in panels.values() for name in table["series"]))
     for place, (label, table) in zip(axes[0], panels.items(), strict=True):
-        _draw_rows(place, table, list(rows), names)
+        _draw_rows(place, table, list(rows), names=names)
         place.xaxis.set_major_locator(MaxNLocator(4))
         place.set_xlabel(label)
         place.axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=":")
@@ -32,7 +32,7 @@ def dot_rows(panels: Mapping[str, pd.DataFrame], title: str, *, rows: Mapping[st
     return figure
 
 
-def _draw_rows(axes: plt.Axes, table: pd.DataFrame, rows: Sequence[str], names: Sequence[str]) -> None:
+def _draw_rows(axes: plt.Axes, table: pd.DataFrame, rows: Sequence[str], *, names: Sequence[str]) -> None:
     styles = model_styles(names)
     shifts = (np.arange(len(names)) - (len(names) - 1) / 2) * SPREAD / len(names)
     for name, shift in zip(names, shifts, strict=True):

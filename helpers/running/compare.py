@@ -36,7 +36,7 @@ def compare_runs(study: str, names: Sequence[str]) -> str:
     split = read_csv(results_folder(study) / "split.csv", RESTORE, dtype=str).set_index("image_id")
     predictions = {name: read_parts(record, split["lesion_id"])[1] for name, record in records.items()}
     tables = [_parameters(records)]
-    tables += [_differences(records, predictions, names[0], other) for other in names[1:]]
+    tables += [_differences(records, predictions, first=names[0], other=other) for other in names[1:]]
     images = len(predictions[names[0]])
     return "\n\n".join(["\n".join(["Parameters", tables[0]]), *tables[1:], f"On {images:,} test images of {study}."])
 
@@ -53,7 +53,7 @@ def _parameters(records: Mapping[str, dict]) -> str:
     return differ.to_string(na_rep="–") if len(differ) else "All parameters are the same."
 
 
-def _differences(records: Mapping, predictions: Mapping, first: str, other: str) -> str:
+def _differences(records: Mapping, predictions: Mapping, *, first: str, other: str) -> str:
     bootstrap = Bootstrap(records[first]["parameters"]["resamples"])
     pair = predictions[other], predictions[first]
     thresholds = records[other]["threshold"], records[first]["threshold"]

@@ -28,7 +28,7 @@ def fold_experiment(experiment: Experiment, fold: int) -> Experiment:
     return experiment.on(fold_split(experiment.original, fold, experiment.groups(), seed=seed))
 
 
-def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Variant:
+def train_fold(experiment: Experiment, kind: str, *, fold: int, epochs: int) -> Variant:
     """Train a network on four of the five folds and evaluate it on the fifth."""
     p, folded = experiment.run.parameters, fold_experiment(experiment, fold)
     images = {part: len(samples) for part, samples in folded.samples.items()}
@@ -36,7 +36,7 @@ def train_fold(experiment: Experiment, kind: str, fold: int, epochs: int) -> Var
     return _train(folded, kind, p, names=names, epochs=epochs, fold=fold, fold_images=images)
 
 
-def train_version(experiment: Experiment, kind: str, name: str, changes: Mapping, epochs: int) -> Variant:
+def train_version(experiment: Experiment, kind: str, name: str, *, changes: Mapping, epochs: int) -> Variant:
     """Train a network with some of the run's parameters changed, for example the seed."""
     p = experiment.run.parameters | dict(changes)
     names = f"{name}-seed{p['seed']}", f"{KINDS[kind]}, {name}, seed {p['seed']}"
@@ -61,10 +61,10 @@ def train_all(experiment: Experiment, train: Callable[..., Variant], jobs: Seque
     run, p = experiment.run, experiment.run.parameters
     if p["parallel"] != "none":
         common = {"notebook": run.notebook, "parameters": p, "train": train.__name__}
-        run_jobs(train_job, [common | {"job": job} for job in jobs], p["parallel"], p["workers"])
+        run_jobs(train_job, [common | {"job": job} for job in jobs], p["parallel"], workers=p["workers"])
     return [train(experiment, **job) for job in jobs]
 
 
-def train_job(notebook: str, parameters: Mapping, train: str, job: Mapping) -> None:
+def train_job(notebook: str, parameters: Mapping, train: str, *, job: Mapping) -> None:
     """Train and evaluate one variant in a worker, and save it where the notebook finds it."""
     TRAINERS[train](Experiment(Run(notebook, dict(parameters))), **job)

@@ -22,7 +22,7 @@ SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE":
 _claimed = []  # the lock on this process's GPU, held until it ends
 
 
-def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", workers: int = 1) -> list:
+def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", *, workers: int = 1) -> list:
     """The results of function(**job) for all jobs, in their order. Workers import the function from its module.
 
     parallel: `none`, one after another in this process; `processes`, `workers` at a time on this machine, each with its

@@ -108,7 +108,7 @@ def external_differences(folder: Path, records: list[dict], lesions: pd.Series) 
     }
     first = next(iter(chosen.values()))["parameters"]
     thresholds = {name: one["threshold"] for name, one in chosen.items()}
-    again = external_table(home, there, thresholds, Bootstrap(first["resamples"], first["seed"]))
+    again = external_table(home, there, thresholds, bootstrap=Bootstrap(first["resamples"], first["seed"]))
     return [
         f"{folder / EXTERNAL}: {old.model}, {old.set}, {old.metric}: {name} is {getattr(old, name)}, but the "
         f"predictions give {getattr(new, name)}."

@@ -70,7 +70,7 @@ def _execute_or_explain(notebook: str, partial: Path, parameters: dict) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     log = partial.with_suffix(".log")
     try:
-        _execute(notebook, partial, log, parameters)
+        _execute(notebook, partial, log, parameters=parameters)
     except papermill.PapermillExecutionError as error:
         where = f"cell {error.exec_count} of {notebook}"
         raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
@@ -79,7 +79,7 @@ def _execute_or_explain(notebook: str, partial: Path, parameters: dict) -> None:
         raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last messages: {log}") from error
 
 
-def _execute(notebook: str, partial: Path, log: Path, parameters: dict) -> None:
+def _execute(notebook: str, partial: Path, log: Path, *, parameters: dict) -> None:
     with _kernel_log(log) as terminal, _log_to(Progress(notebook, terminal)):
         papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",

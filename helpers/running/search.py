@@ -47,7 +47,7 @@ def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:
     workers = 1 if p["parallel"] == "none" else p["workers"]
     job = {"notebook": run.notebook, "parameters": p, "kind": kind}
     with join_search(path, study_values(p, kind)):
-        run_jobs(search_job, [job | {"worker": worker} for worker in range(workers)], p["parallel"], workers)
+        run_jobs(search_job, [job | {"worker": worker} for worker in range(workers)], p["parallel"], workers=workers)
     study = open_search(path)
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         reason = study.trials[-1].user_attrs.get(REASON, "all were stopped early.")
@@ -55,7 +55,7 @@ def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:
     return study
 
 
-def search_job(notebook: str, parameters: Mapping, kind: str, worker: int) -> None:
+def search_job(notebook: str, parameters: Mapping, kind: str, *, worker: int) -> None:
     """Run the trials of one worker, each trained on the training part and scored on validation."""
     experiment = Experiment(Run(notebook, dict(parameters)))
     add_trials(

@@ -84,7 +84,7 @@ def run_step(study: str, notebook: str, origin: dict) -> None:
         sys.exit(f"{notebook}: {error}")
 
 
-def run_trial(study: str, notebook: str, words: Sequence[str], name: str) -> Path:
+def run_trial(study: str, notebook: str, words: Sequence[str], *, name: str) -> Path:
     """Run a notebook with other parameters, after those that it reads; returns the folder of the trial.
 
     words: `-p NAME VALUE` once or several times. Raises StudyError for a wrong parameter or name, and if it fails.
@@ -178,7 +178,7 @@ def run(options: argparse.Namespace) -> int:
     with study_lock(study, wait=not options.no_wait):
         prepare(study)
         if words or options.name:
-            folder = run_trial(study, *names, words, options.name)
+            folder = run_trial(study, *names, words, name=options.name)
             print(f"The trial is in {os.path.relpath(folder)}/; the results of study {study} are as they were.")
             return 0
         run_study(study, names, options.jobs)

@@ -30,11 +30,11 @@ def compare_runs(published: Path, fresh: Path) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows).astype({"fresh": float})  # a missing figure becomes NaN
     return table.assign(
-        reproduced=[is_reproduced(row.value, row.low, row.high, row.fresh) for row in table.itertuples()]
+        reproduced=[is_reproduced(row.value, row.low, row.high, fresh=row.fresh) for row in table.itertuples()]
     )
 
 
-def is_reproduced(value: float, low: float, high: float, fresh: float) -> bool:
+def is_reproduced(value: float, low: float, high: float, *, fresh: float) -> bool:
     """Whether a figure lies inside the published interval. NaN means undefined."""
     if pd.isna(value):  # the fresh figure has to be undefined too
         return bool(pd.isna(fresh))

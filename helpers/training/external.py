@@ -57,7 +57,7 @@ def ask_published(
 
 
 def abstentions(
-    network: keras.Model, experiment: Experiment, squares: Mapping[str, np.ndarray], coverage: float
+    network: keras.Model, experiment: Experiment, squares: Mapping[str, np.ndarray], *, coverage: float
 ) -> dict[str, np.ndarray]:
     """The images on which a network abstains by its energy, bool [n], by set, the internal test first.
 

@@ -72,7 +72,7 @@ def test_each_resample_has_the_wanted_mix():
 
 def test_scores_stand_beside_each_other_with_their_difference():
     inside, outside = (collection(predictions([0, 1, 2] * 20, answers * 20)) for answers in ([0, 1, 2], [0, 0, 2]))
-    row = compare(inside, outside, 0.5, BOOTSTRAP).loc["accuracy"]
+    row = compare(inside, outside, 0.5, bootstrap=BOOTSTRAP).loc["accuracy"]
     assert row["inside", "value"] == 1 and row["outside", "value"] == pytest.approx(2 / 3)
     assert row["difference", "value"] == pytest.approx(-1 / 3) and row["difference", "high"] < 0
     assert row["difference", "low"] < -1 / 3 < row["difference", "high"]
@@ -81,7 +81,7 @@ def test_scores_stand_beside_each_other_with_their_difference():
 def test_classes_are_compared_on_the_diagnoses_that_both_have():
     home = collection(predictions([0, 1, 2] * 20, [2, 1, 2] * 20))  # bcc is always missed
     there = Collection(*(getattr(home.only(["mel", "nv"]), name) for name in ("by_class", "malignancy")))
-    table = compare(home, there, 0.5, BOOTSTRAP)
+    table = compare(home, there, 0.5, bootstrap=BOOTSTRAP)
     assert table.loc["balanced_accuracy", ("inside", "value")] == 1
     assert table.loc["malignant_sensitivity", ("inside", "value")] == 0.5  # of the whole test part
 
@@ -90,7 +90,7 @@ def test_the_parts_of_a_difference():
     """At home bcc is always missed and mel always found; elsewhere there are no bcc, and half of mel is missed."""
     home = collection(predictions([0, 1, 2, 2] * 20, [2, 1, 2, 2] * 20))
     there = collection(predictions([1, 1, 2] * 20, [1, 2, 2] * 20))
-    found = parts_of_difference(home, there, 0.5, BOOTSTRAP)["value"].unstack()["malignant_sensitivity"]
+    found = parts_of_difference(home, there, 0.5, bootstrap=BOOTSTRAP)["value"].unstack()["malignant_sensitivity"]
     assert found.to_dict() == pytest.approx({"diagnoses": 0.5, "images": -0.5, "mix": 0, "all": 0})
 
 
@@ -98,5 +98,5 @@ def test_the_mix_is_told_from_the_images():
     """The same answers to each class; only the mix of the two malignant classes differs."""
     home = collection(predictions([0] * 10 + [1] * 30 + [2] * 10, [2] * 10 + [1] * 30 + [2] * 10))
     there = collection(predictions([0] * 30 + [1] * 10 + [2] * 10, [2] * 30 + [1] * 10 + [2] * 10))
-    found = parts_of_difference(home, there, 0.5, BOOTSTRAP)["value"].unstack()["malignant_sensitivity"]
+    found = parts_of_difference(home, there, 0.5, bootstrap=BOOTSTRAP)["value"].unstack()["malignant_sensitivity"]
     assert found.to_dict() == pytest.approx({"diagnoses": 0, "images": 0, "mix": -0.5, "all": -0.5})

@@ -109,7 +109,7 @@ def test_decision_curve_by_hand():
 def test_predictive_values_by_hand():
     # Three of four malignant images are flagged, and one of two benign ones.
     p = make([0, 0, 0, 0, 2, 2], np.eye(3)[[0, 0, 0, 2, 0, 2]])
-    found = predictive_values(p, 0.5, [0.5, 0.1], Bootstrap(200))
+    found = predictive_values(p, 0.5, [0.5, 0.1], bootstrap=Bootstrap(200))
     assert found["ppv"]["value"].tolist() == pytest.approx([0.75 / 1.25, 0.075 / (0.075 + 0.45)])
     assert found["npv"]["value"].tolist() == pytest.approx([0.5 / 0.75, 0.45 / (0.45 + 0.025)])
     assert (found["ppv"]["low"] <= found["ppv"]["value"]).all() and (found["npv"]["high"] <= 1).all()

@@ -37,7 +37,7 @@ def wait_for_another(folder: str, number: int) -> tuple[int, int]:
 
 def test_two_processes_at_a_time_and_answers_in_order(tmp_path):
     tasks = [{"folder": str(tmp_path), "number": number} for number in range(3)]
-    found = run_jobs(wait_for_another, tasks, "processes", 2)
+    found = run_jobs(wait_for_another, tasks, "processes", workers=2)
     assert [number for number, _ in found] == [0, 1, 2]
     processes = {process for _, process in found}
     assert len(processes) == 2 and os.getpid() not in processes
@@ -47,7 +47,7 @@ def test_workers_have_the_environment_that_they_need(monkeypatch):
     names = ["BUILD_DIR", "TF_NUM_INTRAOP_THREADS", *SHARING]
     for name in names:
         monkeypatch.setenv(name, "before")
-    found = run_jobs(environment_variable, [{"name": name} for name in names], "processes", 2)
+    found = run_jobs(environment_variable, [{"name": name} for name in names], "processes", workers=2)
     assert found == ["before", str(max(1, os.cpu_count() // 2)), *SHARING.values()]
     # The notebook shares the GPU as well, and keeps all its threads.
     assert [environment_variable(name) for name in names[1:]] == ["before", *SHARING.values()]
@@ -103,7 +103,7 @@ def test_the_gpus_that_may_be_used(tmp_path, monkeypatch):
     listing.chmod(0o755)
     assert visible_gpus() == ["0", "1"]
     with pytest.raises(StudyError, match="workers is 3, but there are 2 GPUs"):
-        run_jobs(power, TASKS, "processes", 3)
+        run_jobs(power, TASKS, "processes", workers=3)
     for named, found in (("2, 3", ["2", "3"]), ("GPU-a", ["GPU-a"]), ("", []), ("-1", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
         assert visible_gpus() == found
@@ -113,4 +113,4 @@ def test_impossible_requests_are_refused():
     with pytest.raises(StudyError, match="choose one of none, processes"):
         run_jobs(power, TASKS, "dask")
     with pytest.raises(StudyError, match="workers is 1: processes takes 2 or more"):
-        run_jobs(power, TASKS, "processes", 1)
+        run_jobs(power, TASKS, "processes", workers=1)

@@ -203,4 +203,4 @@ NAN = float("nan")
     + [((NAN, NAN, NAN), NAN, True), ((NAN, NAN, NAN), 0.5, False)],
 )
 def test_a_figure_is_reproduced_inside_its_interval(published, fresh, expected):
-    assert is_reproduced(*published, fresh) is expected
+    assert is_reproduced(*published, fresh=fresh) is expected

@@ -79,7 +79,8 @@ def elsewhere(folder, lesions):
     places = {(one["model"].iloc[0], "clinic"): external_collection(one, one, HAM10000) for one in (there, other)}
     names = (own["name"], "another")
     thresholds = dict.fromkeys(names, own["threshold"])
-    write_csv(folder / EXTERNAL, external_table(dict.fromkeys(names, home), places, thresholds, Bootstrap(2000)))
+    table = external_table(dict.fromkeys(names, home), places, thresholds, bootstrap=Bootstrap(2000))
+    write_csv(folder / EXTERNAL, table)
     return folder
 
 

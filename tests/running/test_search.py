@@ -322,7 +322,7 @@ def test_folds_in_two_processes_give_the_numbers_of_folds_in_one(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         for name in jobs:
             make_study(tmp_path / name, patch, "09_tuning", **TINY_NETWORK)
-    here, there = run_jobs(fold_answers, jobs["here"]), run_jobs(fold_answers, jobs["there"], "processes", 2)
+    here, there = run_jobs(fold_answers, jobs["here"]), run_jobs(fold_answers, jobs["there"], "processes", workers=2)
     assert all(np.allclose(*pair, atol=1e-6) for pair in zip(here, there, strict=True))
 
 
@@ -331,7 +331,7 @@ def test_variants_that_were_trained_elsewhere_are_read_back(tmp_path, monkeypatc
     run = make_study(tmp_path, monkeypatch, "09_tuning", parallel="processes", workers=2, **TINY_NETWORK)
     calls = []
 
-    def run_here(function, jobs, parallel, workers):
+    def run_here(function, jobs, parallel, *, workers):
         calls.append((parallel, workers, len(jobs)))
         return [function(**job) for job in jobs]
 
