@@ -2,9 +2,12 @@
 
 import pandas as pd
 
-UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 175}
-DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 175}
-OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 175}
+
+def figure(value, low, high):
+    return {"value": value, "low": low, "high": high, "images": 175}
+
+
+UP, DOWN, OPEN = figure(0.2, 0.1, 0.3), figure(-0.2, -0.3, -0.1), figure(0.01, -0.1, 0.1)
 NOTHING = {"value": None, "low": None, "high": None, "images": 0}
 
 

@@ -1,5 +1,7 @@
 """Every figure of the report. Each function takes plain tables and returns a matplotlib figure."""
 
+# ruff: noqa: F401, notebooks take the figures from here
+
 from helpers.plots.comparison import (
     confusion_matrices,
     forest,
@@ -21,34 +23,3 @@ from helpers.plots.rows import dot_rows
 from helpers.plots.style import NEUTRAL, class_colours, model_styles
 from helpers.plots.training import claims_by_epoch, learning_curves, training_size
 from helpers.plots.tuning import folds, search_history
-
-__all__ = [
-    "NEUTRAL",
-    "ages",
-    "claims_by_epoch",
-    "class_colours",
-    "class_counts",
-    "confusion_matrices",
-    "decision_curves",
-    "deletion_insertion",
-    "dot_rows",
-    "flow",
-    "folds",
-    "forest",
-    "forest_panels",
-    "gallery",
-    "grouped_forest",
-    "learning_curves",
-    "model_styles",
-    "outline",
-    "overlay",
-    "recall_heatmap",
-    "reliability",
-    "risk_coverage",
-    "robustness",
-    "roc_panels",
-    "search_history",
-    "share_heatmap",
-    "throughput",
-    "training_size",
-]

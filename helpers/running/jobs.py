@@ -20,6 +20,7 @@ PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINE
 # A notebook and its workers may share a GPU, so each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _claimed = []  # the lock on this process's GPU, held until it ends
+_locks = cache(tempfile.TemporaryDirectory)  # of the workers of this process
 
 
 def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", *, workers: int = 1) -> list:
@@ -43,25 +44,15 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", *
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | SHARING
     environment |= {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     named = function.__module__, function.__qualname__
-    worker = partial(_in_worker, named, parent=os.getpid(), environment=environment, gpus=gpus)
+    claim = partial(claim_gpu, gpus, _locks().name) if gpus else None
+    worker = partial(_in_worker, named, parent=os.getpid(), environment=environment, claim=claim)
     return joblib.Parallel(workers, backend="loky", batch_size=1)(joblib.delayed(worker)(job) for job in jobs)
 
 
 def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
-    """Claim a GPU that no other process has, until this process ends; returns its name.
-
-    folder: of the locks, shared by all users of the machine. A lock ends with its process; its file stays. Raises
-    StudyError if all GPUs are taken.
-    """
-    files = [Path(folder) / f"skin-lesion-study-gpu-{name}.lock" for name in gpus]
-    for name, file in zip(gpus, files, strict=True):
-        try:
-            if not file.exists():
-                file.touch()
-                file.chmod(0o644)  # whatever the umask, so that other users can lock it too
-            lock = file.open()  # for reading, which is enough for a lock, and all that another user's file allows
-        except PermissionError:
-            continue
+    """Claim a GPU that no other worker has, until this process ends; returns its name. folder: of their locks."""
+    for name in gpus:
+        lock = (Path(folder) / name).open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -69,18 +60,17 @@ def claim_gpu(gpus: Sequence[str], folder: Path) -> str:
             continue
         _claimed.append(lock)
         return name
-    remedy = f"Use fewer workers, or delete those of these files that nobody uses: {', '.join(map(str, files))}"
-    raise StudyError(f"All {len(gpus)} GPUs are taken by other jobs. {remedy}")
+    raise StudyError(f"All {len(gpus)} GPUs are taken by other workers. Use fewer workers.")
 
 
 _watch = cache(end_with_parent)  # a worker runs several jobs, but watches its parent once
 
 
-def _in_worker(named: tuple[str, str], job: dict, *, parent: int, environment: dict, gpus: list[str]):
+def _in_worker(named: tuple[str, str], job: dict, *, parent: int, environment: dict, claim: Callable[[], str] | None):
     """Run one job in its own process. The environment has to be complete before Keras is imported."""
     _watch(parent)
     os.environ.update(environment)
-    if gpus and not _claimed:
-        os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus, Path(tempfile.gettempdir()))
+    if claim and not _claimed:
+        os.environ["CUDA_VISIBLE_DEVICES"] = claim()
     module, name = named
     return getattr(import_module(module), name)(**job)

@@ -1,10 +1,8 @@
 """The hyperparameter search: its trials can run in parallel, and it resumes after an interruption."""
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -39,15 +37,14 @@ APART = ("trials", "workers", "parallel", "kinds", "fold_epochs", "tuned_epochs"
 def search_hyperparameters(experiment: Experiment, kind: str) -> optuna.Study:
     """The finished search for the hyperparameters of a network. Its first trial has the values of the study file.
 
-    The run's `parallel` and `workers` say where the trials are trained, see `jobs.run_jobs`. A second run of the same
-    search shares its trials with the first.
+    The run's `parallel` and `workers` say where the trials are trained, see `jobs.run_jobs`. A second run resumes it.
     """
     run, p = experiment.run, experiment.run.parameters
     path = search_storage(experiment, kind)
     workers = 1 if p["parallel"] == "none" else p["workers"]
     job = {"notebook": run.notebook, "parameters": p, "kind": kind}
-    with join_search(path, study_values(p, kind)):
-        run_jobs(search_job, [job | {"worker": worker} for worker in range(workers)], p["parallel"], workers=workers)
+    begin_search(path, study_values(p, kind))
+    run_jobs(search_job, [job | {"worker": worker} for worker in range(workers)], p["parallel"], workers=workers)
     study = open_search(path)
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         reason = study.trials[-1].user_attrs.get(REASON, "all were stopped early.")
@@ -90,26 +87,8 @@ def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in ended if trial.state != TrialState.FAIL or REASON in trial.user_attrs]
 
 
-@contextmanager
-def join_search(path: Path, first: Mapping) -> Iterator[None]:
-    """Take part in the search at `path` while the block runs, alone or together with other runs.
-
-    A run that finds no other run calls `begin_search`, since no trial can be running then. Otherwise the trials of the
-    other runs are left alone.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".owners").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            begin_search(path, first)
-        except BlockingIOError:
-            pass
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
-
-
 def begin_search(path: Path, first: Mapping) -> None:
-    """Mark trials whose workers were killed as failed, and queue the trial `first` unless it is done or queued."""
+    """Mark trials of killed workers as failed, and queue the trial `first` unless it is done or queued."""
     study = open_search(path)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)

@@ -1,10 +1,7 @@
 import pytest
+from intervals import DOWN, OPEN, UP
 
 from helpers.conclusions import histories as conclude
-
-UP = {"value": 0.1, "low": 0.05, "high": 0.15}
-DOWN = {"value": -0.1, "low": -0.15, "high": -0.05}
-OPEN = {"value": 0.02, "low": -0.05, "high": 0.1}
 
 
 def test_a_gain_is_put_down_to_photographs_only_beyond_the_control():

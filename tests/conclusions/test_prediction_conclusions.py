@@ -1,12 +1,8 @@
 import pandas as pd
 import pytest
+from intervals import DOWN, OPEN, UP, figure
 
 from helpers.conclusions import prediction as conclude
-
-UP = {"value": 0.2, "low": 0.1, "high": 0.3, "images": 100}
-DOWN = {"value": -0.2, "low": -0.3, "high": -0.1, "images": 100}
-OPEN = {"value": 0.01, "low": -0.1, "high": 0.1, "images": 100}
-ZERO = {"value": 0.0, "low": 0.0, "high": 0.1, "images": 100}
 
 
 @pytest.mark.parametrize(
@@ -15,7 +11,7 @@ ZERO = {"value": 0.0, "low": 0.0, "high": 0.1, "images": 100}
 def test_abstention_helps_hurts_or_does_neither(difference, words):
     measured = dict.fromkeys(("coverage", "error rate of answers", "error rate of abstentions"), UP)
     sentence = conclude.abstention(measured, difference)
-    assert words in sentence and "100 test images" in sentence
+    assert words in sentence and "175 test images" in sentence
 
 
 def test_calibration_in_words():
@@ -50,8 +46,8 @@ def test_strangers_and_the_answer():
     assert conclude.answer(UP, UP, rules).endswith(
         "20 % of these answers are wrong. Of pictures that are no lesion, 95 % get no answer."
     )
-    assert "0.200 [0.100, 0.300] of the 100 malignant images" in conclude.missed(UP)
-    assert conclude.missed(ZERO).startswith("None of the 100")
+    assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.missed(UP)
+    assert conclude.missed(figure(0.0, 0.0, 0.1)).startswith("None of the 175")
 
 
 def test_what_passes_of_spoilt_images():

@@ -1,12 +1,9 @@
 import pandas as pd
+from intervals import figure
 
 from helpers.conclusions import tuning as conclude
 
 FOLDS = pd.DataFrame({"kind": ["CNN"] * 2 + ["MobileNet"] * 2, "fold": [0, 1] * 2, "value": [0.5, 0.52, 0.60, 0.66]})
-
-
-def figure(value, low, high):
-    return {"value": value, "low": low, "high": high}
 
 
 def pairs(*rows):

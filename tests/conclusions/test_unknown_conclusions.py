@@ -1,15 +1,10 @@
 import pandas as pd
 import pytest
+from intervals import DOWN, OPEN, UP, figure
 
 from helpers.conclusions import unknown as conclude
 
-
-def figure(value, low, high):
-    return {"value": value, "low": low, "high": high}
-
-
 GOOD, WEAK, NONE = figure(0.9, 0.85, 0.95), figure(0.66, 0.62, 0.69), figure(0.52, 0.48, 0.57)
-UP, DOWN, OPEN = figure(0.2, 0.1, 0.3), figure(-0.2, -0.3, -0.1), figure(0.0, -0.1, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -39,19 +39,6 @@ def test_a_uniform_predictor_knows_nothing():
     assert (found["malignant_sensitivity"], found["malignant_specificity"]) == (0.0, 1.0)
 
 
-def test_scores_of_three_classes_by_hand():
-    counts = np.array([[3, 1, 0], [1, 2, 1], [0, 0, 2]])
-    labels, predicted = np.repeat(np.argwhere(counts >= 0), counts.ravel(), axis=0).T
-    judged = evaluate(make(labels, np.eye(3)[predicted]), 0.5, Bootstrap(2))
-    by_hand = {"precision": [3 / 4, 2 / 3, 2 / 3], "recall": [3 / 4, 1 / 2, 1], "f1": [3 / 4, 4 / 7, 4 / 5]}
-    for name, expected in by_hand.items():
-        assert [judged["per_class"][code][name]["value"] for code in "abc"] == pytest.approx(expected)
-        assert judged["test"][f"macro_{name}"]["value"] == pytest.approx(np.mean(expected))
-    assert judged["test"]["accuracy"]["value"] == 0.7
-    assert judged["test"]["malignant_sensitivity"]["value"] == 3 / 4
-    assert judged["test"]["malignant_specificity"]["value"] == 5 / 6
-
-
 def test_ece_by_hand():
     # Bins of 1/15 are closed above, so 0.6 = 9/15 is in bin 8 with 0.55, and 0.9 in bin 13.
     confidence, right = np.array([0.6, 0.55, 0.9, 0.9, 0.9]), np.array([1, 0, 1, 1, 0])

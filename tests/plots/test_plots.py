@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from inspect import isfunction
 from itertools import combinations
 
 import matplotlib
@@ -157,8 +158,8 @@ def test_no_text_of_a_figure_lies_on_another(name):
 
 
 def test_every_figure_is_drawn_here():
-    no_figures = {"NEUTRAL", "class_colours", "model_styles", "outline", "overlay"}
-    assert FIGURES.keys() == set(plots.__all__) - no_figures
+    no_figures = {"class_colours", "model_styles", "outline", "overlay"}
+    assert FIGURES.keys() == {name for name, one in vars(plots).items() if isfunction(one)} - no_figures
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "isic2019"])

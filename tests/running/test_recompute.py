@@ -106,10 +106,10 @@ def test_they_stand_in_a_table_beside_the_internal_test(elsewhere):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", sorted(path.parent.name for path in ROOT.glob("results/*/MODEL_CARD.md")))
-def test_every_published_figure_is_what_the_predictions_give(study, monkeypatch):
+def test_every_figure_of_a_published_study_is_what_its_predictions_give(monkeypatch):
+    """Of the smaller study; `.ci/run` checks them all."""
     monkeypatch.delenv("RESULTS_DIR", raising=False)
-    assert differences(study) == []
+    assert differences("isic2019_cpu") == []
 
 
 def test_a_study_without_records_has_no_figures(monkeypatch, tmp_path):

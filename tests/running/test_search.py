@@ -18,7 +18,6 @@ from helpers.running.search import (
     begin_search,
     best_changes,
     finished_trials,
-    join_search,
     open_search,
     score_trial,
     search_hyperparameters,
@@ -141,19 +140,6 @@ def test_two_workers_at_once_share_a_search(path):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda worker: add(path, 8, worker=worker, objective=wait_for_the_other), range(2)))
     assert len(found := add(path, 8)) in (8, 9) and found.count(5.0) == 1
-
-
-def test_a_second_run_helps_the_first_and_leaves_its_trial_alone(path):
-    with join_search(path, START):
-        running = open_search(path).ask()
-        with join_search(path, START):
-            add_trials(path, objective, 2, seeds=(0, 0))
-        open_search(path).tell(running, 1.0)
-    assert len(finished_trials(open_search(path))) == 3
-    lost = open_search(path).ask()
-    with join_search(path, START):
-        states = {trial.number: trial.state.name for trial in open_search(path).trials}
-    assert states[lost.number] == "FAIL" and states[running.number] == "COMPLETE"
 
 
 def test_the_table_of_a_search(path):
