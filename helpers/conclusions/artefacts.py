@@ -66,7 +66,7 @@ def cause(gap: Mapping, removed: Mapping) -> str:
     moves = clear_sign(removed) == 1
     if clear_sign(gap) == -1:
         return "the artefact is part of it" if moves else "the images differ, not the artefact alone"
-    return "the artefact moves some answers" if moves else "no effect was measured"
+    return "the artefact moves some answers" if moves else "no clear effect"
 
 
 def answer(changed: pd.DataFrame, network: str) -> str:

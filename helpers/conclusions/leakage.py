@@ -7,11 +7,13 @@ import pandas as pd
 from helpers.sentences import by_sign, clear_sign, counted, listed, percent, with_interval
 
 GOAL = 0.94  # the accuracy that published work claims
+COARSE = 0.1  # from this half-width of an interval on, a study is too small for the question
+RESULT = "[HAM10000](../results/ham10000_cpu/notebooks/08_leakage.ipynb)"
 
 
 def reading(beyond: Mapping) -> str:
     """What to make of a protocol. beyond: its inflation minus that of the split by lesion."""
-    return by_sign(beyond, above="flatters", below="flatters less", unclear="no effect was measured")
+    return by_sign(beyond, above="flatters", below="flatters less", unclear="no clear effect")
 
 
 def sharing(share: float) -> str:
@@ -45,6 +47,15 @@ def worst_protocol(inflations: pd.DataFrame) -> str:
         f"{verdict}: it claims a balanced accuracy of {claimed}, the true one is {true}, and the inflation exceeds "
         f"that of the split by lesion by {more}."
     )
+
+
+def resolution(inflations: pd.DataFrame, images: int) -> str:
+    """How large an inflation has to be before the unseen images show it. inflations: by `measure_inflation`."""
+    beyond = inflations.xs("beyond", level="what").iloc[1:]
+    half = ((beyond["high"] - beyond["low"]) / 2).median()
+    text = f"On {counted(images, 'unseen image')}, an inflation has to exceed about {half:.2f} to be clear."
+    small = f" Smaller ones stay hidden: this page shows how the experiment works, and that of {RESULT} what it found."
+    return text + small if half > COARSE else text
 
 
 def goal_reached(claimed: Mapping, true: Mapping, network: str) -> str:

@@ -25,6 +25,13 @@ def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
     )
 
 
+def half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
+    """Two lines on the share of wrong answers among the more confident half. curves: see `risk_coverage`."""
+    risks = {name: curve.iloc[(curve["coverage"] - 0.5).abs().argmin()]["risk"] for name, curve in curves.items()}
+    by = " and ".join(f"{percent(risk)} by {name}" for name, risk in risks.items())
+    return f"Wrong in the more confident half of {counted(images, 'image')}:\n{by}"
+
+
 def missed(abstained: Mapping) -> str:
     """What abstention costs. abstained: the share of malignant images without an answer, with images."""
     if not abstained["value"]:

@@ -36,6 +36,13 @@ def test_the_worst_protocol_is_only_named_so_if_it_flatters():
     assert "No protocol clearly" in conclude.worst_protocol(inflations(figure(0.0, -0.1, 0.1), figure(0.2, -0.1, 0.5)))
 
 
+def test_a_small_study_says_what_it_cannot_show():
+    coarse, fine = figure(0.1, -0.1, 0.3), figure(0.0, -0.05, 0.05)
+    text = conclude.resolution(inflations(coarse, coarse), 141)
+    assert text.startswith("On 141 unseen images, an inflation has to exceed about 0.20") and "Smaller ones" in text
+    assert conclude.resolution(inflations(fine, fine), 2004).endswith("has to exceed about 0.05 to be clear.")
+
+
 def test_the_goal_is_reached_or_not():
     assert "CNN-LSTM reaches the published 94 %" in conclude.goal_reached(figure(0.95), figure(0.7), "CNN-LSTM")
     assert "does not reach" in conclude.goal_reached(figure(0.88), figure(0.7), "CNN-LSTM")
@@ -59,7 +66,7 @@ def test_sharing_in_words(share, words):
 
 def test_a_protocol_in_words():
     assert conclude.reading(figure(0.1)) == "flatters" and conclude.reading(figure(-0.1)) == "flatters less"
-    assert conclude.reading(figure(0.1, -0.1, 0.3)) == "no effect was measured"
+    assert conclude.reading(figure(0.1, -0.1, 0.3)) == "no clear effect"
 
 
 def test_the_title_counts_the_protocols_that_flatter():

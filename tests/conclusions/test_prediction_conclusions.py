@@ -14,6 +14,12 @@ def test_abstention_helps_hurts_or_does_neither(difference, words):
     assert words in sentence and "175 test images" in sentence
 
 
+def test_the_more_confident_half_by_each_score():
+    curves = {"energy": [0.3, 0.2], "maximum probability": [0.1, 0.2]}
+    curves = {name: pd.DataFrame({"coverage": [0.5, 1.0], "risk": risk}) for name, risk in curves.items()}
+    assert conclude.half(curves, 9).endswith("of 9 images:\n30 % by energy and 10 % by maximum probability")
+
+
 def test_calibration_in_words():
     assert "alone the model overstates" in conclude.calibration(UP, OPEN, 9)
     assert "it states the share of malignant images about right" in conclude.calibration(UP, OPEN, 9)
