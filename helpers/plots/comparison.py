@@ -1,6 +1,7 @@
 """Figures that compare models: forest plots, matrices and differences."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +34,8 @@ def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[floa
 
     reference: a value to compare with, drawn as a dotted line, and its name. Long row names make the figure wider.
     """
-    width = max(7, 3.6 + 0.1 * max(len(str(name)) for name in table.index))
+    longest = max(len(str(name)) for name in table.index)
+    width = max(7, 3.6 + 0.1 * longest)
     figure, axes = plt.subplots(figsize=(width, 0.38 * len(table) + 1.2))
     places = rows_downwards(axes, table.index)
     axes.errorbar(table["value"], places, xerr=error_bars(table), fmt="o", color=MODEL_COLOURS[0], capsize=3)
@@ -44,7 +46,7 @@ def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[floa
     if reference is not None:
         _reference_line(axes, *reference)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set(xlabel=label, title=title)
+    axes.set(xlabel=label, title=fill(title, int(13 * (width - 0.08 * longest))))  # a longer line would squeeze the axes
     return figure
 
 

@@ -21,6 +21,7 @@ def class_counts(lesions: pd.DataFrame, codes: Sequence[str], title: str) -> Fig
     for offset, column, alpha, name in ((-0.2, "size", 1.0, "images"), (0.2, "nunique", 0.5, "lesions")):
         bars = axes.barh(places + offset, counts[column], 0.38, color=class_colours(codes), alpha=alpha)
         axes.bar_label(bars, [f"{count:,} {name}" for count in counts[column]], padding=3, fontsize=8)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlim=(0, 1.25 * counts["size"].max()), xlabel="number of images or lesions", title=title)
     return figure
 
