@@ -46,7 +46,8 @@ def forest(table: pd.DataFrame, label: str, title: str, *, reference: tuple[floa
     if reference is not None:
         _reference_line(axes, *reference)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set(xlabel=label, title=fill(title, int(13 * (width - 0.08 * longest))))  # a longer line would squeeze the axes
+    title = fill(title, int(13 * (width - 0.08 * longest)))  # a longer line would squeeze the axes
+    axes.set(xlabel=label, title=title)
     return figure
 
 
