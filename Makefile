@@ -99,7 +99,7 @@ bench: | $(ENVIRONMENT) ## measure speed on this machine; tables in benchmarks/
 	$(if $(filter jax torch,$(KERAS_BACKEND)),,"$(PY)" benchmarks/devices.py)
 
 export: | $(ENVIRONMENT) ## write the deployed model as ONNX and LiteRT, for other programs; needs requirements-export.txt
-	$(PY) -m helpers.export --study $(STUDY)
+	"$(PY)" -m helpers.export --study "$(STUDY)"
 
 demo-app: | $(ENVIRONMENT) ## a page in the browser to try the study's model
 	"$(PY)" -m clinic.app --study "$(STUDY)" $(ARGS)

@@ -53,12 +53,21 @@ class StudyError(Exception):
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """The exit code of a command that does `work`: what it returns, or 0; 1 for a StudyError, which is printed."""
+    """The exit code of a command that does `work`: what it returns, or 0; 1 for an error that the user can correct.
+
+    Such an error, and an interruption (code 130), is told in a line.
+    """
     try:
         return work() or 0
     except StudyError as error:
         print(error, file=sys.stderr)
-        return 1
+    except OSError as error:
+        remedy = "" if isinstance(error, FileNotFoundError) else " Free space or permit writing there, and run again."
+        print(f"{error.filename or 'A file'}: {error.strerror or error}.{remedy}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues.", file=sys.stderr)
+        return 130
+    return 1
 
 
 def build_folder(study: str) -> Path:
@@ -75,7 +84,8 @@ def load_study(path: Path) -> dict:
     """Read a study file. Raises StudyError unless it is a flat mapping whose `study` is the file's name."""
     path = Path(path)
     if not path.is_file():
-        raise StudyError(f"{path}: no such study file. Known studies: {_list_names('studies', '*.yaml')}.")
+        known = ", ".join(sorted(file.stem for file in (ROOT / "studies").glob("*.yaml")))
+        raise StudyError(f"{path}: no such study file. Known studies: {known}.")
     try:
         parameters = parse_value(path.read_text())
     except StudyError as error:
@@ -95,12 +105,21 @@ def parse_value(text: str) -> object:
         raise StudyError(f"not valid YAML: {error}") from error
 
 
+def notebook_cells(notebook: Path) -> list[dict]:
+    """The cells of a notebook, each with its source as one text. Raises StudyError if it is missing or damaged."""
+    if not Path(notebook).is_file():
+        known = ", ".join(path.stem for path in sorted(Path(notebook).parent.glob("*.ipynb")))
+        raise StudyError(f"{notebook}: no such notebook. Known notebooks: {known}.")
+    try:
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        return [cell | {"source": "".join(cell["source"])} for cell in cells]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{notebook}: not a notebook, or cut short. Restore it with `git checkout`.") from error
+
+
 def declared_parameters(notebook: Path) -> dict:
     """Names and defaults in the notebook cell tagged `parameters`. Raises StudyError unless there is exactly one."""
-    if not Path(notebook).is_file():
-        raise StudyError(f"{notebook}: no such notebook. Known notebooks: {_list_names('notebooks', '*.ipynb')}.")
-    cells = json.loads(Path(notebook).read_text())["cells"]
-    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    tagged = [cell["source"] for cell in notebook_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise StudyError(f"{notebook}: {len(tagged)} cells are tagged `parameters`. Tag exactly one.")
     assignments = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
@@ -109,8 +128,8 @@ def declared_parameters(notebook: Path) -> dict:
 
 def asked_question(notebook: Path) -> str:
     """The question of a notebook's opening cell. Raises StudyError if it asks none."""
-    for cell in json.loads(Path(notebook).read_text())["cells"]:
-        if found := re.search(r"\*\*Question\.\*\* (.+)", "".join(cell["source"])):
+    for cell in notebook_cells(notebook):
+        if found := re.search(r"\*\*Question\.\*\* (.+)", cell["source"]):
             return found[1].strip()
     raise StudyError(f"{notebook}: no question. Begin a paragraph of the opening cell with `**Question.**`.")
 
@@ -132,10 +151,6 @@ def check_parameters(given: dict, declared: dict, where: str) -> None:
             values = value if isinstance(value, list) else [value]
             if name in names.split() and not (values and all(map(is_within, values))):
                 raise StudyError(f"{where}: parameter {name} is {value!r}; it must be {words}.")
-
-
-def _list_names(folder: str, pattern: str) -> str:
-    return ", ".join(sorted(file.stem for file in (ROOT / folder).glob(pattern)))
 
 
 def _same_type(value: object, default: object) -> bool:

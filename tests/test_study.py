@@ -95,5 +95,5 @@ def test_declared_parameters_come_from_the_tagged_cell(tmp_path):
     assert declared_parameters(path) == {"study": "demo", "rate": 1e-3, "widths": [1, 2]}
     with pytest.raises(StudyError, match="0 cells are tagged"):
         declared_parameters(write_notebook(tmp_path / "b.ipynb", source, []))
-    with pytest.raises(StudyError, match="no such notebook. Known notebooks: 01_eda"):
+    with pytest.raises(StudyError, match="no such notebook. Known notebooks: a, b."):
         declared_parameters(tmp_path / "c.ipynb")

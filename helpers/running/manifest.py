@@ -19,10 +19,12 @@ from helpers.data.pixels import cache_path
 from helpers.reading import read_note
 from helpers.records import file_sha256, write_json
 from helpers.running.notebooks import ELSEWHERE, NOTEBOOKS, effective_parameters, read_notebooks, study_dataset
-from helpers.study import ROOT, build_folder, results_folder
+from helpers.running.preflight import chosen_backend
+from helpers.study import ROOT, StudyError, build_folder, notebook_cells, results_folder
 
 TABLES = ("HAM10000_metadata*", "ISIC2018_Task3_Training_*.csv", "ISIC_2019_Training_*.csv")  # of the publishers
 TABLES += ("ISIC2018_Task3_Test_GroundTruth.csv", "PH2_dataset.txt", "metadata.csv")
+SOURCES = {"code": "code of the study", "originals": "publisher's files"}
 LARGE = 50_000_000  # bytes; the checksum of such a file is remembered
 
 
@@ -97,14 +99,17 @@ def step_files(study: str, notebook: str) -> dict[str, Path]:
 
 
 def made_from(study: str, notebook: str) -> dict:
-    """What a step depends on: its parameters, and checksums of the notebook, the code, the originals, the steps read.
+    """What a step depends on: its parameters and the backend, and checksums of all that it reads.
 
-    For errors see `study_parameters`.
+    That is the notebook, the code, the originals, pretrained weights, and what the steps before it have left. For
+    errors see `study_parameters`.
     """
     p, reads = effective_parameters(study, notebook), read_notebooks(notebook)
     packages = ("helpers", "clinic") if notebook == "13_prediction" else ("helpers",)
     code = {package: code_sha256(package) for package in packages}
-    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code}
+    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code, "backend": chosen_backend()}
+    if (weights := ROOT / Path(p.get("pretrained", "")).expanduser()).is_file():
+        content["pretrained weights"] = file_sha256(weights)
     if not reads and p.get("dataset", "demo") != "demo":
         content["originals"] = _originals_sha256(originals_folder(p["dataset"]))
     if notebook == ELSEWHERE and study_dataset(study) != "demo":
@@ -116,7 +121,7 @@ def made_from(study: str, notebook: str) -> dict:
 def code_sha256(package: str) -> str:
     """SHA-256 of what a package does: its files, of Python only the syntax without comments and docstrings."""
     digest = hashlib.sha256()
-    paths = sorted(path for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    paths = sorted(path for path in (ROOT / package).rglob("[!.]*") if path.is_file() and path.suffix != ".pyc")
     for path in paths:
         text = _syntax(path).encode() if path.suffix == ".py" else file_sha256(path).encode()
         digest.update(f"{path.relative_to(ROOT)} ".encode() + text)
@@ -124,7 +129,10 @@ def code_sha256(package: str) -> str:
 
 
 def _syntax(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise StudyError(f"{path}, line {error.lineno}: {error.msg}. Correct it.") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
@@ -133,8 +141,7 @@ def _syntax(path: Path) -> str:
 
 def _notebook_sha256(notebook: str) -> str:
     """SHA-256 of the cells of a notebook, without their outputs."""
-    cells = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    sources = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
+    sources = [[cell["cell_type"], cell["source"]] for cell in notebook_cells(NOTEBOOKS / f"{notebook}.ipynb")]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
@@ -178,8 +185,7 @@ def _changes(before: dict, now: dict) -> list[str]:
     old, new = before["parameters"], now["parameters"]
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     sentences = [f"The parameter {name} was {old.get(name)!r} and is {new.get(name)!r}." for name in changed]
-    what = {"notebook": "The notebook was edited.", "code": "The code of the study was changed."}
-    what["originals"] = "The publisher's files were changed."
-    sentences += [sentence for name, sentence in what.items() if before.get(name) != now.get(name)]
+    others = sorted((before.keys() | now.keys()) - {"parameters", "steps"})
+    sentences += [f"The {SOURCES.get(name, name)} changed." for name in others if before.get(name) != now.get(name)]
     steps = before["steps"]
     return sentences + [f"{name} has new results." for name, left in now["steps"].items() if steps.get(name) != left]

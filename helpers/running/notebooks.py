@@ -1,11 +1,10 @@
 """What a notebook declares: its parameters, which a study changes, and the notebooks whose files it reads."""
 
-import json
 import re
 from collections import ChainMap
 
 from helpers.data.external import EXTERNAL, external_folder
-from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, load_study
+from helpers.study import ROOT, StudyError, check_parameters, declared_parameters, load_study, notebook_cells
 
 NOTEBOOKS = ROOT / "notebooks"
 ELSEWHERE = "15_external_validation"  # needs images of other clinics
@@ -43,12 +42,8 @@ def read_notebooks(notebook: str) -> tuple[str, ...]:
 
     Raises StudyError if there is no such notebook.
     """
-    path = NOTEBOOKS / f"{notebook}.ipynb"
-    if not path.is_file():
-        known = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
-        raise StudyError(f"{path}: no such notebook. Known notebooks: {known}.")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    cells = notebook_cells(NOTEBOOKS / f"{notebook}.ipynb")
+    text = "".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
     stated = text.partition("**Reads**")[2].partition("**Writes**")[0]
     return tuple(dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", stated)))
 

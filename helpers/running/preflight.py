@@ -48,19 +48,28 @@ def _find(name: str) -> str | None:
         return None
 
 
+def chosen_backend() -> str:
+    """The backend that Keras will use."""
+    return os.environ.get("KERAS_BACKEND") or _keras_settings()[1].get("backend", BACKENDS[0])
+
+
 def keras_faults() -> list[str]:
     """What the user's keras.json sets that the study cannot work with, a sentence for each setting."""
-    path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
-    try:
-        settings = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return []
+    path, settings = _keras_settings()
     needed = {"image_data_format": "channels_last", "floatx": "float32"}
     return [
         f"{path} sets {name} to {settings[name]!r}, but the study needs {value!r}. Remove this setting from the file."
         for name, value in needed.items()
         if settings.get(name, value) != value
     ]
+
+
+def _keras_settings() -> tuple[Path, dict]:
+    path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+    try:
+        return path, json.loads(path.read_text())
+    except (OSError, ValueError):
+        return path, {}
 
 
 def kernel_faults() -> list[str]:

@@ -18,14 +18,16 @@ from nbclient.exceptions import DeadKernelError
 from helpers.records import TRIAL, atomic_path
 from helpers.running.notebooks import NOTEBOOKS, study_parameters
 from helpers.running.trials import trial_folder
-from helpers.study import ROOT, StudyError, build_folder, parse_value, results_folder
+from helpers.study import ROOT, StudyError, build_folder, exit_code, parse_value, results_folder
 
 SECONDS_BETWEEN_LINES = 5
 NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank lines and TensorFlow's notices
 
+NEWS = re.compile(r": resumed at epoch|: trained before|, so this model is trained again")  # of `Experiment.train`
+
 
 class Progress(logging.Handler):
-    """Shows the progress bars of a running notebook on `terminal`, one line every few seconds.
+    """Shows the progress of a running notebook on `terminal`: news at once, of its bars one line every few seconds.
 
     Papermill passes on a cell's standard error as log records.
     """
@@ -37,9 +39,12 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = [line for line in record.getMessage().replace("\r", "\n").splitlines() if not NOISE.match(line)]
+        shown = [line for line in lines if NEWS.search(line)]
         if lines and time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
-            print(f"  {self.notebook} | {lines[-1]}", file=self.terminal, flush=True)
+            shown += lines[-1:] if lines[-1] not in shown else []
+        for line in shown:
+            print(f"  {self.notebook} | {line}", file=self.terminal, flush=True)
 
 
 def run_notebook(study: str, notebook: str, given: dict, *, name: str = "") -> Path:
@@ -140,22 +145,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     parser.add_argument("--name", default="", help="name of the trial (default: its parameters)")
     options = parser.parse_args(arguments)
+    return exit_code(lambda: report_run(options))
+
+
+def report_run(options: argparse.Namespace) -> None:
+    """Run the notebook that the command line names, and say when it begins and has ended."""
     started = time.monotonic()
     print(f"{options.notebook}: running for study {options.study}", flush=True)
-    try:
-        given = {name: parse_value(value) for name, value in options.p}
-        target = run_notebook(options.study, options.notebook, given, name=options.name)
-    except StudyError as error:
-        print(f"{options.notebook}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{options.notebook}: {error.filename or 'a file'} cannot be used: {error.strerror}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{options.notebook}: stopped", file=sys.stderr)
-        return 130
+    given = {name: parse_value(value) for name, value in options.p}
+    target = run_notebook(options.study, options.notebook, given, name=options.name)
     print(f"{options.notebook}: done in {time.monotonic() - started:.0f} s, see {os.path.relpath(target)}", flush=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from helpers.running.manifest import damaged_files, faults, made_from, manifest_
 from helpers.running.notebooks import all_notebooks, possible_notebooks, read_notebooks, study_dataset, study_parameters
 from helpers.running.preflight import check_environment
 from helpers.running.trials import trial_folder
-from helpers.study import ROOT, StudyError, build_folder, parse_value, results_folder
+from helpers.study import ROOT, StudyError, build_folder, exit_code, parse_value, results_folder
 
 RUNNER = "helpers.running.runner"
 AT_A_TIME = {"demo": 3}  # notebooks; those of the demo use about one core each, others all cores
@@ -190,19 +190,8 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    try:
-        return run(command_line().parse_args(arguments))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"{error.filename}: {error.strerror}. Free space or permit writing there, and run again.", file=sys.stderr
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues.", file=sys.stderr)
-        return 130
+    options = command_line().parse_args(arguments)
+    return exit_code(lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The saved state of a training run, so that a killed run can resume, and the record that a run has finished."""
 
 import json
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -131,7 +132,8 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     for name, checksum in finished["files"].items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != checksum:
-            print(f"{path} is missing or was changed after it was written, so this model is trained again.")
+            fault = f"{path} is missing or was changed after it was written"
+            print(f"{fault}, so this model is trained again.", file=sys.stderr)
             return False
     return True
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -144,7 +145,7 @@ class Experiment:
         folder = self.run.work / "variants" / self.run.notebook / key
         fingerprint = self._fingerprint(model, stages)
         if is_finished(folder, fingerprint):
-            print(f"{name}: trained before, read back")
+            print(f"{name}: trained before, read back", file=sys.stderr)  # which the finished notebook leaves out
         else:
             checkpoint = Checkpoint(folder / "state.npz", fingerprint)
             self._train(folder, model, stages, name=name, checkpoint=checkpoint)

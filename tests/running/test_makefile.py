@@ -18,6 +18,7 @@ env > log.environment
 ALL = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 MAKEFILE = (ROOT / "Makefile").read_text()
 STEPS = "-m helpers.running.steps"
+PYTHON = "my python"
 
 
 @dataclass
@@ -34,7 +35,7 @@ def make(house: Path, *words: str, **environment: str) -> Made:
     (house / "log").write_text("")
     ours = ("MAKE", "MFLAGS", "DATA_DIR", "STUDY", "JOBS", "PYTHONPATH", "REQUIREMENTS")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    command = ["make", "-s", "PYTHON=./python", *words]
+    command = ["make", "-s", f"PYTHON=./{PYTHON}", *words]
     done = subprocess.run(command, cwd=house, env=kept | environment, capture_output=True, text=True, timeout=120)
     lines = (house / "log").read_text().splitlines()
     calls = [line for line in lines if not line.startswith(("-c ", "helpers/running/preflight.py "))]
@@ -50,8 +51,8 @@ def new(tmp_path, request) -> Path:
     (house / "requirements.txt").touch()
     for name in ALL:
         (house / "notebooks" / f"{name}.ipynb").touch()
-    (house / "python").write_text(STAND_IN)
-    (house / "python").chmod(0o755)
+    (house / PYTHON).write_text(STAND_IN)
+    (house / PYTHON).chmod(0o755)
     return house
 
 
@@ -69,6 +70,12 @@ def new(tmp_path, request) -> Path:
         (["demo-app", "STUDY=real", "ARGS=--port 1"], ["-m clinic.app --study real --port 1"]),
         (["clean", "WAIT=no"], ["-m helpers.running.clean --no-wait"]),
         (["clean-trained", "STUDY=real"], ["-m helpers.running.clean --trained real"]),
+        (
+            ["compare", "RUNS=03_x trials/03_x/a=1,b=2+3"],
+            ["-m helpers.running.compare --study demo 03_x trials/03_x/a=1,b=2+3"],
+        ),
+        (["bench"], ["benchmarks/throughput.py --study demo", "benchmarks/devices.py"]),
+        (["bench", "KERAS_BACKEND=jax"], ["benchmarks/throughput.py --study demo"]),
         (["lab"], ["-m jupyterlab notebooks"]),
         (
             ["report", "STUDY=real"],
@@ -117,7 +124,7 @@ def test_the_folder_of_the_originals_is_passed_on_and_remembered(new):
 
 def test_without_the_packages_an_environment_is_made_first(new):
     (new / "requirements-gpu.txt").touch()
-    (new / "python").write_text('#!/bin/sh\n[ "$1" != helpers/running/preflight.py ] || exit 1\n')
+    (new / PYTHON).write_text('#!/bin/sh\n[ "$1" != helpers/running/preflight.py ] || exit 1\n')
     plan = make(new, "-n", "all").output
     steps = ("-m venv --clear .venv", "pip install", '".venv/bin/python" -m helpers.running.steps')
     assert (order := [plan.index(step) for step in steps]) == sorted(order)

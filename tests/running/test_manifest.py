@@ -96,18 +96,53 @@ def test_comments_and_docstrings_of_the_code_do_not_matter(house):
     assert faults("tiny", STEP) == []
     path.write_text(path.read_text() + "\nFULL = 7\n")
     code_sha256.cache_clear()
-    assert faults("tiny", STEP) == ["The code of the study was changed."]
+    assert faults("tiny", STEP) == ["The code of the study changed."]
+
+
+def test_code_and_notebooks_that_cannot_be_read_are_named(house):
+    (house / "helpers" / "records.py").write_text("def f(:\n")
+    code_sha256.cache_clear()
+    with pytest.raises(StudyError, match="records.py, line 1: invalid syntax. Correct it."):
+        faults("tiny", STEP)
+    path = house / "notebooks" / f"{STEP}.ipynb"
+    path.write_bytes(path.read_bytes()[:99])
+    with pytest.raises(StudyError, match=f"{path}: not a notebook, or cut short. Restore it"):
+        faults("tiny", STEP)
+
+
+def test_another_backend_and_other_weights_to_start_from_count(house, monkeypatch):
+    reads, parameters, code = NOTEBOOKS[STEP]
+    write_notebook(house, STEP, reads, f'{parameters}\npretrained = "data/start.h5"', code)
+    (house / "data" / "start.h5").write_text("weights")
+    write_manifest("tiny", STEP, made_from("tiny", STEP))
+    (house / "data" / "start.h5").write_text("other weights")
+    assert faults("tiny", STEP) == ["The pretrained weights changed."]
+    (house / "data" / "start.h5").write_text("weights")
+    assert faults("tiny", STEP) == []
+    monkeypatch.setenv("KERAS_BACKEND", "another")
+    assert faults("tiny", STEP) == ["The backend changed."]
+
+
+def test_images_of_other_clinics_count_for_their_notebook(house, monkeypatch):
+    reads, parameters, code = NOTEBOOKS["07_model_comparison"]
+    write_notebook(house, manifest.ELSEWHERE, reads, parameters, code)
+    monkeypatch.setenv("EXTERNAL_DIR", str(house / "elsewhere"))
+    write_manifest("tiny", manifest.ELSEWHERE, made_from("tiny", manifest.ELSEWHERE))
+    assert faults("tiny", manifest.ELSEWHERE) == []
+    (house / "elsewhere" / "ph2").mkdir(parents=True)
+    (house / "elsewhere" / "ph2" / "PH2_dataset.txt").write_text("a table")
+    assert faults("tiny", manifest.ELSEWHERE) == ["The images in ph2 changed."]
 
 
 def test_an_edited_notebook_counts(house):
     reads, parameters, code = NOTEBOOKS[STEP]
     write_notebook(house, STEP, reads, parameters, code + "\nprint(1)")
-    assert faults("tiny", STEP) == ["The notebook was edited."]
+    assert faults("tiny", STEP) == ["The notebook changed."]
 
 
 def test_other_originals_count_for_what_reads_them(house):
     (house / "data" / "ham10000" / "HAM10000_images_part_1" / "ISIC_0.png").write_bytes(b"another")
-    assert faults("tiny", "02_preprocessing") == ["The publisher's files were changed."]
+    assert faults("tiny", "02_preprocessing") == ["The publisher's files changed."]
     assert faults("tiny", STEP) == []
 
 

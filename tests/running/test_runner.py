@@ -102,6 +102,9 @@ def test_progress_shows_the_last_line_of_a_bar_now_and_then(capsys):
     for text in ("training: 10%\rtraining: 20%", "training: 30%"):
         handler.emit(logging.LogRecord("papermill", logging.WARNING, "", 0, text, (), None))
     assert capsys.readouterr().err == "  03_x | training: 20%\n"
+    news = ["CNN: resumed at epoch 7 of 20", "LSTM: trained before, read back"]
+    handler.emit(logging.LogRecord("papermill", logging.WARNING, "", 0, "\n".join([*news, "CNN: 30%"]), (), None))
+    assert capsys.readouterr().err == "".join(f"  03_x | {line}\n" for line in news)
 
 
 def entry(name, value, split="abc", **about):

@@ -147,9 +147,9 @@ def test_what_a_finished_training_left_is_noticed_when_it_changes(tmp_path, caps
     assert is_finished(tmp_path, "this") and not is_finished(tmp_path, "another")
     for name in FILES:
         (tmp_path / name).write_text("changed")
-        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().out
+        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().err
         (tmp_path / name).unlink()
-        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().out
+        assert not is_finished(tmp_path, "this") and str(tmp_path / name) in capsys.readouterr().err
         (tmp_path / name).write_text(name)
     (tmp_path / "finished.json").write_text("{")
     assert not is_finished(tmp_path, "this")

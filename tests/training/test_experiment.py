@@ -99,7 +99,8 @@ def test_missing_images_are_reported_and_recorded(run, trainings, capsys, tmp_pa
 
 def test_a_finished_variant_is_read_back_with_the_same_numbers(run, trainings, capsys):
     first, again = (train(Experiment(run)) for _ in range(2))
-    assert len(trainings) == 1 and "small network: trained before" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert len(trainings) == 1 and "small network: trained before" in said.err and said.out == ""
     assert first.entry == again.entry and first.history.equals(again.history)
     assert first.predictions.equals(again.predictions)
 
