@@ -110,8 +110,8 @@ def made_from(study: str, notebook: str) -> dict:
     content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code, "backend": chosen_backend()}
     if (weights := ROOT / Path(p.get("pretrained", "")).expanduser()).is_file():
         content["pretrained weights"] = file_sha256(weights)
-    if not reads and p.get("dataset", "demo") != "demo":
-        content["originals"] = _originals_sha256(originals_folder(p["dataset"]))
+    if not reads and p.get("dataset", "demo") != "demo" and (folder := originals_folder(p["dataset"])).is_dir():
+        content["originals"] = _originals_sha256(folder)
     if notebook == ELSEWHERE and study_dataset(study) != "demo":
         content |= {f"images in {key}": _originals_sha256(external_folder() / key) for key in EXTERNAL}
     return content | {"steps": {name: _left_sha256(study, name) for name in reads}}
@@ -185,7 +185,7 @@ def _changes(before: dict, now: dict) -> list[str]:
     old, new = before["parameters"], now["parameters"]
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     sentences = [f"The parameter {name} was {old.get(name)!r} and is {new.get(name)!r}." for name in changed]
-    others = sorted((before.keys() | now.keys()) - {"parameters", "steps"})
+    others = sorted(now.keys() - {"parameters", "steps"})  # without a disk that is not connected now
     sentences += [f"The {SOURCES.get(name, name)} changed." for name in others if before.get(name) != now.get(name)]
     steps = before["steps"]
     return sentences + [f"{name} has new results." for name, left in now["steps"].items() if steps.get(name) != left]

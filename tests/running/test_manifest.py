@@ -146,6 +146,12 @@ def test_other_originals_count_for_what_reads_them(house):
     assert faults("tiny", STEP) == []
 
 
+def test_originals_that_are_out_of_reach_for_now_change_nothing(house, monkeypatch):
+    """Such as those on a disk that is not connected."""
+    monkeypatch.setattr(manifest, "originals_folder", lambda name: house / "disk" / name)
+    assert faults("tiny", "02_preprocessing") == []
+
+
 def test_a_step_is_out_of_date_when_one_that_it_reads_has_other_results(house):
     (house / "results/tiny/notebooks/02_preprocessing.ipynb").write_text("only its page")
     write_manifest("tiny", "02_preprocessing", made_from("tiny", "02_preprocessing"))

@@ -1,13 +1,17 @@
 """What is noticed before anything runs: packages, Keras' settings, and the kernel of notebooks."""
 
+import ast
 import json
 import sys
+from importlib.metadata import packages_distributions, requires
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from helpers.running import preflight
 from helpers.running.preflight import check_environment, keras_faults, kernel_faults, unmet_requirements
-from helpers.study import ROOT, StudyError
+from helpers.study import ROOT, StudyError, notebook_cells
 
 
 @pytest.fixture
@@ -41,10 +45,37 @@ def test_the_chosen_backend_takes_the_place_of_tensorflow(requirements, monkeypa
     assert len(named) == len(unmet) and all(one.startswith(start) for one, start in zip(named, unmet, strict=True))
 
 
+def packages_of(lines):
+    """The packages that requirements name, and those that they need themselves."""
+    found, names = set(), [Requirement(line).name for line in lines if line and not line.startswith("-")]
+    while names:
+        name = canonicalize_name(names.pop())
+        if name not in found:
+            found.add(name)
+            needed = map(Requirement, requires(name) or []) if preflight._find(name) else []
+            names += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def imported_modules():
+    codes = [path.read_text() for package in ("helpers", "clinic") for path in (ROOT / package).rglob("*.py")]
+    cells = [cell for path in ROOT.glob("notebooks/*.ipynb") for cell in notebook_cells(path)]
+    for code in [*codes, *(cell["source"] for cell in cells if cell["cell_type"] == "code")]:
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            if isinstance(node, ast.ImportFrom):
+                yield node.module
+
+
 def test_every_package_that_the_code_imports_is_required():
     """So that its absence is noticed before a notebook needs it."""
-    text = (ROOT / "requirements.txt").read_text()
-    assert all(f"\n{name}==" in text for name in ("optuna", "papermill", "ipykernel", "joblib", "seaborn"))
+    texts = [path.read_text() for path in ROOT.glob("requirements*.txt")]
+    required = packages_of(line.partition("#")[0].strip() for text in texts for line in text.splitlines())
+    modules = {name.partition(".")[0] for name in imported_modules()} - set(sys.stdlib_module_names)
+    known = packages_distributions()
+    for module in modules - {"helpers", "clinic"}:
+        assert any(canonicalize_name(name) in required for name in known.get(module, [module])), module
 
 
 @pytest.mark.parametrize(
