@@ -4,6 +4,7 @@ With `--trained` it deletes the trained networks of one study, and says how long
 """
 
 import argparse
+import errno
 import shutil
 import sys
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from helpers.reading import read_note
-from helpers.records import remnants
+from helpers.records import REMEDIES, remnants
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.notebooks import study_dataset
 from helpers.study import ROOT, StudyError, build_folder, exit_code, results_folder
@@ -63,12 +64,15 @@ def clean_trained(study: str, wait: bool = True) -> None:
 
 
 def delete(paths: Iterable[Path]) -> None:
-    """Delete files and folders, and print the name and size of each."""
+    """Delete files and folders, and print the name and size of each. Raises StudyError for what is another user's."""
     for path in paths:
         files = [path] if not path.is_dir() else [one for one in path.rglob("*") if one.is_file()]
         size = sum(one.stat().st_size for one in files) / 1e6
         print(f"deleting {path} ({size:.1f} MB)", flush=True)
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError as error:
+            raise StudyError(f"{path} cannot be deleted ({error.strerror}). {REMEDIES[errno.EACCES]}.") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

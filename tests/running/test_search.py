@@ -326,7 +326,7 @@ def test_variants_that_were_trained_elsewhere_are_read_back(tmp_path, monkeypatc
     versions = [{"kind": "cnn", "name": "wide", "changes": {"filters": [8, 8], "seed": 3}, "epochs": 1}]
     [wide] = train_all(Experiment(run), train_version, versions)
     assert calls == [("processes", 2, 1)] * 2
-    assert capsys.readouterr().out.count("trained before") == 2
+    assert capsys.readouterr().err.count("trained before") == 2
     assert fold.entry["fold"] == 1 and wide.key == "wide-seed3"
     assert wide.entry["parameters"]["filters"] == [8, 8] and wide.entry["seed"] == 3
     assert wide.model().count_params() > fold.model().count_params()
