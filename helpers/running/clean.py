@@ -4,7 +4,6 @@ With `--trained` it deletes the trained networks of one study, and says how long
 """
 
 import argparse
-import errno
 import shutil
 import sys
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from helpers.reading import read_note
-from helpers.records import REMEDIES, remnants
+from helpers.records import remnants
 from helpers.running.lock import dataset_lock, study_lock
 from helpers.running.notebooks import study_dataset
 from helpers.study import ROOT, StudyError, build_folder, exit_code, results_folder
@@ -72,7 +71,7 @@ def delete(paths: Iterable[Path]) -> None:
         try:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         except OSError as error:
-            raise StudyError(f"{path} cannot be deleted ({error.strerror}). {REMEDIES[errno.EACCES]}.") from error
+            raise StudyError(f"{path} cannot be deleted ({error.strerror}). Ask its owner to.") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

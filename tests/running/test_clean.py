@@ -43,3 +43,12 @@ def test_clean_trained_says_what_it_cost(repository, capsys):
     assert not (repository / "build/mine/variants").exists() and (repository / "build/mine/manifests").exists()
     assert clean.main(["--trained", "nosuch"]) == 1
     assert "no trained networks here" in capsys.readouterr().err and not (repository / "build/nosuch").exists()
+
+
+def test_what_may_not_be_deleted_is_named(repository, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", "112px.npy")
+
+    monkeypatch.setattr(clean.shutil, "rmtree", refuse)
+    assert clean.main([]) == 1
+    assert f"{repository}/build/mine/manifests cannot be deleted (Permission denied)" in capsys.readouterr().err
