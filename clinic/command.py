@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # so that `--help` does not wait for slow imports
     from clinic.writing.tables import Tables
     from clinic.writing.transactions import Server
 
+LOG = logging.getLogger("clinic.command")
 DONE, SOME_FAILED, NO_RESULTS = 0, 1, 2
 
 
@@ -135,14 +137,21 @@ def watch(given: argparse.Namespace) -> int:
 
 def serve(given: argparse.Namespace) -> int:
     """Answer images that arrive by DICOM, until a signal ends it; returns the exit code."""
-    from clinic.node.network import Node, Peer
-    from clinic.node.service import serve
+    from clinic.node.network import Node, Peer, send
+    from clinic.node.reports import Reports
     from clinic.node.spool import Spool
+    from clinic.node.work import Work
 
     destination, model = Peer.parse(given.to), _model(given)
-    spool = Spool(given.spool / "images", given.queue)
-    with _signalled() as ended:
-        serve(model, destination, Node((given.host, given.port), spool, given.caller, title=given.title), ended)
+    images, reports = Spool(given.spool / "images", given.queue), Spool(given.spool / "reports")
+    with (
+        _signalled() as ended,
+        Reports(*model) as answer,
+        Work(images, reports, answer, partial(send, destination)) as work,
+        Node((given.host, given.port), images, given.caller, partial(work.wake, "answer"), title=given.title),
+    ):
+        LOG.info("listening on %s:%d. %s", given.host, given.port, DISCLAIMER)
+        ended.wait()
     return DONE
 
 

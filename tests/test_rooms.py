@@ -77,7 +77,7 @@ def test_every_room_stands_in_the_order(package):
     assert set(rooms(package)) == {room_of(path) for path in files(package)}
 
 
-@pytest.mark.parametrize(("old", "new"), [*OLD_COMMANDS.items(), ("clinic.node", "python -m clinic serve")])
+@pytest.mark.parametrize(("old", "new"), OLD_COMMANDS.items())
 def test_an_old_command_prints_the_new_one(old, new):
     done = subprocess.run([sys.executable, "-m", old, "x"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and f"`{new}`" in done.stderr

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from helpers.export import CHECKSUMS
 from helpers.study import StudyError
 
 BATCH = 8  # images; measured on two cores, larger batches are slower and take more memory
-LOGITS, FEATURES = "logits", "middle_features"
+OUTPUTS = ["logits", "middle_features"]
 
 
 class OtherModel(StudyError):
@@ -49,14 +48,10 @@ class OnnxModel:
 
     def __call__(self, images: np.ndarray) -> Prediction:
         """The logits and features of images uint8 [n, side, side, 3]."""
-        found = self.outputs(images, [LOGITS, FEATURES])
-        return Prediction(np.float64(found[LOGITS]), found[FEATURES])
-
-    def outputs(self, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Some of the outputs of `make export` by name, float32, with the images on the first axis."""
         starts = range(0, len(images), BATCH)
-        parts = [self._session.run(names, {"image": images[start : start + BATCH]}) for start in starts]
-        return {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}
+        parts = [self._session.run(OUTPUTS, {"image": images[start : start + BATCH]}) for start in starts]
+        logits, features = map(np.concatenate, zip(*parts, strict=True))
+        return Prediction(np.float64(logits), features)
 
 
 def _checked(path: Path) -> bytes:

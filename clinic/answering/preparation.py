@@ -79,12 +79,7 @@ def measure_abstention(
 
 
 def compare_rules(
-    predict: Predict,
-    appearance: Appearance,
-    validation: np.ndarray,
-    *,
-    shown: Mapping[str, np.ndarray],
-    unlike: float,
+    predict: Predict, appearance: Appearance, validation: np.ndarray, *, shown: Mapping[str, np.ndarray], unlike: float
 ) -> "pd.DataFrame":
     """The share of each set of images that each rule leaves without an answer, one row per set and one column per rule.
 

@@ -32,14 +32,7 @@ EXTENSIONS = "http://hl7.org/fhir/StructureDefinition"
 DIGITS = 4
 
 
-def bundle(
-    name: str,
-    answer: Answer,
-    deployment: Deployment,
-    *,
-    place: Place | None = None,
-    frame: int = 1,
-) -> dict:
+def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | None = None, frame: int = 1) -> dict:
     """A bundle about one picture, ready to be written as JSON; its references all point into the bundle.
 
     name: of the image in the tables; place, frame: of an image from DICOM, to identify its patient and study. If the

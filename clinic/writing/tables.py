@@ -119,11 +119,7 @@ def fault_rows(file: InputFile, unwritten: Sequence[str] = (), hide: bool = Fals
 
 
 def write_tables(
-    folder: Path,
-    deployment: Deployment,
-    answered: Iterable[dict],
-    failed: Sequence[dict],
-    about: dict | None = None,
+    folder: Path, deployment: Deployment, answered: Iterable[dict], failed: Sequence[dict], about: dict | None = None
 ) -> None:
     """Write predictions.csv, predictions.json and, if something failed, failed.csv into a folder.
 

@@ -12,13 +12,11 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-from clinical import SECRETS, SIDE, an_answer, deployment, install_made_up_model, secret_object
+from clinical import SECRETS, SIDE, an_answer, deployment, secret_object
 from conftest import picture
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from clinic.command import SOME_FAILED, main
 from clinic.example import as_bytes
 from clinic.reading.decoder import Decoder
 from clinic.reading.pictures import ImageFormat, Unreadable, decode
@@ -111,19 +109,3 @@ def test_spoilt_dicom():
     with Decoder(SLOWEST) as decoder:
         counts = fuzz(read, objects())
     assert counts["read"] > 5 and counts["refused"] > 5 and counts["crashed"] <= 0.01 * FILES
-
-
-@pytest.mark.slow
-def test_a_folder_of_spoilt_files_is_predicted_as_far_as_it_can_be(tmp_path, monkeypatch, capfd):
-    known, originals = install_made_up_model(monkeypatch, tmp_path), [*images(), *objects()]
-    (tmp_path / "in").mkdir()
-    for number in range(45):  # every third is whole
-        original = originals[number % len(originals)]
-        (tmp_path / "in" / f"{number:02}").write_bytes(spoilt(original, number) if number % 3 else original)
-    words = ["predict", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *known, "--dicom", "--fhir"]
-    assert main(words) == SOME_FAILED
-    predicted, failed = (
-        set(pd.read_csv(tmp_path / "out" / f"{name}.csv")["file"]) for name in ("predictions", "failed")
-    )
-    assert predicted | failed == set(range(1, 46)) and predicted >= set(range(1, 46, 3)) and len(failed) > 3
-    assert not any(secret in "".join(capfd.readouterr()) for secret in SECRETS)
