@@ -6,7 +6,7 @@ import re
 
 from helpers.study import ROOT
 
-SMALL = {"resamples": 50, "epochs": 1, "dedicated": False, "precision": "mixed_bfloat16"}
+SMALL = {"resamples": 50, "epochs": 1, "filters": [4, 8], "dedicated": False, "precision": "mixed_bfloat16"}
 WITHOUT_TENSORFLOW = """
 import sys
 

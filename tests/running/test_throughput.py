@@ -29,6 +29,7 @@ def test_speeds_are_medians_and_shares_are_those_of_the_fastest():
     assert training["share_of_ceiling"] == 0.562 and rows["study", "prediction"]["share_of_ceiling"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.jax
 def test_the_study_and_its_ceiling_are_measured():
     samples = bright_or_dark(64)
@@ -50,7 +51,7 @@ def test_networks_are_those_of_the_study(study):
         assert model.output_shape == (None, 8) and 4 * model.count_params() < 16e6
 
 
-@pytest.mark.jax
+@pytest.mark.slow
 def test_all_ways_come_into_the_table_and_its_figure(monkeypatch, tmp_path):
     """On the demo's pictures, with a small network in place of MobileNet, and PyTorch's own where it is installed."""
     monkeypatch.setattr(throughput, "networks", lambda _, classes: {"MobileNet": lambda: small_cnn(64, classes, [4])})
@@ -71,6 +72,7 @@ def test_the_gain_of_a_device_is_the_median_of_its_pairs():
     assert row == {"device": "made up", "off": 10.0, "on": 20.0, "gain": 1.0, "gain_in_processor_time": 0.2}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="devices of TensorFlow")
 def test_every_device_has_a_row_and_is_on_again_afterwards(monkeypatch):
     for name, value in {"SIDE": 16, "CLASSES": 2}.items():
