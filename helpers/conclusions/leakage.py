@@ -92,7 +92,7 @@ def where_it_sits(found: pd.DataFrame) -> str:
 
     found: index protocol and kind of images, see the notebook; columns value, low, high.
     """
-    rows = {name: row for (name, kind), row in found.iterrows() if kind == "difference"}
+    rows = _differences(found)
     if not rows:
         return "For no protocol are there enough comparable images to say where an inflation comes from (fewer than 5)."
     largest = max(rows, key=lambda name: rows[name]["value"])
@@ -106,6 +106,17 @@ def where_it_sits(found: pd.DataFrame) -> str:
         f"{where} clearly answered more accurately than comparable ones; the largest difference, for *{largest}*, is "
         f"{with_interval(rows[largest])}."
     )
+
+
+def matched_title(found: pd.DataFrame) -> str:
+    """The title of the figure of images seen in training. found: see `where_it_sits`."""
+    rows = _differences(found).values()
+    clear = sum(clear_sign(row) == 1 for row in rows)
+    return f"Images seen in training are clearly answered better in {clear} of {counted(len(rows), 'protocol')}"
+
+
+def _differences(found: pd.DataFrame) -> dict[str, pd.Series]:
+    return {name: row for (name, kind), row in found.iterrows() if kind == "difference"}
 
 
 def epochs_title(histories: Mapping[str, pd.DataFrame]) -> str:

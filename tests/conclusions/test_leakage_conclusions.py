@@ -83,6 +83,7 @@ def test_where_the_inflation_sits():
         return pd.DataFrame({("a", "difference"): one, ("b", "difference"): other, ("b", "not seen"): nothing}).T
 
     assert conclude.where_it_sits(found(figure(0.2), nothing)).startswith("For *a*, claimed images")
+    assert conclude.matched_title(found(figure(0.2), nothing)).endswith("better in 1 of 2 protocols")
     assert conclude.where_it_sits(found(figure(0.2), figure(0.3))).startswith("For *a* and *b*, claimed images")
     assert conclude.where_it_sits(found(nothing, nothing)).startswith("For no protocol are claimed images")
     assert "enough comparable images" in conclude.where_it_sits(found(nothing, nothing).iloc[2:])
