@@ -130,7 +130,7 @@ def watch(given: argparse.Namespace) -> int:
     given.previous, given.deidentify = None, False
     network, outputs, tables = _results(given, None)
     with _signalled() as ended:
-        watch(given.input, network, outputs, tables, ended)
+        watch(given.input, network, outputs, tables=tables, ended=ended)
     print(_summary(tables))
     return DONE
 

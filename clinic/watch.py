@@ -20,7 +20,7 @@ SECONDS = 2.0  # between two looks at the folder
 LOG = logging.getLogger("clinic.watch")
 
 
-def watch(folder: Path, predict: Predict, outputs: Outputs, tables: Tables, ended: threading.Event) -> None:
+def watch(folder: Path, predict: Predict, outputs: Outputs, *, tables: Tables, ended: threading.Event) -> None:
     """Write results about every file in a folder, old ones and new ones, until `ended` is set.
 
     A file is read once it has stopped changing, and again only if it changes later: `tables` keep that on disk, so a

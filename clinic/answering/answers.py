@@ -69,11 +69,7 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     columns = (
         probabilities,
         calibrated,
-        scores.tolist(),
-        stated.tolist(),
-        energies.tolist(),
-        (distances / look.farthest).tolist(),
-        reasons.tolist(),
+        *(values.tolist() for values in (scores, stated, energies, distances / look.farthest, reasons)),
         np.where(reasons == "", suspicious, None).tolist(),
         [_warnings(*pair, deployment.side) for pair in zip(pictures, odd, strict=True)],
     )

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -14,22 +15,20 @@ def draw_strangers(side: int, count: int, seed: int = 0) -> dict[str, np.ndarray
     """Pictures that are no lesion by their kind, uint8 [count, side, side, 3] each."""
     random = np.random.default_rng(seed)
     down, across = np.indices((side, side)) / side
-
-    def colours(number: int = 1) -> np.ndarray:
-        return random.integers(0, 256, (number, 1, 1, 3))
+    bytes_of = partial(random.integers, 0, 256)
 
     def mixed(shares: np.ndarray) -> np.ndarray:
-        first, second = colours(2)
+        first, second = bytes_of((2, 1, 1, 3))
         return first + (second - first) * np.clip(shares, 0, 1)[..., None]
 
     def clouds() -> np.ndarray:
-        coarse = Image.fromarray(random.integers(0, 256, (*random.integers(3, side // 3, 2), 3), np.uint8))
+        coarse = Image.fromarray(bytes_of((*random.integers(3, side // 3, 2), 3), np.uint8))
         return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
 
     draw = {
         "black, white and greys": lambda: np.full((side, side, 3), random.choice([0, 64, 128, 192, 255])),
-        "plain colours": lambda: np.broadcast_to(colours()[0], (side, side, 3)),
-        "noise": lambda: random.integers(0, 256, (side, side, 3)),
+        "plain colours": lambda: np.broadcast_to(bytes_of((1, 1, 3)), (side, side, 3)),
+        "noise": lambda: bytes_of((side, side, 3)),
         "clouds": clouds,
         "gradients": lambda: mixed(down * random.random() + across * random.random()),
         "stripes": lambda: mixed((across * random.integers(2, 16) + down * random.integers(9)) % 1 > 0.5),

@@ -91,7 +91,7 @@ def decode(data: bytes, image_format: ImageFormat) -> Picture:
         raise Unreadable("not a complete image") from error
     except Exception as error:  # any error of a decoder concerns only this file
         raise Unreadable("broken or cut off: it cannot be read to its end") from error
-    return _picture(square, preview, size, image_format)
+    return _picture(square, preview, size, image_format=image_format)
 
 
 def from_array(
@@ -100,7 +100,7 @@ def from_array(
     """A picture from decoded pixels, uint8 [height, width, 3], RGB."""
     image = Image.fromarray(pixels)
     preview = _whole(image, image_format.preview) if image_format.preview else None
-    picture = _picture(_square(image, image_format.side), preview, image.size, image_format)
+    picture = _picture(_square(image, image_format.side), preview, image.size, image_format=image_format)
     return replace(picture, frame=frame, burned_in_text=burned_in_text)
 
 
@@ -117,7 +117,7 @@ def passes(data: bytes) -> int:
 
 
 def _picture(
-    square: np.ndarray, preview: np.ndarray | None, size: tuple[int, int], image_format: ImageFormat
+    square: np.ndarray, preview: np.ndarray | None, size: tuple[int, int], *, image_format: ImageFormat
 ) -> Picture:
     """A picture with its measures and with the colours that the model expects. size: width and height in the file."""
     if image_format.colour_constancy == "shades_of_gray":

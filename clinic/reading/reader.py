@@ -90,7 +90,7 @@ class Reader:
 
 
 def read_ahead(
-    files: Iterable[InputFile], read: Callable[[InputFile], InputFile], ahead: int, threads: int = THREADS
+    files: Iterable[InputFile], read: Callable[[InputFile], InputFile], ahead: int, *, threads: int = THREADS
 ) -> Iterator[InputFile]:
     """The results of `read` for the files, in order; while one is used, threads read up to `ahead` more.
 

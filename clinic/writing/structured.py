@@ -42,11 +42,8 @@ def report(
     place.
     """
     frames = [_groups(place, answer, deployment, frame=frame) for frame, answer in enumerate(answers, 1)]
-    content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=_observer(deployment)),
-        procedure_reported=codes.procedure_code(place),
-        imaging_measurements=sum(frames, []),
-    )
+    context = sr.ObservationContext(observer_device_context=_observer(deployment))
+    content = sr.MeasurementReport(context, codes.procedure_code(place), sum(frames, []))
     with strict_values():
         document = sr.ComprehensiveSR(
             evidence=[identifiers(place)],

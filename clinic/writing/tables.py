@@ -83,7 +83,7 @@ class Tables:
         answered, failed = (self._journal.rows(kind) for kind in (ANSWERED, FAILED))
         about = {"options": self.options, "time": _now()}
         try:
-            write_tables(self.folder, self.deployment, answered, [*failed, *unread], about)
+            write_tables(self.folder, self.deployment, answered, failed=[*failed, *unread], about=about)
         except StudyError as error:  # it names the folder, which may be called like a patient
             raise (error.__cause__ or error) from None
         if self.deidentify or (self.files is not None and not rest):
@@ -119,7 +119,12 @@ def fault_rows(file: InputFile, unwritten: Sequence[str] = (), hide: bool = Fals
 
 
 def write_tables(
-    folder: Path, deployment: Deployment, answered: Iterable[dict], failed: Sequence[dict], about: dict | None = None
+    folder: Path,
+    deployment: Deployment,
+    answered: Iterable[dict],
+    *,
+    failed: Sequence[dict],
+    about: dict | None = None,
 ) -> None:
     """Write predictions.csv, predictions.json and, if something failed, failed.csv into a folder.
 

@@ -29,8 +29,8 @@ def watched(tmp_path, monkeypatch):
         deployed, ended = deployment(abstention_threshold=-9.0), threading.Event()
         outputs = Outputs(tmp_path / "out", deployed, fhir=True)
         tables = Tables(tmp_path / "out", deployed, None)
-        words = tmp_path / "in", by_brightness, outputs, tables, ended
-        thread = threading.Thread(target=watch, args=words)
+        given = {"tables": tables, "ended": ended}
+        thread = threading.Thread(target=watch, args=(tmp_path / "in", by_brightness, outputs), kwargs=given)
         thread.start()
         try:
             yield tables

@@ -66,7 +66,7 @@ def test_results_of_a_dicom_object_can_be_joined(tmp_path):
     dicom_file(tmp_path / "a.dcm", AccessionNumber="+A1")
     with Reader(DEPLOYED.image_format()) as reader:
         (outcome,) = answer_files(reader.read(find_files([tmp_path])), DEPLOYED, by_brightness)
-    write_tables(tmp_path, DEPLOYED, answer_rows(outcome, DEPLOYED), [])
+    write_tables(tmp_path, DEPLOYED, answer_rows(outcome, DEPLOYED), failed=[])
     (row,) = written(tmp_path, "predictions").to_dict("records")
     header = dcmread(tmp_path / "a.dcm")
     assert row["sop_instance"] == header.SOPInstanceUID and row["accession_number"] == "'+A1"
