@@ -45,7 +45,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         prefix = f".{target.stem}-{os.getpid()}-"
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
     except OSError as error:
-        raise _explain(target, error) from error
+        raise cannot_write(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,12 +55,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
         temporary.replace(target)
     except OSError as error:
-        raise _explain(target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _explain(target: Path, error: OSError) -> Exception:
+def cannot_write(target: Path, error: OSError) -> Exception:
     """A StudyError with the remedy, where `target` could not be written; any other error as it is."""
     if error.filename and Path(error.filename).parent != target.parent:
         return error

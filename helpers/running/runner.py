@@ -15,7 +15,7 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from helpers.records import TRIAL, atomic_path
+from helpers.records import TRIAL, atomic_path, cannot_write
 from helpers.running.notebooks import NOTEBOOKS, study_parameters
 from helpers.running.trials import trial_folder
 from helpers.study import ROOT, StudyError, build_folder, exit_code, parse_value, results_folder
@@ -79,6 +79,8 @@ def _execute_or_explain(notebook: str, partial: Path, parameters: dict) -> None:
     except papermill.PapermillExecutionError as error:
         where = f"cell {error.exec_count} of {notebook}"
         raise StudyError(f"{where} failed: {error.ename}: {error.evalue}\nThe run up to there: {partial}") from error
+    except OSError as error:  # papermill saves the notebook after each cell
+        raise cannot_write(partial, error) from error
     except DeadKernelError as error:
         fault = f"the Python process of {notebook} died, perhaps because memory ran out"
         raise StudyError(f"{fault}.\nThe run up to there: {partial}\nIts last messages: {log}") from error

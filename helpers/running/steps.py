@@ -7,7 +7,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -69,41 +70,30 @@ def begin_step(study: str, notebook: str) -> BaseProcess | None:
         if path.is_relative_to(step_roots(study)["cache"]):
             path.unlink(missing_ok=True)  # so that it is built again
     manifest_path(study, notebook).unlink(missing_ok=True)
-    return process_for(run_step, study, notebook, made_from(study, notebook), preload=RUNNER)
+    finish = partial(write_manifest, study, notebook, made_from(study, notebook))
+    return process_for(run_words, [notebook, "--study", study], finish, preload=RUNNER)
 
 
-def run_step(study: str, notebook: str, origin: dict) -> None:
-    """Run a notebook and write its manifest; ends the process with exit code 1 if a cell fails."""
+def run_words(words: list[str], finish: Callable[[], None] | None = None) -> None:
+    """Call the runner with these words and then, if the notebook ran, `finish`. Ends the process with the exit code."""
     from helpers.running import runner
 
-    if runner.main([notebook, "--study", study]):
-        sys.exit(1)
-    try:
-        write_manifest(study, notebook, origin)
-    except StudyError as error:
-        sys.exit(f"{notebook}: {error}")
+    sys.exit(runner.main(words) or (exit_code(finish) if finish else 0))
 
 
-def run_trial(study: str, notebook: str, words: Sequence[str], *, name: str) -> Path:
+def run_trial(study: str, notebook: str, values: Sequence[Sequence[str]], *, name: str) -> Path:
     """Run a notebook with other parameters, after those that it reads; returns the folder of the trial.
 
-    words: `-p NAME VALUE` once or several times. Raises StudyError for a wrong parameter or name, and if it fails.
+    values: names and values of the parameters, as typed. Raises StudyError if one or `name` is wrong, or if it fails.
     """
-    given = {words[place + 1]: parse_value(words[place + 2]) for place in range(0, len(words), 3)}
+    given = {parameter: parse_value(text) for parameter, text in values}
     study_parameters(study, notebook, given)  # a mistake ends here, before anything runs
     folder = results_folder(study) / trial_folder(notebook, given, name)
     run_study(study, read_notebooks(notebook))
-    command = [notebook, "--study", study, "--name", name, *words]
-    if in_order({notebook: ()}, lambda _: process_for(call_runner, command, preload=RUNNER), jobs=1):
+    words = [notebook, "--study", study, "--name", name, *(word for pair in values for word in ("-p", *pair))]
+    if in_order({notebook: ()}, lambda _: process_for(run_words, words, preload=RUNNER), jobs=1):
         raise StudyError(f"The trial of {notebook} failed. See above.")
     return folder
-
-
-def call_runner(words: Sequence[str]) -> None:
-    """End this process with the exit code of the runner, called with these words."""
-    from helpers.running import runner
-
-    sys.exit(runner.main(list(words)))
 
 
 def prepare(study: str) -> None:
@@ -170,15 +160,15 @@ def run(options: argparse.Namespace) -> int:
     if options.into:
         os.environ |= {"BUILD_DIR": f"{options.into.absolute()}", "RESULTS_DIR": f"{options.into.absolute()}/results"}
     names = choose_notebooks(study, options.notebooks)
-    words = [word for name, value in options.p for word in ("-p", name, value)]
-    if (words or options.name) and len(names) > 1:
+    is_trial = bool(options.p or options.name)
+    if is_trial and len(names) > 1:
         raise StudyError('Parameters are for one notebook: name it, as in `make 03_cnn_baseline ARGS="-p epochs 5"`.')
     steps_behind(names), study_dataset(study)  # an unknown notebook or study ends here
     check_environment()
     with study_lock(study, wait=not options.no_wait):
         prepare(study)
-        if words or options.name:
-            folder = run_trial(study, *names, words, name=options.name)
+        if is_trial:
+            folder = run_trial(study, *names, options.p, name=options.name)
             print(f"The trial is in {os.path.relpath(folder)}/; the results of study {study} are as they were.")
             return 0
         run_study(study, names, options.jobs)

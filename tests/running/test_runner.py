@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 import re
 import sys
 
@@ -77,6 +79,16 @@ def test_a_process_that_dies_and_a_missing_notebook_are_reported(tiny, capsys):
     assert "the Python process of 01_a died" in message and "01_a.partial.log" in message
     assert runner.main(["09_b", "--study", "tiny"]) == 1
     assert "09_b.ipynb: no such notebook" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_while_cells_are_saved_is_named(tiny, capsys, monkeypatch):
+    def fill_disk(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runner.papermill, "execute_notebook", fill_disk)
+    assert runner.main(["01_a", "--study", "tiny"]) == 1
+    message = capsys.readouterr().err
+    assert "01_a.partial.ipynb cannot be written (No space left on device). Free space on this disk" in message
 
 
 @pytest.mark.parametrize(
