@@ -107,7 +107,9 @@ def made_from(study: str, notebook: str) -> dict:
     p, reads = effective_parameters(study, notebook), read_notebooks(notebook)
     packages = ("helpers", "clinic") if notebook == "13_prediction" else ("helpers",)
     code = {package: code_sha256(package) for package in packages}
-    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code, "backend": chosen_backend()}
+    content = {"parameters": p, "notebook": _notebook_sha256(notebook), "code": code}
+    if "precision" in p:  # it computes with networks
+        content["backend"] = chosen_backend()
     if (weights := ROOT / Path(p.get("pretrained", "")).expanduser()).is_file():
         content["pretrained weights"] = file_sha256(weights)
     if not reads and p.get("dataset", "demo") != "demo" and (folder := originals_folder(p["dataset"])).is_dir():
