@@ -56,12 +56,13 @@ PH2_DIAGNOSES = {str(code): name for code, name in enumerate(PH2)}
 class External:
     """A data set of another clinic.
 
-    name: as in tables; page: where to get it; unit: what is resampled; note: what a reader of its figures has to know;
-    classes: see ISIC2018; read: returns the path of the publisher's table, and the table.
+    name: as in tables; page: where to get it; images: in the publisher's table; unit: what is resampled; note: what a
+    reader of its figures has to know; classes: see ISIC2018; read: returns the path of that table, and the table.
     """
 
     name: str
     page: str
+    images: int
     unit: str
     note: str
     classes: dict[str, tuple[str, str, bool]]
@@ -201,6 +202,7 @@ EXTERNAL = {
     "isic2018_test": External(
         "ISIC 2018 test",
         "https://challenge.isic-archive.com/data/#2018",
+        1512,
         "image",
         "no lesion ids are published, so images are resampled",
         ISIC2018,
@@ -209,6 +211,7 @@ EXTERNAL = {
     "ph2": External(
         "PH2",
         "https://www.fc.up.pt/addi/ph2%20database.html",
+        200,
         "image",
         "nevi and melanomas only; most nevi without histology",
         PH2,
@@ -217,6 +220,7 @@ EXTERNAL = {
     "pad_ufes_20": External(
         "PAD-UFES-20",
         "https://data.mendeley.com/datasets/zr7vgbcyr2/1",
+        2298,
         "patient",
         "photographs by smartphone, not dermatoscopic; skin types V and VI are almost absent",
         PAD_UFES_20,

@@ -31,8 +31,9 @@ OPTIONAL = ["date", "source"]  # columns that only some publishers provide
 CREDIT = {
     "demo": "Pictures: drawn by helpers.demo; no patients.",
     "ham10000": "Images: HAM10000, Tschandl, Rosendahl and Kittler, Sci. Data 5:180161 (2018), CC BY-NC 4.0.",
-    "isic2019": "Images: ISIC 2019 (HAM10000, BCN_20000, MSK), CC BY-NC 4.0.",
+    "isic2019": "Images: ISIC 2019, whose sources data/README.md names, CC BY-NC 4.0.",
 }
+COLLECTIONS = {"isic2019": ("HAM10000", "BCN_20000", "MSK")}  # that a dataset is made of
 BENIGN_OR_MALIGNANT = (Diagnosis("benign", "benign", False), Diagnosis("malignant", "malignant", True))
 TASKS = ("diagnosis", "malignancy")
 DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}

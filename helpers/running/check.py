@@ -3,11 +3,14 @@
 import argparse
 import os
 import sys
+from pathlib import Path
+
+import nbformat
 
 from helpers.running.manifest import faults, manifest_path
 from helpers.running.notebooks import possible_notebooks, study_dataset
-from helpers.running.recompute import differences
-from helpers.study import StudyError, exit_code, results_folder
+from helpers.running.recompute import GROUPS, differences, published_figures, stale_tables
+from helpers.study import ROOT, StudyError, exit_code, results_folder
 
 
 def check_files(study: str) -> list[str]:
@@ -22,25 +25,45 @@ def check_files(study: str) -> list[str]:
     return [fault for notebook in notebooks for fault in faults(study, notebook, reread=True)]
 
 
-def check_figures(study: str) -> list[str]:
-    """A sentence for each figure that the predictions of the study do not give, or for a file that cannot be read."""
+def check_figures(study: str) -> tuple[str, list[str]]:
+    """How many figures were computed again, in words, and a sentence for each that is wrong or cannot be read."""
     try:
-        return differences(study)
+        figures = published_figures(study)
+        found = differences(figures) + (stale_tables(study) if figures else [])
     except StudyError as error:
-        return [str(error)]
+        return "none", [str(error)]
+    groups = results_folder(study) / GROUPS
+    known = not groups.is_file() or any(name.startswith(str(groups)) for name, *_ in figures)
+    return (
+        f"{len(figures):,}{'' if known else f', without {groups.name}, which needs the table of lesions of 02'}",
+        found,
+    )
+
+
+def older_pages(study: str) -> list[str]:
+    """The executed notebooks of a study that were made from other sources than those in notebooks/."""
+    pages = sorted((results_folder(study) / "notebooks").glob("*.ipynb"))
+    return [page.stem for page in pages if _sources(page) != _sources(ROOT / "notebooks" / page.name)]
+
+
+def _sources(path: Path) -> list[str]:
+    cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
+    return [cell.source for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
 def check(study: str) -> bool:
     """Print every fault of a study and, in the last line, whether it is complete; returns that."""
     study_dataset(study)  # an unknown study ends here
-    found = check_files(study) + check_figures(study)
+    count, wrong = check_figures(study)
+    found, folder = check_files(study) + wrong, results_folder(study)
     for fault in found:
         print(fault)
-    folder = os.path.relpath(results_folder(study))
+    if older := older_pages(study):
+        print(f"Pages from older notebooks: {', '.join(older)}. `make all STUDY={study}` renews them.")
+    verdict = f"is complete: no fault was found in {os.path.relpath(folder)}/."
     if found:
-        print(f"Study {study} is NOT complete. Faults: {len(found)}, see above. `make all STUDY={study}` repairs them.")
-    else:
-        print(f"Study {study} is complete: no fault was found in {folder}/.")
+        verdict = f"is NOT complete. Faults: {len(found)}, see above. `make all STUDY={study}` repairs them."
+    print(f"Study {study} {verdict} Figures computed again: {count}; pages from older notebooks: {len(older)}.")
     return not found
 
 

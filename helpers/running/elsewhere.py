@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from helpers.evaluation.external import METRICS, figure_of
+import pandas as pd
+
+from helpers.data.external import EXTERNAL as SETS
+from helpers.evaluation.external import INTERNAL, METRICS, figure_of
 from helpers.reading import read_csv
 from helpers.records import RESTORE
-from helpers.sentences import markdown_table, with_interval
+from helpers.sentences import clear_sign, listed, markdown_table, with_interval
 from helpers.study import ROOT, load_study
 
 EXTERNAL = Path("15_external_validation") / "external.csv"
@@ -19,19 +22,58 @@ def elsewhere_table(folder: Path, link: str) -> str:
     """
     if not (folder / EXTERNAL).is_file():
         return ""
-    table = read_csv(folder / EXTERNAL, RESTORE)
-    best = table[table["model"] == table["model"].iloc[0]].set_index(["set", "metric"])
-    names = best.index.unique("set")
+    best = _best(folder)
     rows = [
-        [name, f"{best.loc[(name, 'malignant_auc'), 'images']:,}"]
-        + [with_interval(figure_of(best.loc[(name, metric)])) for metric in SHOWN]
-        for name in names
+        [name, _images(best, name)] + [with_interval(figure_of(best.loc[(name, metric)])) for metric in SHOWN]
+        for name in best.index.unique("set")
     ]
     header = [best["model"].iloc[0], "images", *[METRICS[metric] for metric in SHOWN]]
     note = (
         "The published file of the model that is best on validation, with its fixed threshold, on images of other "
         f"clinics ([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in "
-        "a set."
+        f"a set{_with_a_class(best)}."
     )
     copies = load_study(ROOT / "studies" / f"{folder.name}.yaml").get("copies", "")
     return f"{markdown_table(header, rows)}\n\n{' '.join([note, copies]).strip()}"
+
+
+def clearly_lower(folder: Path) -> str:
+    """Where that model is clearly worse than on the internal test, as a sentence; empty without EXTERNAL."""
+    if not (folder / EXTERNAL).is_file():
+        return ""
+    best = _best(folder)
+    model, best = best["model"].iloc[0], best.drop(INTERNAL, level="set")
+    places = {
+        metric: listed((name for name, row in rows.droplevel("metric").iterrows() if _lower(row)), none="none of them")
+        for metric, rows in best.groupby("metric")
+    }
+    return (
+        f"The AUC for malignancy of {model} is clearly lower on {places['malignant_auc']}; at its fixed threshold, its "
+        f"sensitivity is clearly lower on {places['malignant_sensitivity']}."
+    )
+
+
+def _best(folder: Path) -> pd.DataFrame:
+    """The rows of the first model, which is the best on validation. Index: set and metric."""
+    table = read_csv(folder / EXTERNAL, RESTORE)
+    return table[table["model"] == table["model"].iloc[0]].set_index(["set", "metric"])
+
+
+def _lower(row: pd.Series) -> bool:
+    return clear_sign(figure_of(row, "difference")) == -1
+
+
+def _images(best: pd.DataFrame, name: str) -> str:
+    """The number of images of a set, and of how many in its publisher's table."""
+    images = best.loc[(name, "malignant_auc"), "images"]
+    published = next((one.images for one in SETS.values() if one.name == name), images)
+    return f"{images:,}" if images == published else f"{images:,} of {published:,}"
+
+
+def _with_a_class(best: pd.DataFrame) -> str:
+    """Of which sets some images have a diagnosis that is no class of the study, and how many have one."""
+    images = best["images"].unstack("metric")
+    some = images[images["balanced_accuracy"] < images["malignant_auc"]]["balanced_accuracy"]
+    return "".join(
+        f"; in {name} they rest on {count:,} images, whose diagnosis is a class" for name, count in some.items()
+    )

@@ -4,18 +4,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.conclusions.prediction import calibration
 from helpers.data.lesions import CREDIT, classes
+from helpers.evaluation.bootstrap import Bootstrap
+from helpers.evaluation.calibration import calibrate
 from helpers.evaluation.external import METRICS
+from helpers.evaluation.means import means
+from helpers.evaluation.predictions import read_parts
 from helpers.evaluation.seeds import seed_figures
 from helpers.export import FOLDER, PARITY
 from helpers.models.published import model_file, published_models
-from helpers.reading import read_csv
-from helpers.records import RESTORE, write_text
+from helpers.reading import read_csv, read_json
+from helpers.records import RESTORE, read_records, write_text
 from helpers.running.elsewhere import elsewhere_table
+from helpers.running.tables import absent_collections
 from helpers.sentences import markdown_table, with_interval
 from helpers.study import StudyError, results_folder
 
 CARD = "MODEL_CARD.md"
+DEPLOYMENT = Path("13_prediction") / "deployment.json"
 SHOWN = METRICS | {"ece": "calibration error (ECE)", "brier": "Brier score"}
 
 
@@ -38,7 +45,7 @@ def card_text(study: str) -> str:
     parts = [_heading(study, first), _models(study, known), _figures(study, known), _by_class(known), _groups(study)]
     if elsewhere := elsewhere_table(results_folder(study), "notebooks/15_external_validation.ipynb"):
         parts.append(f"## Other clinics\n\n{elsewhere}")
-    parts += [_limits(), _use(study, first), _exported(study)]
+    parts += [_limits(calibration_excess(study)), _use(study, first), _exported(study)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -46,14 +53,15 @@ def _heading(study: str, record: dict) -> str:
     split, dataset = record["split"], record["parameters"]["dataset"]
     names = ", ".join(f"{one.code} ({one.name})" for one in classes(dataset, "diagnosis"))
     side, missing = record["parameters"]["side"], record.get("missing_images", 0)
-    listed = f" **{missing:,} images that the publisher lists were missing.**" if missing else ""
+    absent = [f", all of {name} among them" for name in absent_collections(results_folder(study))]
+    absent = f" **{missing:,} images that the publisher lists were missing{''.join(absent)}.**" if missing else ""
     return f"""# Models of the study `{study}`
 
 Networks that classify skin lesions in dermatoscopic images. They were made to study such networks and are
 **not a medical device**: do not use them to diagnose or treat anybody.
 
 **Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
-images.{listed} No lesion is in two parts, and no duplicate that was found. The split is in `split.csv`, SHA-256
+images.{absent} No lesion is in two parts, and no duplicate that was found. The split is in `split.csv`, SHA-256
 `{split["sha256"]}`. All choices were made on validation. Classes: {names}.
 
 **Input and output.** Input: uint8 RGB images of {side} × {side} px, cropped to their centre square. Output: softmax
@@ -79,10 +87,13 @@ def _models(study: str, known: dict[str, dict]) -> str:
 
 def _figures(study: str, known: dict[str, dict]) -> str:
     rows = [[label, *[with_interval(record["test"][key]) for record in known.values()]] for key, label in SHOWN.items()]
-    for (name, kind), figures in seed_figures(results_folder(study)).items():
-        cells = [with_interval(figures["balanced_accuracy"]) if one == name else "" for one in known]
-        rows.append([f"balanced accuracy, {kind} of {figures['runs']} trainings", *cells])
-    note = "These are figures of the files above. In brackets: 95 % bootstrap intervals, resampled by lesion."
+    seeds = seed_figures(results_folder(study))
+    for kind, runs in dict.fromkeys((kind, figures["runs"]) for (_, kind), figures in seeds.items()):
+        given = [seeds.get((name, kind), {"runs": 0}) for name in known]
+        cells = [with_interval(one["balanced_accuracy"]) if one["runs"] == runs else "" for one in given]
+        rows.append([f"balanced accuracy, {kind} of {runs} trainings", *cells])
+    note = "These are figures of the files above" + (", but for means and ensembles." if seeds else ".")
+    note += " In brackets: 95 % bootstrap intervals, resampled by lesion."
     return f"## Figures on test\n\n{note}\n\n{markdown_table(['', *known], rows)}"
 
 
@@ -113,17 +124,39 @@ def _groups(study: str) -> str:
     return f"## Subgroups\n\nFor the model that was best on validation in {link}.\n\n{table}"
 
 
-def _limits() -> str:
-    return """## Limits
+def calibration_excess(study: str) -> tuple[dict, dict, int] | None:
+    """Stated minus true share of malignant test images of the deployed model; None if 13_prediction was not run.
+
+    First with a temperature alone, then with the temperature and biases of the deployment; and the number of images.
+    """
+    folder = results_folder(study)
+    if not (folder / DEPLOYMENT).is_file():
+        return None
+    deployed = read_json(folder / DEPLOYMENT, RESTORE)
+    (record,) = [one for one in read_records(folder, compared=True) if one["name"] == deployed["name"]]
+    lesions = read_csv(folder / "split.csv", RESTORE, dtype=str).set_index("image_id")["lesion_id"]
+    test = read_parts(record, lesions)[1]
+    settings = (record["temperature"], 0.0), (deployed["temperature"], deployed["biases"])
+    stated = [calibrate(test, *setting).malignant_score - test.is_malignant for setting in settings]
+    own = record["parameters"]
+    table = means(dict(enumerate(stated)), test.lesions, Bootstrap(own["resamples"], own["seed"]))
+    return table.loc[0].to_dict(), table.loc[1].to_dict(), len(test)
+
+
+def _limits(excess: tuple[dict, dict, int] | None) -> str:
+    stated = "Whether the stated probabilities of malignancy are right was not measured: 13_prediction was not run."
+    if excess:
+        stated = f"{calibration(*excess)} The biases are in the `deployment.json` of 13_prediction."
+    return f"""## Limits
 
 - Expect worse figures on images from other clinics, cameras and skin types. The data contain hardly any dark skin, and
   skin type is not recorded.
 - Every training image shows a lesion that somebody found worth photographing. The models also answer images of anything
   else.
 - The intervals describe sampling error within the same collection. Only a mean over trainings says how much they vary.
-- Actinic keratosis counts as malignant. Training gave more weight to rare classes, so the probabilities overstate
-  them, and the temperature above does not correct that. The temperature and biases in the `deployment.json` of
-  13_prediction do, for the mix of diagnoses of this study. They are not the risk in a population."""
+- Actinic keratosis counts as malignant.
+- {stated} Stated probabilities hold for the mix of diagnoses of this study and are not the risk in a
+  population."""
 
 
 def _use(study: str, record: dict) -> str:

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+from helpers.data.lesions import COLLECTIONS
 from helpers.evaluation.seeds import seed_figures
 from helpers.reading import read_json
 from helpers.records import read_records
-from helpers.running.elsewhere import EXTERNAL, elsewhere_table
+from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
 from helpers.running.notebooks import all_notebooks
 from helpers.sentences import listed, markdown_table, with_interval
 from helpers.study import ROOT, asked_question
@@ -14,6 +15,7 @@ from helpers.study import ROOT, asked_question
 # For each dataset, the first of these studies whose models have been compared is the one that is shown.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
+SUMMARY = Path("01_eda") / "dataset.json"
 COLUMNS = {
     "balanced accuracy": "balanced_accuracy",
     "accuracy": "accuracy",
@@ -28,12 +30,26 @@ REMEDY = "Run its notebook again, or restore the file with `git checkout`."
 
 
 def published_studies(results: Path) -> dict[str, str]:
-    """The study that is shown for each dataset: `{"HAM10000": "ham10000_cpu", …}`, without datasets that have none."""
+    """The study that is shown for each dataset: `{"HAM10000": "ham10000_cpu", …}`, without datasets that have none.
+
+    A dataset is named with its collections of which the study had no image: `ISIC 2019, without BCN_20000`.
+    """
     found = {
         dataset: next((name for name in studies if (results / name / LAST_TABLE).is_file()), None)
         for dataset, studies in PUBLISHED.items()
     }
-    return {dataset: study for dataset, study in found.items() if study}
+    lacking = {dataset: listed(absent_collections(results / study), "") for dataset, study in found.items() if study}
+    return {
+        f"{dataset}, without {absent}" if absent else dataset: found[dataset] for dataset, absent in lacking.items()
+    }
+
+
+def absent_collections(folder: Path) -> list[str]:
+    """The collections of a study's dataset of which it had no image. folder: results of the study."""
+    path = folder / SUMMARY
+    summary = read_json(path, REMEDY) if path.is_file() else {}
+    there = summary.get("images_by_source")
+    return [name for name in COLLECTIONS.get(summary.get("dataset"), ()) if there and name not in there]
 
 
 def executed(folder: Path) -> list[str]:
@@ -71,6 +87,8 @@ def first_findings(results: Path) -> str | None:
     found = {name: answer_of(results / study, name) for name in names}
     if {NOT_RUN, ON_PAGE} & set(found.values()):
         return None
+    if outside := clearly_lower(results / study):
+        found[EXTERNAL.parent.name] = f"{found[EXTERNAL.parent.name].partition(':')[0]}. {outside}"
     link = f"results/{study}/notebooks"
     return "\n".join(
         f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {answer} ([{name}]({link}/{name}.ipynb))"

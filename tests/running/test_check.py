@@ -1,10 +1,13 @@
 """`make check`: a study is complete only if no file and no figure is at fault."""
 
+import shutil
+
+import nbformat
 import pytest
 
 from helpers.running import check
 from helpers.running.notebooks import all_notebooks
-from helpers.study import StudyError
+from helpers.study import ROOT, StudyError
 
 
 @pytest.fixture
@@ -12,7 +15,7 @@ def nothing(tmp_path, monkeypatch):
     """The demo without results. Returns a function that sets what the recomputation of figures finds."""
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
-    monkeypatch.setattr(check, "differences", lambda study: [])
+    monkeypatch.setattr(check, "published_figures", lambda study: [])
     return tmp_path
 
 
@@ -30,14 +33,30 @@ def test_figures_of_a_study_that_was_run_elsewhere_are_checked(nothing, monkeypa
     assert check.main(["--study", "demo"]) == 0
     note, last = capsys.readouterr().out.splitlines()
     assert "have no checksums" in note and last.startswith("Study demo is complete")
-    monkeypatch.setattr(check, "differences", lambda study: ["test.accuracy.value is 0.5, but"])
-    assert check.main([]) == 1 and "0.5, but" in capsys.readouterr().out
+    monkeypatch.setattr(check, "published_figures", lambda study: [("test.accuracy.value", 0.5, 0.6), ("b", 0.1, 0.1)])
+    assert check.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "value is 0.5, but the predictions give 0.6" in printed and "computed again: 2; pages" in printed
 
     def damaged(study):
         raise StudyError("predictions.csv: cut short")
 
-    monkeypatch.setattr(check, "differences", damaged)
+    monkeypatch.setattr(check, "published_figures", damaged)
     assert check.main([]) == 1 and "predictions.csv: cut short" in capsys.readouterr().out
+
+
+def test_pages_from_older_notebooks_are_counted(nothing, capsys):
+    pages = nothing / "results" / "demo" / "notebooks"
+    pages.mkdir(parents=True)
+    for name in ("01_eda.ipynb", "02_preprocessing.ipynb"):
+        shutil.copy(ROOT / "notebooks" / name, pages)
+    assert check.older_pages("demo") == []
+    notebook = nbformat.read(pages / "01_eda.ipynb", as_version=4)
+    notebook.cells[0].source += "!"
+    nbformat.write(notebook, pages / "01_eda.ipynb")
+    check.main([])
+    *_, named, last = capsys.readouterr().out.splitlines()
+    assert named.startswith("Pages from older notebooks: 01_eda.") and last.endswith("from older notebooks: 1.")
 
 
 def test_an_unknown_study_is_no_complete_one(nothing, capsys):

@@ -140,6 +140,26 @@ def test_the_card_names_models_figures_and_groups(study, capsys):
     assert "1,234 images that the publisher lists were missing" in write_card("made_up").read_text()
 
 
+def test_the_card_says_how_far_stated_probabilities_can_be_trusted(study, monkeypatch):
+    assert "right was not measured" in write_card("made_up").read_text()
+    excess = {"value": -0.1, "low": -0.2, "high": -0.05}, {"value": 0.0, "low": -0.1, "high": 0.1}, 2000
+    monkeypatch.setattr(model_card, "calibration_excess", lambda study: excess)
+    text = write_card("made_up").read_text()
+    assert "alone the model understates the share" in text and "about right (0.000 [-0.100, 0.100], 2,000" in text
+
+
+def test_the_card_names_collections_that_the_study_had_no_image_of(study):
+    for path in study.glob("*/metrics.json"):
+        write_json(path, json.loads(path.read_text()) | {"missing_images": 1234})
+    summary = {"dataset": "isic2019", "images_by_source": {"HAM10000": 5, "MSK": 2}}
+    write_json(study / "01_eda" / "dataset.json", summary)
+    assert "were missing, all of BCN_20000 among them.**" in write_card("made_up").read_text()
+    write_json(
+        study / "01_eda" / "dataset.json", summary | {"images_by_source": {"BCN_20000": 1, "HAM10000": 5, "MSK": 2}}
+    )
+    assert "were missing.**" in write_card("made_up").read_text()
+
+
 def test_the_card_shows_how_exported_files_agree(study):
     assert "Not exported: `make export STUDY=made_up`" in write_card("made_up").read_text()
     row = {"agreement": 0.956, "largest_difference": 0.41, "milliseconds": 1.33, "megabytes": 2.1, "device": "CPU"}

@@ -11,8 +11,17 @@ from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.external import FIGURES, collection, external_collection, external_table
 from helpers.evaluation.predictions import Predictions
 from helpers.records import read_records, write_csv
-from helpers.running.elsewhere import EXTERNAL, elsewhere_table
-from helpers.running.recompute import differences, external_differences, record_differences
+from helpers.running import recompute
+from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
+from helpers.running.recompute import (
+    GROUPS,
+    differences,
+    external_figures,
+    group_figures,
+    published_figures,
+    record_figures,
+    stale_tables,
+)
 from helpers.study import ROOT
 
 PUBLISHED = ROOT / "results" / "ham10000_cpu"
@@ -40,7 +49,7 @@ def record(folder, **changes):
 
 
 def test_a_published_record_is_what_its_predictions_give(folder, lesions):
-    assert record_differences(record(folder), lesions) == []
+    assert differences(record_figures(record(folder), lesions)) == []
 
 
 def test_each_figure_that_was_changed_is_named(folder, lesions):
@@ -48,7 +57,7 @@ def test_each_figure_that_was_changed_is_named(folder, lesions):
     changed["test"]["accuracy"]["value"] += 0.001
     changed["per_class"]["mel"]["images"] += 1
     changed["threshold"] *= 1.01
-    found = record_differences(changed, lesions)
+    found = differences(record_figures(changed, lesions))
     assert [one.split(": ")[1].split(" is ")[0] for one in found[1:]] == ["test.accuracy.value", "per_class.mel.images"]
     assert found[0].split(": ")[1].startswith("threshold is") and len(found) == 3
     assert all(str(folder / NOTEBOOK / "metrics.json") in one for one in found)
@@ -59,7 +68,7 @@ def test_other_predictions_give_other_figures(folder, lesions, tmp_path):
     last = table.index[table["part"] == "test"][-1]
     table.loc[last, "label"] = "df" if table.loc[last, "label"] != "df" else "nv"
     table.to_csv(tmp_path / "predictions.csv", index=False)
-    found = record_differences(record(folder) | {"folder": tmp_path}, lesions)
+    found = differences(record_figures(record(folder) | {"folder": tmp_path}, lesions))
     assert any("test.accuracy.value" in one for one in found)
 
 
@@ -88,12 +97,12 @@ def test_the_figures_of_other_clinics_are_computed_again(elsewhere, lesions, tmp
     elsewhere = shutil.copytree(elsewhere, tmp_path / elsewhere.name)
     (own,) = [one for one in read_records(elsewhere) if one["name"] == "CNN"]
     records = [own | {"name": "another"}, own]  # not in the order of the table
-    assert external_differences(elsewhere, records, lesions) == []
+    assert differences(external_figures(elsewhere, records, lesions)) == []
     table = pd.read_csv(elsewhere / EXTERNAL)
     for name in FIGURES[-2:]:
         table.loc[table.index[-1], name] += 0.001
     write_csv(elsewhere / EXTERNAL, table)
-    found = external_differences(elsewhere, records, lesions)
+    found = differences(external_figures(elsewhere, records, lesions))
     assert len(found) == 2 and "another, clinic, malignant_specificity: difference_low is" in found[0]
 
 
@@ -102,16 +111,49 @@ def test_they_stand_in_a_table_beside_the_internal_test(elsewhere):
     assert header.startswith("| CNN | images | balanced accuracy") and "(14.ipynb)" in note
     assert internal.startswith("| internal test | 2,004 | 0.630 [0.579, 0.679] |")
     assert clinic.startswith("| clinic | 200 | ")
-    assert elsewhere_table(elsewhere / "nowhere", "14.ipynb") == ""
+    assert "in clinic they rest on" in note and elsewhere_table(elsewhere / "nowhere", "14.ipynb") == ""
+
+
+def test_of_a_part_of_a_published_set_the_whole_is_named(elsewhere, tmp_path):
+    """And where the model is clearly worse depends on the interval of each difference."""
+    table = pd.read_csv(elsewhere / EXTERNAL).replace({"clinic": "PAD-UFES-20"})
+    there = table["set"] == "PAD-UFES-20"
+    table.loc[there, ["difference_value", "difference_low", "difference_high"]] = -0.1, -0.2, 0.01
+    table.loc[there & (table["metric"] == "malignant_sensitivity"), "difference_high"] = -0.01
+    (tmp_path / EXTERNAL).parent.mkdir()
+    write_csv(tmp_path / EXTERNAL, table)
+    assert clearly_lower(tmp_path) == (
+        "The AUC for malignancy of CNN is clearly lower on none of them; at its fixed threshold, its sensitivity is "
+        "clearly lower on PAD-UFES-20."
+    )
+    assert clearly_lower(tmp_path / "nowhere") == ""
+    copy = shutil.copytree(tmp_path, tmp_path / "ham10000_cpu")
+    assert "| PAD-UFES-20 | 200 of 2,298 |" in elsewhere_table(copy, "15.ipynb")
+
+
+def test_figures_of_groups_are_computed_again_where_the_patients_are_known(folder, lesions, tmp_path, monkeypatch):
+    study = shutil.copytree(folder, tmp_path / folder.name)
+    monkeypatch.setattr(recompute, "dataset_folder", lambda dataset: tmp_path)
+    (study / GROUPS).parent.mkdir()
+    shutil.copy(PUBLISHED / GROUPS, study / GROUPS)
+    records = [one for one in read_records(study) if one["name"] == "CNN"]
+    assert group_figures(study, records, lesions) == []
+    table = pd.DataFrame({"image_id": lesions.index, "age": 50.0, "sex": "male", "site": "back"})
+    monkeypatch.setattr(recompute, "read_lesions", lambda path: table)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "lesions.csv").write_text("")
+    found = differences(group_figures(study, records, lesions))
+    assert any("groups.csv: age 45-59 (n = 2004): images is nan" in one for one in found)
 
 
 @pytest.mark.slow
 def test_every_figure_of_a_published_study_is_what_its_predictions_give(monkeypatch):
     """Of the smaller study; `.ci/run` checks them all."""
     monkeypatch.delenv("RESULTS_DIR", raising=False)
-    assert differences("isic2019_cpu") == []
+    figures = published_figures("isic2019_cpu")
+    assert len(figures) > 500 and differences(figures) + stale_tables("isic2019_cpu") == []
 
 
 def test_a_study_without_records_has_no_figures(monkeypatch, tmp_path):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    assert differences("demo") == []
+    assert published_figures("demo") == []
