@@ -38,7 +38,8 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0,
     """Draw `images` pictures of `side` x `side` pixels into `folder` and return it.
 
     elsewhere: draw a collection of the second clinic, see `plan_pictures`; its lesions are others than those of `seed`.
-    A folder that already has these pictures stays as it is. Demo data with other settings is replaced, except `cache/`.
+    A folder that already has these pictures stays as it is. One with other settings, or files that are missing or of
+    another size, is replaced, except `cache/`.
     Raises StudyError if the folder contains other files, and for too few or too small images.
     """
     folder = Path(folder)
@@ -47,7 +48,7 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0,
     seed += ELSEWHERE if elsewhere else 0
     settings = {"version": VERSION, "images": images, "side": side, "seed": seed}
     found = _settings(folder)
-    if found == settings and all((folder / name).exists() for name in LAYOUT):
+    if found == settings | {"bytes": _count_bytes(folder)}:
         return folder
     if found is None:
         _refuse_foreign(folder)
@@ -94,7 +95,12 @@ def _publish(drawn: Path, folder: Path, settings: dict) -> None:
     for name in LAYOUT:
         shutil.rmtree(folder / name, ignore_errors=True)
         (drawn / name).replace(folder / name)
-    write_json(folder / "demo.json", settings)
+    write_json(folder / "demo.json", settings | {"bytes": _count_bytes(folder)})
+
+
+def _count_bytes(folder: Path) -> int:
+    paths = [path for name in LAYOUT for path in (folder / name, *(folder / name).glob("[!.]*"))]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _view_stream(seed: int, picture: Picture) -> Generator:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -250,6 +251,12 @@ def test_interrupted_drawing_leaves_the_folder_as_it_was_and_an_interrupted_move
     assert contents(demo) == contents(tiny) and list(demo.parent.iterdir()) == [demo]
     (demo / "demo.json").write_text(json.dumps({"version": "unfinished"}))
     (demo / METADATA).unlink()
+    assert contents(generate(demo, **TINY)) == contents(tiny)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")], ids=["deleted", "cut"])
+def test_a_picture_that_is_lost_or_cut_is_drawn_again(demo, tiny, damage):
+    damage(next((demo / PARTS[1]).iterdir()))
     assert contents(generate(demo, **TINY)) == contents(tiny)
 
 
