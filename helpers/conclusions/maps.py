@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval
 
-ALIKE = 0.7  # from this rank correlation on, two maps tell the reader about the same
+ALIKE = 0.7  # from this rank correlation on, two maps show the reader much the same
 
 
 def resolution(cells: int, side: int) -> str:
@@ -44,7 +44,7 @@ def blob_title(leads: Mapping[str, pd.DataFrame]) -> str:
 def agreement(pairs: pd.DataFrame) -> str:
     """How far two methods or networks agree about the same images. pairs: rank correlations, one row per pair."""
     most = pairs["value"].astype(float).idxmax()
-    verdict = "show about the same" if pairs.loc[most, "low"] >= ALIKE else "disagree"
+    verdict = "show much the same" if pairs.loc[most, "low"] >= ALIKE else "disagree"
     return (
         f"Maps of the same image {verdict}: the closest pair has a rank correlation of {pairs.loc[most, 'value']:.2f}"
     )
