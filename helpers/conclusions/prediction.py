@@ -81,7 +81,7 @@ def choice(gains: Mapping[str, Mapping]) -> str:
             "The clinic's report takes the balanced answer, because it is there to find rare and malignant diagnoses, "
             "and states the calibrated probability of both."
         )
-    return "Here the reading by prevalence costs nothing on rare diagnoses, so there is no case for the balanced answer."
+    return "Here the reading by prevalence costs nothing on rare diagnoses, so nothing is gained by the balanced one."
 
 
 def strangers(rules: pd.DataFrame) -> str:

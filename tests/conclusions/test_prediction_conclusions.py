@@ -38,7 +38,7 @@ def test_both_readings_with_what_each_costs():
 
 def test_the_choice_has_a_reason():
     assert "takes the balanced answer" in conclude.choice({"balanced_accuracy": DOWN})
-    assert "no case for the balanced" in conclude.choice({"balanced_accuracy": UP})
+    assert "nothing is gained by the balanced" in conclude.choice({"balanced_accuracy": UP})
 
 
 def test_strangers_and_the_answer():
