@@ -19,7 +19,6 @@ from helpers.data.layouts import (
     refuse,
 )
 from helpers.data.lesions import dataset_folder, load_lesions
-from helpers.demo.generate import generate
 from helpers.sentences import percent
 from helpers.study import ROOT, StudyError
 
@@ -98,6 +97,8 @@ def load_second_clinic() -> pd.DataFrame:
 
     They are drawn into data/second_clinic/ if they do not exist yet.
     """
+    from helpers.demo.generate import generate  # here, since SciPy takes a second to load
+
     lesions = load_lesions("demo", generate(dataset_folder("second_clinic"), SECOND_CLINIC_IMAGES, elsewhere=True))
     table = lesions.assign(unit=lesions["lesion_id"], diagnosis=lesions["label"])[COLUMNS]
     table.attrs |= {"name": "clinic b", "unit": "lesion", "note": "drawn pictures", "missing_images": 0}
@@ -128,18 +129,15 @@ def describe_external(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = {}
     for name, table in sets.items():
         units, listed = table["unit"].nunique(), len(table) + table.attrs["missing_images"]
+        histology = percent((table["reference"] == "histo").mean())
         rows[name] = {
             "images": f"{len(table):,} of {listed:,}",
             "resampled": f"{units:,} {table.attrs['unit']}s",
             "malignant": percent(table["malignant"].mean()),
-            "histology": "not published" if (table["reference"] == "unknown").all() else _histology(table),
+            "histology": "not published" if (table["reference"] == "unknown").all() else histology,
             "note": table.attrs["note"],
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _histology(table: pd.DataFrame) -> str:
-    return percent((table["reference"] == "histo").mean())
 
 
 def how_to_get(*keys: str) -> str:

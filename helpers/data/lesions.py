@@ -20,7 +20,7 @@ from helpers.data.layouts import (
 )
 from helpers.reading import read_csv, read_json
 from helpers.records import write_csv, write_json
-from helpers.study import ROOT, StudyError
+from helpers.study import ROOT, StudyError, check_choice
 
 COLUMNS = ["image_id", "lesion_id", "label", "malignant", "age", "sex", "site", "reference", "path", "mask_path"]
 TEXT = ["image_id", "lesion_id", "label", "reference", "path", "mask_path", "date", "source"]
@@ -41,8 +41,7 @@ DIAGNOSES = {"demo": HAM10000, "ham10000": HAM10000, "isic2019": ISIC2019}
 
 def diagnoses(dataset: str) -> tuple[Diagnosis, ...]:
     """The classes of a dataset, in the order of all tables and figures. Raises StudyError for an unknown name."""
-    if dataset not in DIAGNOSES:
-        raise StudyError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DIAGNOSES)}.")
+    check_choice("dataset", dataset, DIAGNOSES)
     return DIAGNOSES[dataset]
 
 
@@ -51,8 +50,7 @@ def classes(dataset: str, task: str) -> tuple[Diagnosis, ...]:
 
     Raises StudyError for an unknown dataset or task.
     """
-    if task not in TASKS:
-        raise StudyError(f"task {task!r}: choose one of {', '.join(TASKS)}.")
+    check_choice("task", task, TASKS)
     return diagnoses(dataset) if task == "diagnosis" else BENIGN_OR_MALIGNANT
 
 

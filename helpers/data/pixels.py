@@ -19,7 +19,7 @@ from tqdm import tqdm
 from helpers.data.squares import COLOUR_CONSTANCY, MOST_PIXELS, centre_square, shades_of_gray
 from helpers.reading import read_note
 from helpers.records import atomic_path, file_sha256, write_json, write_text
-from helpers.study import StudyError
+from helpers.study import StudyError, check_choice
 
 BLOCK = 512  # images per block of the cache; only one block is in memory while it is written
 MOVED = "name their folder: `make 02_preprocessing STUDY=… DATA_DIR=…`."
@@ -91,8 +91,7 @@ def build_cache(lesions: pd.DataFrame, side: int, folder: Path, *, colour_consta
     side: pixels; colour_constancy: `none` or `shades_of_gray`. The cache is written block by block to keep memory below
     a few hundred MiB. An interrupted build leaves no files. Raises StudyError that names unreadable images.
     """
-    if colour_constancy not in COLOUR_CONSTANCY:
-        raise StudyError(f"colour_constancy {colour_constancy!r}: choose one of {', '.join(COLOUR_CONSTANCY)}.")
+    check_choice("colour_constancy", colour_constancy, COLOUR_CONSTANCY)
     target = cache_path(folder, side, colour_constancy)
     description = {"sources": _sources(lesions, side, colour_constancy), "image_ids": list(lesions["image_id"])}
     if not (target.is_file() and description.items() <= _description(target).items() and _is_intact(target)):

@@ -47,7 +47,7 @@ def generate(folder: Path, images: int = 700, side: int = 128, *, seed: int = 0,
         raise StudyError(f"Demo data needs at least 30 images of at least 32 px, not {images} of {side} px.")
     seed += ELSEWHERE if elsewhere else 0
     settings = {"version": VERSION, "images": images, "side": side, "seed": seed}
-    found = _settings(folder)
+    found = read_note(folder / "demo.json") or None
     if found == settings | {"bytes": _count_bytes(folder)}:
         return folder
     if found is None:
@@ -71,11 +71,6 @@ def artefact_opacities(images: int = 700, side: int = 128, seed: int = 0) -> dic
         layers = draw_artefacts(side, rng)
         opacities[picture.row["image_id"]] = {name: opacity for name, (opacity, _) in layers.items()}
     return opacities
-
-
-def _settings(folder: Path) -> dict | None:
-    """The settings with which `folder` was drawn, or None if it is not a demo folder."""
-    return read_note(folder / "demo.json") or None
 
 
 def _refuse_foreign(folder: Path) -> None:

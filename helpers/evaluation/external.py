@@ -214,7 +214,8 @@ def external_table(
             if place[0] == model:
                 tables[place] = one, compare(own, one, thresholds[model], bootstrap=bootstrap)
         for (_, name), (one, table) in tables.items():
-            flat = table.set_axis([_flat(*column) for column in table.columns], axis=1).rename_axis("metric")
+            columns = [end if first == "outside" else f"{first}_{end}" for first, end in table.columns]
+            flat = table.set_axis(columns, axis=1).rename_axis("metric")
             counts = [len(one.by_class if metric in CLASS_METRICS else one.malignancy) for metric in flat.index]
             rows.append(flat.reset_index().assign(model=model, set=name, images=counts))
     return pd.concat(rows, ignore_index=True).reindex(columns=["model", "set", "metric", "images", *FIGURES])
@@ -223,10 +224,6 @@ def external_table(
 def figure_of(row: pd.Series, which: str = "") -> dict[str, float]:
     """A figure of a row of `external_table`, as {"value", "low", "high"}; which: empty, `inside` or `difference`."""
     return {name: row[f"{which}_{name}".strip("_")] for name in ("value", "low", "high")}
-
-
-def _flat(first: str, second: str) -> str:
-    return second if first == "outside" else f"{first}_{second}"
 
 
 def _estimates(drawn: Mapping[str, np.ndarray]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ masks of their pixels, bool [n, side, side], all False for an image without the 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -34,28 +35,6 @@ TICKS = 15, 52  # fewest and most ticks of a ruler along the whole side
 EVEN = 40  # evenly spaced ticks have at least this many times the power of the neighbouring frequencies
 FREQUENCIES = 21  # width of the window of frequencies that serves as background
 SMOOTH = 1 / 64  # standard deviation of the blur of painted pixels, as a share of the side
-
-
-def paste_hairs(images: np.ndarray, seed: int) -> np.ndarray:
-    """The images with dark hairs across them."""
-    return _lay_over(images, seed, _hairs, colour=HAIR)
-
-
-def paste_ruler(images: np.ndarray, seed: int) -> np.ndarray:
-    """The images with the ticks of a ruler along one edge."""
-    return _lay_over(images, seed, camera.draw_ruler, colour=INK)
-
-
-def paste_dark_corners(images: np.ndarray, seed: int) -> np.ndarray:
-    """The images with a black border around a round opening."""
-    return _lay_over(images, seed, _opening, colour=(0.0, 0.0, 0.0), opacity=1)
-
-
-PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "hairs": paste_hairs,
-    "ruler": paste_ruler,
-    "dark corners": paste_dark_corners,
-}
 
 
 def mirror(images: np.ndarray) -> np.ndarray:
@@ -172,7 +151,7 @@ def paint_with_counterparts(
 
 
 def _lay_over(
-    images: np.ndarray, seed: int, draw: Callable, *, colour: tuple[float, float, float], opacity: float = 0.9
+    images: np.ndarray, seed: int, *, draw: Callable, colour: tuple[float, float, float], opacity: float = 0.9
 ) -> np.ndarray:
     """The images with a drawing of each laid over it in one colour; draw: returns float [side, side] in 0 to 1."""
     draws = [draw(images.shape[1], np.random.default_rng((seed, place))) for place in range(len(images))]
@@ -192,6 +171,15 @@ def _opening(side: int, random: np.random.Generator) -> np.ndarray:
     """1 outside a circle about as wide as the image, 0 inside."""
     edge = random.uniform(0.98, 1.12)
     return np.clip((_distance(side) - edge) / 0.06, 0, 1)
+
+
+# Each returns the images with an artefact: dark hairs across them, the ticks of a ruler along one edge, or a black
+# border around a round opening.
+PASTE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "hairs": partial(_lay_over, draw=_hairs, colour=HAIR),
+    "ruler": partial(_lay_over, draw=camera.draw_ruler, colour=INK),
+    "dark corners": partial(_lay_over, draw=_opening, colour=(0.0, 0.0, 0.0), opacity=1),
+}
 
 
 def _disc(radius: float) -> np.ndarray:

@@ -29,10 +29,7 @@ def throughput(table: pd.DataFrame) -> Figure:
     row[0].set_yticks(range(len(names)), names)
     row[0].invert_yaxis()
     row[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    figure.suptitle(_conditions(table.iloc[0]))
+    run = table.iloc[0]
+    size = f"{run['images']:,} images of {run['side']} px in batches of {run['batch']}, {run['rounds']} rounds"
+    figure.suptitle(f"{size}; {run['backend']} on {run['device']}")
     return figure
-
-
-def _conditions(first: pd.Series) -> str:
-    size = f"{first['images']:,} images of {first['side']} px in batches of {first['batch']}, {first['rounds']} rounds"
-    return f"{size}; {first['backend']} on {first['device']}"

@@ -6,7 +6,6 @@ A run is a folder in results/<study>/ that holds metrics.json and predictions.cs
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -19,6 +18,8 @@ from helpers.records import RESTORE
 from helpers.sentences import with_interval
 from helpers.study import StudyError, exit_code, results_folder
 
+REMEDY = "Name a folder in the results of this study, such as 03_cnn_baseline or trials/…, that was run."
+
 
 def compare_runs(study: str, names: Sequence[str]) -> str:
     """The parameters in which runs differ from the first, and each figure with its paired difference, as text.
@@ -27,7 +28,8 @@ def compare_runs(study: str, names: Sequence[str]) -> str:
     """
     if len(names) < 2:
         raise StudyError('Name two runs or more: make compare RUNS="03_cnn_baseline trials/03_cnn_baseline/epochs=5".')
-    records = {name: _read_record(results_folder(study) / name) for name in names}
+    records = {name: read_json(results_folder(study) / name / "metrics.json", REMEDY) for name in names}
+    records = {name: record | {"folder": results_folder(study) / name} for name, record in records.items()}
     for what in ("split", "task"):
         if any(record[what] != records[names[0]][what] for record in records.values()):
             raise StudyError(
@@ -39,11 +41,6 @@ def compare_runs(study: str, names: Sequence[str]) -> str:
     tables += [_differences(records, predictions, first=names[0], other=other) for other in names[1:]]
     images = len(predictions[names[0]])
     return "\n\n".join(["\n".join(["Parameters", tables[0]]), *tables[1:], f"On {images:,} test images of {study}."])
-
-
-def _read_record(folder: Path) -> dict:
-    remedy = "Name a folder in the results of this study, such as 03_cnn_baseline or trials/…, that was run."
-    return read_json(folder / "metrics.json", remedy) | {"folder": folder}
 
 
 def _parameters(records: Mapping[str, dict]) -> str:

@@ -13,9 +13,8 @@ import joblib
 from helpers.backend import visible_gpus
 from helpers.processes import end_with_parent
 from helpers.records import TRIAL
-from helpers.study import StudyError
+from helpers.study import StudyError, check_choice
 
-PARALLEL = ("none", "processes")
 PASSED_ON = ("KERAS_BACKEND", "BUILD_DIR", "RESULTS_DIR", "DATA_DIR", "PRETRAINED_DIR", TRIAL)  # environment variables
 # A notebook and its workers may share a GPU, so each takes only the memory that it needs.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -30,8 +29,7 @@ def run_jobs(function: Callable, jobs: Sequence[dict], parallel: str = "none", *
     share of the cores and, if there are GPUs, with a GPU of its own. Raises StudyError for any other value, for fewer
     than two workers, and for more workers than GPUs.
     """
-    if parallel not in PARALLEL:
-        raise StudyError(f"parallel {parallel!r}: choose one of {', '.join(PARALLEL)}.")
+    check_choice("parallel", parallel, ("none", "processes"))
     if parallel == "none":
         return [function(**job) for job in jobs]
     if workers < 2:  # joblib would run the jobs in this process

@@ -6,7 +6,7 @@ from pathlib import Path
 from helpers.data.lesions import COLLECTIONS
 from helpers.evaluation.seeds import seed_figures
 from helpers.reading import read_json
-from helpers.records import read_records
+from helpers.records import RESTORE, read_records
 from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
 from helpers.running.notebooks import all_notebooks
 from helpers.sentences import listed, markdown_table, with_interval
@@ -26,7 +26,6 @@ COLUMNS = {
 FIRST = ("mobilenet", "cnn_lstm", "leakage", "external_validation")
 NOT_RUN = "*Not yet run.*"
 ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers were collected
-REMEDY = "Run its notebook again, or restore the file with `git checkout`."
 
 
 def published_studies(results: Path) -> dict[str, str]:
@@ -47,7 +46,7 @@ def published_studies(results: Path) -> dict[str, str]:
 def absent_collections(folder: Path) -> list[str]:
     """The collections of a study's dataset of which it had no image. folder: results of the study."""
     path = folder / SUMMARY
-    summary = read_json(path, REMEDY) if path.is_file() else {}
+    summary = read_json(path, RESTORE) if path.is_file() else {}
     there = summary.get("images_by_source")
     return [name for name in COLLECTIONS.get(summary.get("dataset"), ()) if there and name not in there]
 
@@ -61,7 +60,7 @@ def answer_of(folder: Path, notebook: str) -> str:
     """The answer that a notebook gave in a study, else ON_PAGE or NOT_RUN. folder: results of the study."""
     path = folder / notebook / "findings.json"
     if path.is_file():
-        return read_json(path, REMEDY)["answer"]
+        return read_json(path, RESTORE)["answer"]
     return ON_PAGE if (folder / "notebooks" / f"{notebook}.ipynb").is_file() else NOT_RUN
 
 

@@ -134,7 +134,7 @@ def test_bad_tables_are_named(ham10000, content, message):
 def test_wrong_datasets_and_folders_are_named(ham10000, tmp_path):
     with pytest.raises(StudyError, match="nowhere: no such folder.*make data"):
         load_lesions("ham10000", tmp_path / "nowhere")
-    with pytest.raises(StudyError, match="Unknown dataset 'ham'"):
+    with pytest.raises(StudyError, match="dataset 'ham': choose one of demo"):
         load_lesions("ham", ham10000)
     with pytest.raises(StudyError, match="no ISIC_2019_Training_GroundTruth.csv"):
         load_lesions("isic2019", ham10000)
