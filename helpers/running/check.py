@@ -5,12 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
-
 from helpers.running.manifest import faults, manifest_path
 from helpers.running.notebooks import possible_notebooks, study_dataset
 from helpers.running.recompute import GROUPS, differences, published_figures, stale_tables
-from helpers.study import ROOT, StudyError, exit_code, results_folder
+from helpers.study import ROOT, StudyError, exit_code, notebook_cells, results_folder
 
 
 def check_files(study: str) -> list[str]:
@@ -47,8 +45,11 @@ def older_pages(study: str) -> list[str]:
 
 
 def _sources(path: Path) -> list[str]:
-    cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
-    return [cell.source for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    try:
+        cells = notebook_cells(path)
+    except StudyError:  # missing or damaged
+        return []
+    return [cell["source"] for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
 def check(study: str) -> bool:

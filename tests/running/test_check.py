@@ -57,6 +57,8 @@ def test_pages_from_older_notebooks_are_counted(nothing, capsys):
     check.main([])
     *_, named, last = capsys.readouterr().out.splitlines()
     assert named.startswith("Pages from older notebooks: 01_eda.") and last.endswith("from older notebooks: 1.")
+    (pages / "01_eda.ipynb").write_text("{")  # cut short
+    assert check.older_pages("demo") == ["01_eda"]
 
 
 def test_an_unknown_study_is_no_complete_one(nothing, capsys):
