@@ -20,7 +20,7 @@ def check_files(study: str) -> list[str]:
             f"No notebook of {study} was run here, so its published files have no checksums; its figures are checked."
         )
         return []
-    return [fault for notebook in notebooks for fault in faults(study, notebook, reread=True)]
+    return [f"{notebook}: {fault}" for notebook in notebooks for fault in faults(study, notebook, reread=True)]
 
 
 def check_figures(study: str) -> tuple[str, list[str]]:

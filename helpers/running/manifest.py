@@ -52,7 +52,7 @@ def faults(study: str, notebook: str, *, reread: bool = False) -> list[str]:
     """
     manifest = read_manifest(study, notebook)
     if manifest is None:
-        return [f"{manifest_path(study, notebook)} is missing or damaged, so {notebook} has to run."]
+        return [f"{manifest_path(study, notebook)} is missing or damaged, so it has to run."]
     changed = _changes(manifest["made_from"], made_from(study, notebook))
     for path in damaged_files(study, notebook, reread=reread):
         state = "was changed or damaged" if path.is_file() else "is missing"
