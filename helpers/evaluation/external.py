@@ -177,11 +177,11 @@ def calibrate_answers(answers: pd.DataFrame, setting: tuple[float, Sequence[floa
 
 
 def reliance(
-    given: Collection, calibrated: Collection, silent: np.ndarray, *, bootstrap: Bootstrap = STANDARD
+    given: Collection, calibrated: Collection, abstains: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> dict[str, dict]:
     """How far calibrated probabilities and abstention can be relied on, each as {"value", "low", "high"}.
 
-    calibrated: the same collection after calibration; silent: bool [n], on which images the model abstains.
+    calibrated: the same collection after calibration; abstains: bool [n], on which images the model abstains.
     """
     part, stated = given.malignancy, calibrated.malignancy.malignant_score
     excess = means({"excess": stated - part.is_malignant}, part.lesions, bootstrap).loc["excess"]
@@ -189,8 +189,8 @@ def reliance(
     return {
         "stated minus true share malignant": excess.to_dict(),
         "ECE, calibrated": measure(calibrated.by_class, "ece", bootstrap=bootstrap),
-        "abstained": proportion(silent, part.lesions, bootstrap),
-        "abstained, of the malignant": proportion(silent[bad], part.lesions[bad], bootstrap),
+        "abstained": proportion(abstains, part.lesions, bootstrap),
+        "abstained, of the malignant": proportion(abstains[bad], part.lesions[bad], bootstrap),
     }
 
 

@@ -18,7 +18,7 @@ from helpers.study import StudyError
 HAIR, INK = (0.16, 0.10, 0.08), (0.12, 0.12, 0.14)  # colours in 0 to 1
 LEAST_HAIR = 0.02  # pasted hairs cover at least this share of an image
 BLOCK = 256  # images searched at a time, to limit memory
-DRAWS = 5  # counterparts drawn for each image, so that the luck of a single draw is not in the figures
+DRAWS = 5  # counterparts drawn for each image, so that the figures do not depend on a single draw
 SHIFT = 2  # pixels by which an image is moved
 # Distances from the centre, in half sides, where a corner and the shade around it begin; the tip is at 1.41.
 CORNER, RIM = 1.2, 0.85

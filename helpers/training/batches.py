@@ -59,6 +59,11 @@ class Batches(keras.utils.PyDataset):
     def _images(self, chosen: np.ndarray) -> np.ndarray:
         return self.samples.pixels[self.samples.rows[chosen]]
 
+    def skip_epochs(self, count: int) -> None:
+        """Skip the shuffled orders of `count` epochs, which a resumed training run has already seen."""
+        for _ in range(count):
+            self.on_epoch_end()
+
     def fit_arguments(self) -> dict:
         """The arguments that pass these batches to Keras' `fit` under the current backend."""
         if keras.config.backend() != "tensorflow":

@@ -136,8 +136,7 @@ def fit(
     judge = Validation(network.network, predict, validation.labels, patience=recipe.patience)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
     saving = SaveEpochs(checkpoint or Checkpoint(), trainer, judge=judge, averages=averages)
-    for _ in range(saving.resumed):  # skip the shuffled orders that this training has already seen
-        batches.on_epoch_end()
+    batches.skip_epochs(saving.resumed)
     watching = [one for one in callbacks if isinstance(one, Watch)]  # before `saving`, which saves their scores
     others = [one for one in callbacks if one not in watching]
     with network.training():

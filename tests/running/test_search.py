@@ -239,7 +239,7 @@ def test_a_search_never_sees_the_test_part(tmp_path, monkeypatch):
 
     monkeypatch.setattr(search, "Experiment", Blind)
     table = trials_table(search_hyperparameters(experiment, "cnn"))
-    assert len(table) == 2 and table["score"].between(0, 1).all() and table.loc[0, "strength"] == UNCHANGED
+    assert len(table) == 2 and table["score"].notna().all() and table.loc[0, "strength"] == UNCHANGED
     assert trials_table(search_hyperparameters(experiment, "cnn")).equals(table)  # it is finished already
 
 

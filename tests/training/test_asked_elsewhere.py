@@ -51,8 +51,8 @@ def test_a_model_whose_answers_have_changed_is_refused(experiment, known):
 def test_abstention_and_changes_of_look(experiment, known):
     network, test = load_network(known["small"]), experiment.samples["test"]
     own = test.pixels[test.rows]
-    silent = abstentions(network, experiment, {"away": np.zeros_like(own)}, coverage=0.9)
-    assert list(silent) == [INTERNAL, "away"] and len(set(silent["away"])) == 1  # black images are all alike
+    abstains = abstentions(network, experiment, {"away": np.zeros_like(own)}, coverage=0.9)
+    assert list(abstains) == [INTERNAL, "away"] and len(set(abstains["away"])) == 1  # black images are all alike
     part = collection(experiment.part(pd.read_csv(known["small"]["folder"] / "predictions.csv"))).by_class
     table = effects_of_changes(
         network, {INTERNAL: own, "away": own}, {INTERNAL: part, "away": part}, zooms=[1.0], bootstrap=Bootstrap(20)
