@@ -179,7 +179,7 @@ def an_answer(reason: str = "", **other) -> Answer:
         "calibrated": np.where(melanoma, 0.4, 0.1),
         "malignancy": 0.8,
         "calibrated_malignancy": 0.6,
-        "energy": 1.0 if reason == UNSURE else 3.0,
+        "confidence": 1.0 if reason == UNSURE else 3.0,
         "distance": 0.5,
         "reason": reason,
         "suspicious": None if reason else True,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clinic.answering.deployment import Deployment
+from clinic.answering.deployment import ENERGY, Deployment
 from clinic.answering.network import Prediction
 from clinic.reading.pictures import Picture
 from helpers.study import StudyError
@@ -23,17 +23,17 @@ class Answer:
     probabilities: float64 [classes]; the highest is the answer. calibrated: the same, calibrated by the deployment's
     temperature and biases. malignancy: the sum of `probabilities` over the malignant classes, a score with which the
     operating point is compared. calibrated_malignancy: the same sum of `calibrated`; only this can be read as a
-    probability. energy: of the logits. distance: from the training images, as a share of the farthest one that is
-    answered. reason: why the model abstains: UNLIKE, if the distance is above 1, UNSURE, if the energy is below its
-    limit or score and probability contradict each other, or empty. suspicious: whether malignancy reaches the
-    operating point. warnings: about the image.
+    probability. confidence: the deployment's score of it. distance: from the training images, as a share of the
+    farthest one that is answered. reason: why the model abstains: UNLIKE, if the distance is above 1, UNSURE, if the
+    confidence is below its limit or score and probability contradict each other, or empty. suspicious: whether
+    malignancy reaches the operating point. warnings: about the image.
     """
 
     probabilities: np.ndarray
     calibrated: np.ndarray
     malignancy: float
     calibrated_malignancy: float
-    energy: float
+    confidence: float
     distance: float
     reason: str
     suspicious: bool | None
@@ -47,7 +47,7 @@ class Answer:
     def rounded(self) -> "Answer":
         """The same answer with probabilities in whole percent, by which nobody finds the image again."""
         shares = {name: np.round(getattr(self, name), 2) for name in ("probabilities", "calibrated")}
-        numbers = ("malignancy", "calibrated_malignancy", "energy", "distance")
+        numbers = ("malignancy", "calibrated_malignancy", "confidence", "distance")
         return replace(self, **shares, **{name: round(getattr(self, name), 2) for name in numbers})
 
 
@@ -61,15 +61,16 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     probabilities, energies = _softmax(said.logits)
     calibrated, _ = _softmax(said.logits / deployment.temperature + np.array(deployment.biases))
     scores, stated = (shares[:, malignant].sum(axis=1) for shares in (probabilities, calibrated))
+    confidence = energies if deployment.confidence == ENERGY else probabilities.max(axis=1)
     suspicious = scores >= deployment.threshold
     # An image must not look benign and be called malignant by its probability.
-    unsure = (energies < deployment.abstention_threshold) | (~suspicious & (stated >= 0.5))
+    unsure = (confidence < deployment.abstention_threshold) | (~suspicious & (stated >= 0.5))
     reasons = np.where(distances > look.farthest, UNLIKE, np.where(unsure, UNSURE, ""))
     odd = (colours > look.farthest_colours) & (reasons == "")  # a warning is about an answer
     columns = (
         probabilities,
         calibrated,
-        *(values.tolist() for values in (scores, stated, energies, distances / look.farthest, reasons)),
+        *(values.tolist() for values in (scores, stated, confidence, distances / look.farthest, reasons)),
         np.where(reasons == "", suspicious, None).tolist(),
         [_warnings(*pair, deployment.side) for pair in zip(pictures, odd, strict=True)],
     )

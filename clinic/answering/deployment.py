@@ -20,6 +20,7 @@ NOTEBOOK, FILE = "13_prediction", "deployment.json"
 DIFFERENCE = "error rate, abstentions minus answers"
 ABSTENTION = ("coverage", "error rate without abstention", "error rate of answers", "error rate of abstentions")
 ABSTENTION = (*ABSTENTION, DIFFERENCE)
+ENERGY, PROBABILITY = "energy", "maximum probability"  # the confidence scores of `helpers.evaluation.abstention`
 PREVALENCE, IF_SUSPICIOUS, IF_NOT = "prevalence", "malignant if suspicious", "malignant if not suspicious"
 MALIGNANT = ("sensitivity", "specificity", "abstained", "missed", IF_SUSPICIOUS, IF_NOT, PREVALENCE)
 
@@ -31,9 +32,9 @@ class Deployment:
     name, study, notebook: where its run record is. version: of the code that trained it. model_sha256: of its file.
     classes: in the order of its outputs. temperature, biases: the logits are divided by the first, then the biases are
     added, one per class, to calibrate them. threshold: an image counts as suspicious from this malignancy score on.
-    abstention_threshold: the model abstains below this energy. side, colour_constancy: of the images that it takes.
-    appearance: how these look; the model abstains from others. missing_images: how many of the publisher's images the
-    study lacked.
+    confidence, abstention_threshold: the model abstains where this score, PROBABILITY or ENERGY, is below the
+    threshold. side, colour_constancy: of the images that it takes. appearance: how these look; the model abstains from
+    others. missing_images: how many of the publisher's images the study lacked.
 
     Measured on test, each as {"value", "low", "high", "images"}: abstention: by ABSTENTION. malignant: by MALIGNANT, as
     in `preparation.measure_abstention`.
@@ -55,6 +56,7 @@ class Deployment:
     colour_constancy: str
     appearance: Appearance
     missing_images: int = 0
+    confidence: str = ENERGY
 
     @property
     def codes(self) -> list[str]:
@@ -64,7 +66,15 @@ class Deployment:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of everything in the deployment, by which results name it."""
-        return _checksum(asdict(self))
+        return _checksum(self.content)
+
+    @property
+    def content(self) -> dict:
+        """What the file holds besides its checksum."""
+        content = asdict(self)
+        if self.confidence == ENERGY:
+            del content["confidence"]  # files written before there was a choice lack it and keep their checksum
+        return content
 
     def image_format(self, preview: int = 0) -> ImageFormat:
         """The format of the model's images, with a preview of `preview` pixels per side."""
@@ -73,7 +83,7 @@ class Deployment:
 
 def write_deployment(deployment: Deployment, path: Path) -> None:
     """Write a deployment with its checksum as json, atomically."""
-    write_json(path, asdict(deployment) | {"checksum": deployment.checksum})
+    write_json(path, deployment.content | {"checksum": deployment.checksum})
 
 
 def read_deployment(path: Path) -> Deployment:
@@ -137,6 +147,7 @@ def _check(deployment: Deployment) -> None:
         "another number of biases than of classes": len(deployment.biases) == len(deployment.classes),
         "a bias that is not a number": all(map(isfinite, deployment.biases)),
         "an operating point that is not between 0 and 1": 0 < deployment.threshold < 1,
+        "an unknown score of confidence": deployment.confidence in (ENERGY, PROBABILITY),
         "an abstention threshold that is not a number": isfinite(deployment.abstention_threshold),
         "classes that share a code": len(set(deployment.codes)) == len(deployment.codes),
         "classes that are all malignant or all benign": len({one.malignant for one in deployment.classes}) == 2,

@@ -29,8 +29,8 @@ def prepare(
 ) -> Deployment:
     """The deployment of a model with a run record.
 
-    chosen: temperature, biases and abstention_threshold, set on validation. measured: by `measure_abstention`. Raises
-    StudyError for a record without the checksum of its model.
+    chosen: temperature, biases, confidence and abstention_threshold, set on validation. measured: by
+    `measure_abstention`. Raises StudyError for a record without the checksum of its model.
     """
     if not record.get("model_sha256"):
         raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
@@ -40,6 +40,7 @@ def prepare(
         **{name: float(chosen[name]) for name in ("temperature", "abstention_threshold")},
         **{name: record["parameters"][name] for name in ("side", "colour_constancy")},
         biases=tuple(map(float, chosen["biases"])),
+        confidence=chosen["confidence"],
         version=commit[:12] + plus + changes,
         classes=tuple(classes),
         abstention={name: measured[name] for name in ABSTENTION},
@@ -106,17 +107,30 @@ def _rule_scores(predict: Predict, appearance: Appearance, images: np.ndarray) -
     return {"distance in the network": whole, "distance by colours": colours} | unsure
 
 
-def measure_spoilt(answers: "pd.DataFrame", before: np.ndarray, malignant: np.ndarray) -> dict[str, float]:
-    """How the answers about spoilt images differ from those before, as shares of the images.
+def measure_spoilt(
+    answers: "pd.DataFrame", unspoilt: "Predictions", *, bootstrap: Bootstrap = STANDARD
+) -> "pd.DataFrame":
+    """How the answers about spoilt images differ from those about the same images before, as shares of the images.
 
-    answers: the fields of `Answer`, one row per image; before: the former answers, int [n]; malignant: bool [n]. Of the
-    answered images, `warning` is the share with one; of the malignant ones, `missed` are called benign without one.
+    answers: the fields of `Answer`, one row per image; unspoilt: the former predictions. Of the answered images,
+    `warning` is the share with one; of the malignant ones, `missed` are called benign without one. One row per share:
+    value, low, high (by lesion) and images, of which it is the share.
     """
+    import pandas as pd
+
+    from helpers.evaluation.means import proportion
+
     abstains, warns = (answers["reason"] != "").to_numpy(), answers["warnings"].astype(bool).to_numpy()
     missed = ~abstains & ~warns & answers["suspicious"].eq(False).to_numpy()
-    return {
-        "answers change": (np.stack(answers["probabilities"]).argmax(axis=1) != before).mean(),
-        "no answer": abstains.mean(),
-        "warning": warns[~abstains].mean() if not abstains.all() else np.nan,
-        "missed": missed[malignant].mean(),
+    changed, every = np.stack(answers["probabilities"]).argmax(axis=1) != unspoilt.predicted, np.ones_like(abstains)
+    shares = {
+        "answers change": (changed, every),
+        "no answer": (abstains, every),
+        "warning": (warns, ~abstains),
+        "missed": (missed, unspoilt.is_malignant),
     }
+    rows = {
+        name: proportion(event[among], unspoilt.lesions[among], bootstrap) | {"images": int(among.sum())}
+        for name, (event, among) in shares.items()
+    }
+    return pd.DataFrame(rows).T

@@ -198,7 +198,7 @@ def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
         "malignancy": shown(answer.malignancy),
         "calibrated_malignancy": shown(answer.calibrated_malignancy),
         "operating_point": round(deployment.threshold, digits),
-        "energy": round(answer.energy, digits),
+        "confidence": round(answer.confidence, digits),
         "distance": round(answer.distance, digits),
         "warnings": "; ".join(answer.warnings),
         "model": deployment.name,
@@ -225,7 +225,11 @@ def _about(deployment: Deployment) -> dict:
         "deployment": deployment.checksum,
         "software": software_version(),
         "classes": {one.code: {"name": one.name, "malignant": one.malignant} for one in deployment.classes},
-        "abstention": {"below_energy": deployment.abstention_threshold, "on_test": deployment.abstention},
+        "abstention": {
+            "confidence": deployment.confidence,
+            "below": deployment.abstention_threshold,
+            "on_test": deployment.abstention,
+        },
         "operating_point": {"malignancy": deployment.threshold, "on_test": deployment.malignant},
         "calibration": {
             "temperature": deployment.temperature,

@@ -42,6 +42,12 @@ def detection_auc(
     return pd.DataFrame([estimate(area) for area in areas.values()], list(areas), dtype=float)
 
 
+def least_risky(scores: Mapping[str, np.ndarray], wrong: np.ndarray) -> str:
+    """The name of the confidence score with the lowest mean risk. Use validation images to choose one for use."""
+    every = np.ones((1, len(wrong)))
+    return min(scores, key=lambda name: _mean_risks(scores[name], wrong, every)[0])
+
+
 def risk_coverage(
     confidence: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, *, bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from helpers.evaluation.abstention import (
     challenge_table,
     confidence_scores,
     detection_auc,
+    least_risky,
     mean_risk,
     mean_risk_difference,
     risk_coverage,
@@ -55,6 +56,7 @@ def test_risk_falls_with_coverage_if_confidence_follows_the_errors():
     assert low["value"] < low["high"] < 0.1 and high["value"] == pytest.approx(0.3, abs=0.08)
     assert high["low"] < high["value"] < high["high"]
     difference = mean_risk_difference(perfect, useless, wrong, lesions=NAMES, bootstrap=bootstrap)
+    assert least_risky({"useless": useless, "perfect": perfect}, wrong) == "perfect"
     assert difference["value"] == pytest.approx(low["value"] - high["value"]) and difference["high"] < 0
 
 

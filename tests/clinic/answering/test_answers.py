@@ -33,7 +33,7 @@ def test_probabilities_are_softmax_and_calibrated_by_temperature_and_biases():
     assert np.allclose(answer.calibrated, softmax(LOGITS / 2 + BIASES))
     assert answer.malignancy == pytest.approx(softmax(LOGITS)[MALIGNANT].sum())
     assert answer.calibrated_malignancy == pytest.approx(softmax(LOGITS / 2 + BIASES)[MALIGNANT].sum())
-    assert answer.energy == pytest.approx(np.log(np.exp(LOGITS).sum()))
+    assert answer.confidence == pytest.approx(np.log(np.exp(LOGITS).sum()))
 
 
 def test_the_score_before_calibration_counts_at_the_operating_point_and_above():
@@ -50,6 +50,16 @@ def test_the_model_abstains_below_its_energy():
     low, high = answers(np.full(7, edge - 1e-9), np.full(7, edge + 1e-9))
     assert (low.reason, low.suspicious) == (UNSURE, None)
     assert (high.reason, high.suspicious) == ("", True)
+
+
+def test_the_model_abstains_below_its_maximum_probability():
+    """Two equal logits share the probability, however large they are."""
+    by_probability = deployment(confidence="maximum probability", abstention_threshold=0.6)
+    nothing = np.full(7, -50.0)
+    halves, clear = (np.where(np.isin(np.arange(7), found), 20.0, nothing) for found in ([1, 2], [1]))
+    low, high = answers(halves, clear, deployed=by_probability)
+    assert (low.reason, low.confidence) == (UNSURE, pytest.approx(0.5))
+    assert (high.reason, high.confidence) == ("", pytest.approx(1.0))
 
 
 def test_what_looks_benign_and_is_probably_malignant_gets_no_answer():

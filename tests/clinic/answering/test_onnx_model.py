@@ -76,7 +76,7 @@ def test_its_answers_are_those_of_the_keras_file(published):
         assert (one.reason, one.suspicious) == (other.reason, other.suspicious)
         assert np.allclose(one.probabilities, other.probabilities, atol=1e-4)
         assert np.allclose(one.calibrated, other.calibrated, atol=1e-4)
-        assert (one.distance, one.energy) == pytest.approx((other.distance, other.energy), rel=0.01)
+        assert (one.distance, one.confidence) == pytest.approx((other.distance, other.confidence), rel=0.01)
 
 
 def test_the_other_outputs_fit_the_logits(published):

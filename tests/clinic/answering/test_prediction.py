@@ -42,8 +42,8 @@ def test_one_bad_file_among_many(six, monkeypatch):
     assert [len(outcome.answers) for outcome in whole] == [1, 1, 1, 1, 0, 1]
     assert "cut off" in whole[4].file.fault and whole[4].file.number == 5
     monkeypatch.setattr(prediction, "BATCH", 2)
-    energies = [[answer.energy for outcome in one for answer in outcome.answers] for one in (whole, outcomes_of(six))]
-    assert energies[0] == energies[1]
+    sure = [[answer.confidence for outcome in one for answer in outcome.answers] for one in (whole, outcomes_of(six))]
+    assert sure[0] == sure[1]
 
 
 def test_batches_are_small_whatever_is_broken(tmp_path):

@@ -29,7 +29,8 @@ RECORD = {
     "environment": {"commit": "0123456789abcdef"},
     "parameters": {"side": SIDE, "colour_constancy": "none"},
 }
-CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "abstention_threshold": 2.0}
+CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "confidence": "maximum probability"}
+CHOSEN |= {"abstention_threshold": 2.0}
 
 
 def measured(lowest: float, copies: int = 1) -> dict:
@@ -74,7 +75,7 @@ def prepared(**record):
 
 
 def test_a_deployment_holds_what_was_measured_and_names_changes_in_its_version():
-    assert prepared() == deployment()
+    assert prepared() == deployment(confidence="maximum probability")
     assert prepared(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
         prepared(model_sha256=None)
@@ -105,5 +106,11 @@ def test_spoilt_images_are_stopped_warned_of_or_missed():
             "probabilities": [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]],
         }
     )
-    measured = measure_spoilt(answers, np.array([0, 1, 1, 0]), np.array([True, True, True, False]))
-    assert measured == pytest.approx({"answers change": 0.25, "no answer": 0.25, "warning": 1 / 3, "missed": 1 / 3})
+    former = np.eye(2)[[0, 1, 1, 0]]
+    unspoilt = Predictions(np.array([1, 1, 1, 0]), former, LESIONS[:4], ("nv", "mel"), (False, True))
+    measured = measure_spoilt(answers, unspoilt, bootstrap=Bootstrap(200))
+    shares = {"answers change": 0.25, "no answer": 0.25, "warning": 1 / 3, "missed": 1 / 3}
+    assert measured["value"].to_dict() == pytest.approx(shares) and measured["images"].tolist() == [4, 4, 3, 3]
+    assert (measured["low"] < measured["value"]).all() and (measured["value"] < measured["high"]).all()
+    nothing = measure_spoilt(answers.assign(reason="unlike"), unspoilt, bootstrap=Bootstrap(20))
+    assert nothing["images"].tolist() == [4, 4, 0, 3] and pd.isna(nothing.loc["warning", "value"])

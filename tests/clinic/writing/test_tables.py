@@ -73,7 +73,7 @@ def test_results_of_a_dicom_object_can_be_joined(tmp_path):
     assert (row["series"], row["study"]) == (header.SeriesInstanceUID, header.StudyInstanceUID)
     (hidden,) = answer_rows(outcome, DEPLOYED, hide=True)
     assert not {"path", "time", "sop_instance", "series", "study", "accession_number"} & set(hidden)
-    numbers = [hidden[name] for name in ("p_mel", "calibrated_nv", "malignancy", "energy", "distance")]
+    numbers = [hidden[name] for name in ("p_mel", "calibrated_nv", "malignancy", "confidence", "distance")]
     assert all(value is None or value == round(value, 2) for value in numbers)
 
 
