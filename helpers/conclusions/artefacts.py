@@ -27,7 +27,9 @@ def title(changed: Mapping[str, pd.DataFrame]) -> str:
 
 def beyond_shift(excess: Mapping) -> str:
     """A pasted artefact's share of changed answers minus that of a shift, in words."""
-    return by_sign(excess, above="more than a shift", below="less than a shift", unclear="no more than a shift")
+    return by_sign(
+        excess, above="more than a shift", below="less than a shift", unclear="not clearly more than a shift"
+    )
 
 
 def pasted(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
@@ -43,40 +45,63 @@ def pasted(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
 
 def finder(precision: Mapping | None) -> str:
     """How far to trust what a finder finds. precision: None where it is not known."""
-    if precision is None or pd.isna(precision["value"]):
+    if not _known(precision):
         return "unknown: look at the pictures"
     if precision["low"] >= TRUSTED:
         return "trustworthy"
     return "often wrong" if precision["high"] < TRUSTED else "too few findings to tell"
 
 
-def found_images(gap: Mapping, artefact: str, network: str, *, images: int, precision: Mapping | None) -> str:
-    """Whether images with an artefact are answered less accurately. gap: with minus without, same mix of diagnoses."""
-    accuracy = by_sign(gap, above="is higher", below="is lower", unclear="does not clearly differ")
-    known = precision is not None and pd.notna(precision["value"])
-    trust = f"precision {with_interval(precision)}" if known else "precision unknown"
+def found_images(
+    gaps: Mapping[str, Mapping], network: str, *, images: Mapping[str, int], precisions: Mapping[str, Mapping | None]
+) -> str:
+    """Whether images with an artefact are answered less accurately, all by artefact.
+
+    gaps: accuracy with minus without, same mix of diagnoses; images: in which it was found; precisions: of its finder.
+    """
+    parts = []
+    for what, gap in gaps.items():
+        accuracy = by_sign(gap, above="higher", below="lower", unclear="not clearly different")
+        precision = precisions[what]
+        trust = with_interval(precision) if _known(precision) else "unknown"
+        about = f"difference {with_interval(gap)}, {counted(images[what], 'image')}, precision {trust}"
+        parts.append(f"{accuracy} with {what} ({about})")
     return (
-        f"On images in which a finder sees {artefact} ({counted(images, 'image')}, {trust}), the accuracy of the "
-        f"{network} {accuracy} compared with other images of the same diagnoses: difference {with_interval(gap)}."
+        "Compared with other images of the same diagnoses, and according to finders of artefacts, the accuracy of the "
+        f"{network} is {listed(parts)}."
     )
 
 
-def cause(gap: Mapping, removed: Mapping) -> str:
-    """Whether the artefact itself moves answers. gap: as in `found_images`; removed: minus counterparts."""
+def cause(gap: Mapping, removed: Mapping, precision: Mapping | None) -> str:
+    """Whether the artefact itself moves answers.
+
+    gap, precision: of the artefact, as in `found_images`; removed: answers that painting over changes, minus those of
+    counterparts. Only a finder that can be trusted has painted over the artefact.
+    """
     moves = clear_sign(removed) == 1
+    what = "the artefact" if finder(precision) == "trustworthy" else "what was painted over"
     if clear_sign(gap) == -1:
-        return "the artefact is part of it" if moves else "the images differ, not the artefact alone"
-    return "the artefact moves some answers" if moves else "no clear effect"
+        return f"{what} is part of it" if moves else f"not clearly because of {what}"
+    return f"{what} moves some answers" if moves else "no clear effect"
 
 
-def answer(changed: pd.DataFrame, network: str) -> str:
-    """The answer to the notebook's question. changed: the share of answers that change, one row per change."""
+def answer(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
+    """The answer to the notebook's question. changed, excess: as in `pasted`, with all changes in `changed`."""
     harmless = changed.loc[["mirror image", "shift"], "value"].astype(float)
     pasted = changed["value"].drop(harmless.index).astype(float)
     found = [f"{what} {percent(share)}" for what, share in pasted.items()]
-    moved = "Yes" if changed.loc[pasted.index, "low"].max() > 0 else "Hardly"
+    more = [what for what in pasted.index if clear_sign(excess.loc[what]) == 1]
+    moved = (
+        f"Yes, {listed(more)} do so clearly more often"
+        if more
+        else "None of these artefacts does so clearly more often"
+    )
     return (
-        f"{moved}. Of the answers of the {network}, these pasted artefacts change: {listed(found)}. A mirror image of "
-        f"the same lesion changes {percent(harmless['mirror image'])}, a shift by two pixels "
+        f"{moved} than a shift by two pixels. Of the answers of the {network}, these pasted artefacts change: "
+        f"{listed(found)}. A mirror image of the same lesion changes {percent(harmless['mirror image'])}, the shift "
         f"{percent(harmless['shift'])}."
     )
+
+
+def _known(precision: Mapping | None) -> bool:
+    return precision is not None and pd.notna(precision["value"])

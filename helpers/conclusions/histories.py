@@ -80,5 +80,8 @@ def histology(shares: Mapping[bool, float]) -> str:
 def without_patient(against: Mapping) -> str:
     """Whether a network that is told nothing of the patient is as good as one image. against: it minus one image."""
     return by_sign(
-        against, above="still better than one image", below="falls below one image", unclear="falls back to it"
+        against,
+        above="still better than one image",
+        below="falls below one image",
+        unclear="no clear difference from one image",
     )

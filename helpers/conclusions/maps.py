@@ -16,14 +16,18 @@ def resolution(cells: int, side: int) -> str:
 
 def against_blob(lead: Mapping) -> str:
     """A map's figure minus that of the centre blob, in words."""
-    return by_sign(lead, above="better than the blob", below="worse than the blob", unclear="no better than the blob")
+    return by_sign(
+        lead, above="better than the blob", below="worse than the blob", unclear="not clearly better than the blob"
+    )
 
 
 def after_randomisation(row: Mapping) -> str:
     """What is left of a map when all weights are random. row: its rank correlation with the trained map."""
     if clear_sign(row) is None:
         return "there is no map to compare"
-    return "passed: nothing of the map is left" if clear_sign(row) != 1 else "failed: part of it was not learnt"
+    return (
+        "passed: nothing measurable is left of the map" if clear_sign(row) != 1 else "failed: part of it was not learnt"
+    )
 
 
 def under_turns(row: Mapping) -> str:

@@ -32,6 +32,19 @@ def half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
     return f"Wrong in the more confident half of {counted(images, 'image')}:\n{by}"
 
 
+def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
+    """Which confidence score is deployed, and what that brings. gaps: its mean risk minus the other's, by part."""
+    fewer = {
+        part: by_sign(gap, above="clearly more", below="clearly fewer", unclear="not clearly fewer")
+        for part, gap in gaps.items()
+    }
+    return (
+        f"The deployment uses the {chosen}, which has the lower mean risk on validation. With it, "
+        f"{fewer['validation']} answers are wrong than with the {other} on validation, and {fewer['test']} on test: "
+        f"difference in mean risk {with_interval(gaps['validation'])} and {with_interval(gaps['test'])}."
+    )
+
+
 def missed(abstained: Mapping) -> str:
     """What abstention costs. abstained: the share of malignant images without an answer, with images."""
     if not abstained["value"]:
@@ -74,48 +87,56 @@ def readings(different: Mapping, right: Mapping[str, Mapping], gains: Mapping[st
     )
 
 
-def choice(gains: Mapping[str, Mapping]) -> str:
-    """Which reading the report takes, and why. gains: as in `readings`."""
-    if gains["balanced_accuracy"]["value"] < 0:
-        return (
-            "The clinic's report takes the balanced answer, because it is there to find rare and malignant diagnoses, "
-            "and states the calibrated probability of both."
-        )
-    return "Here the reading by prevalence costs nothing on rare diagnoses, so nothing is gained by the balanced one."
+def choice(gain: Mapping, recall: Mapping[str, Mapping]) -> str:
+    """Whether validation speaks for the balanced answer, which the report takes.
 
-
-def strangers(rules: pd.DataFrame) -> str:
-    """How well the rule of the deployment stops what is no lesion.
-
-    rules: the share without an answer, one row per kind, test images first, and one column per rule, the deployment's
-    first.
+    gain: in balanced accuracy, by prevalence minus balanced; recall: the share of the malignant images that get a
+    malignant diagnosis, by reading.
     """
-    rule, *others = rules.columns
-    drawn = rules.iloc[1:].mean()
-    best = drawn[others].idxmax()
-    own, other = percent(drawn[rule]), percent(drawn[best])
-    verdict = "as many as" if own == other else "more than" if drawn[rule] > drawn[best] else "fewer than"
+    changes = by_sign(gain, above="although", below="because", unclear="although")
+    verb = by_sign(gain, above="gains", below="loses", unclear="does not clearly lose")
     return (
-        f"Of drawn pictures that are no lesion, the {rule} stops {own}, {verdict} the best other rule, the {best} "
-        f"({other}). It also stops {percent(rules[rule].iloc[0])} of the test images."
+        f"The clinic's report takes the balanced answer, {changes} on validation the reading by prevalence {verb} "
+        f"balanced accuracy ({with_interval(gain)}). Of the malignant images there, it calls "
+        f"{with_interval(recall['by prevalence'])} malignant, the balanced one {with_interval(recall['balanced'])}."
     )
 
 
-def passing(row: Mapping) -> str:
-    """What to make of a way to spoil images. row: as in `spoilt`."""
-    if row["no answer"] >= STOPPED:
-        return "stopped"
-    return "answered with a warning" if row["warning"] >= STOPPED else "answered, mostly without a warning"
+def strangers(rules: pd.DataFrame, count: int) -> str:
+    """How well the rule of the deployment stops what is no lesion.
 
-
-def spoilt(table: pd.DataFrame) -> str:
-    """What passes of images that were spoilt. table: one row per way, as they are first."""
-    plain, ways = table.iloc[0], table.iloc[1:]
-    stopped, worst = (ways["no answer"] >= STOPPED).sum(), ways["missed"].idxmax()
+    rules: the share without an answer, one row per kind, test images first, and one column per rule, the deployment's
+    first; count: pictures of each other kind.
+    """
+    rule, *others = rules.columns
+    drawn = (rules.iloc[1:].sum() * count).round().astype(int)
+    best = drawn[others].idxmax()
     return (
-        f"Of {counted(len(ways), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of such "
-        f"images get no answer. The most dangerous way is *{worst}*: {percent(ways['missed'][worst])} of the malignant "
-        f"images are then called benign without a warning, compared with {percent(plain['missed'])} of the unspoilt."
+        f"Of {counted(count * (len(rules) - 1), 'drawn picture')} that are no lesion, the {rule} stops "
+        f"{drawn[rule]:,}; the best other rule, the {best}, stops {drawn[best]:,}. The deployment's rule also stops "
+        f"{percent(rules[rule].iloc[0])} of the test images."
+    )
+
+
+def passing(shares: pd.DataFrame) -> str:
+    """What to make of a way to spoil images. shares: with the rows `no answer` and `warning`."""
+    if shares.loc["no answer", "value"] >= STOPPED:
+        return "stopped"
+    warned = shares.loc["warning", "value"] >= STOPPED
+    return "answered with a warning" if warned else "answered, mostly without a warning"
+
+
+def spoilt(ways: Mapping[str, pd.DataFrame]) -> str:
+    """What passes of images that were spoilt. ways: the shares of `measure_spoilt` by way, images as they are first."""
+    (plain, *_), missed = ways, {name: shares.loc["missed"] for name, shares in ways.items()}
+    spoils = [name for name in ways if name != plain]
+    worst = max(spoils, key=lambda name: missed[name]["value"])
+    stopped = sum(ways[name].loc["no answer", "value"] >= STOPPED for name in spoils)
+    return (
+        f"Of {counted(len(spoils), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of "
+        f"such images get no answer. The most dangerous way is *{worst}*: {with_interval(missed[worst])} of "
+        f"{counted(int(missed[worst]['images']), 'malignant image')} are then called benign without a warning, "
+        f"compared with {with_interval(missed[plain])} unspoilt."
     )
 
 
@@ -123,7 +144,7 @@ def answer(coverage: Mapping, errors: Mapping, rules: pd.DataFrame) -> str:
     """The answer to the notebook's question. rules: as in `strangers`."""
     return (
         f"An answer with calibrated probabilities for {percent(coverage['value'])} of the images; "
-        f"{percent(errors['value'])} of these answers are wrong. Of pictures that are no lesion, "
+        f"{percent(errors['value'])} of these answers are wrong. Of drawn pictures that are no lesion, "
         f"{percent(rules.iloc[1:, 0].mean())} get no answer."
     )
 
@@ -133,5 +154,5 @@ def _states(excess: Mapping) -> str:
         excess,
         above="overstates the share of malignant images",
         below="understates the share of malignant images",
-        unclear="states the share of malignant images about right",
+        unclear="does not clearly overstate or understate the share of malignant images",
     )

@@ -17,7 +17,7 @@ def strength(auc: Mapping) -> str:
         return "tells them apart well"
     if auc["low"] > CHANCE:
         return "tells them apart, but weakly"
-    return "more confident about the unknown" if auc["high"] < CHANCE else "no better than chance"
+    return "more confident about the unknown" if auc["high"] < CHANCE else "not clearly better than chance"
 
 
 def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -> str:
@@ -57,7 +57,7 @@ def risks(means: Mapping[str, Mapping], difference: Mapping) -> str:
         difference,
         above=f"the {second} avoids more errors",
         below=f"the {first} avoids more errors",
-        unclear="both scores avoid about as many errors",
+        unclear="neither score clearly avoids more errors",
     )
     return (
         f"If the least confident answers are left out, {better} on known diagnoses: mean risk "
@@ -87,10 +87,13 @@ def title(aucs: pd.DataFrame) -> str:
 
 def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
-    less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with no less"
+    less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with not clearly less"
     helps = any(clear_sign(gap) == 1 for gap in gaps.values())
-    told = "makes it abstain on some of these images" if helps else "does not make it abstain on these images"
-    return f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told}."
+    told = "makes it abstain more often" if helps else "does not clearly make it abstain more often"
+    return (
+        f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told} than on "
+        "known diagnoses."
+    )
 
 
 def _tells(auc: Mapping) -> str:

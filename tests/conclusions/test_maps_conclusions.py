@@ -9,7 +9,7 @@ def test_a_coarse_map_shows_no_structure():
 
 
 def test_a_map_is_judged_against_the_blob():
-    assert [maps.against_blob(lead).split()[0] for lead in (UP, DOWN, OPEN)] == ["better", "worse", "no"]
+    assert [maps.against_blob(lead).split()[0] for lead in (UP, DOWN, OPEN)] == ["better", "worse", "not"]
     title = maps.blob_title({"mass": table(a=UP, b=DOWN), "pointing game": table(a=OPEN, b=OPEN)})
     assert title.endswith("1 of 2 by mass and none of 2 by pointing game")
 

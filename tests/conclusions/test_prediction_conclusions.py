@@ -22,7 +22,7 @@ def test_the_more_confident_half_by_each_score():
 
 def test_calibration_in_words():
     assert "alone the model overstates" in conclude.calibration(UP, OPEN, 9)
-    assert "it states the share of malignant images about right" in conclude.calibration(UP, OPEN, 9)
+    assert "as well it does not clearly overstate or understate" in conclude.calibration(UP, OPEN, 9)
     assert "as well it understates" in conclude.calibration(OPEN, DOWN, 9)
     assert conclude.stated(OPEN) == "no clear error" and conclude.stated(DOWN).startswith("under")
 
@@ -37,30 +37,47 @@ def test_both_readings_with_what_each_costs():
 
 
 def test_the_choice_has_a_reason():
-    assert "takes the balanced answer" in conclude.choice({"balanced_accuracy": DOWN})
-    assert "nothing is gained by the balanced" in conclude.choice({"balanced_accuracy": UP})
+    recall = {"balanced": UP, "by prevalence": figure(0.1, 0.05, 0.15)}
+    assert "because on validation the reading by prevalence loses" in conclude.choice(DOWN, recall)
+    assert "although on validation the reading by prevalence does not clearly lose" in conclude.choice(OPEN, recall)
+    assert "although on validation the reading by prevalence gains" in conclude.choice(UP, recall)
+    assert conclude.choice(UP, recall).endswith(
+        "calls 0.100 [0.050, 0.150] malignant, the balanced one 0.200 [0.100, 0.300]."
+    )
+
+
+def test_the_score_that_is_deployed_is_judged_on_test_as_well():
+    sentence = conclude.confidence("energy", "maximum probability", {"validation": DOWN, "test": OPEN})
+    assert "uses the energy, which" in sentence and "clearly fewer answers are wrong than with the maximum" in sentence
+    assert "and not clearly fewer on test: difference in mean risk -0.200 [-0.300, -0.100] and 0.010" in sentence
+    assert "and clearly more on test" in conclude.confidence("a", "b", {"validation": OPEN, "test": UP})
 
 
 def test_strangers_and_the_answer():
     rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
-    assert "distance stops 95 %, more than the best other rule, the energy (5 %)" in conclude.strangers(rules)
-    assert "It also stops 2 % of the test images" in conclude.strangers(rules)
-    assert "energy stops 5 %, fewer than the best other" in conclude.strangers(rules[["energy", "distance"]])
-    assert "as many as the best other rule" in conclude.strangers(
-        rules[["energy", "energy"]].set_axis(["a", "b"], axis=1)
+    assert "Of 80 drawn pictures that are no lesion, the distance stops 76; the best" in conclude.strangers(rules, 40)
+    assert "the energy, stops 4. The deployment's rule also stops 2 % of the test images" in conclude.strangers(
+        rules, 40
     )
+    assert "energy stops 4; the best other rule, the distance" in conclude.strangers(rules[["energy", "distance"]], 40)
     assert conclude.answer(UP, UP, rules).endswith(
-        "20 % of these answers are wrong. Of pictures that are no lesion, 95 % get no answer."
+        "20 % of these answers are wrong. Of drawn pictures that are no lesion, 95 % get no answer."
     )
     assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.missed(UP)
     assert conclude.missed(figure(0.0, 0.0, 0.1)).startswith("None of the 175")
 
 
 def test_what_passes_of_spoilt_images():
-    table = pd.DataFrame({"no answer": [0.02, 0.9, 0.1], "missed": [0.1, 0.0, 0.3]}, ["as they are", "grey", "warm"])
-    words = conclude.spoilt(table)
+
+    def shares(stopped, warned, missed=0.0):
+        found = {"no answer": stopped, "warning": warned, "missed": missed}
+        return pd.DataFrame({name: figure(share, 0.0, 1.0) for name, share in found.items()}).T
+
+    ways = {"as they are": shares(0.02, 0, 0.1), "grey": shares(0.9, 0), "warm": shares(0.1, 0, 0.3)}
+    words = conclude.spoilt(ways)
     assert "Of 2 ways to spoil an image, 1 are stopped" in words
-    assert "way is *warm*: 30 % of the malignant images" in words and "compared with 10 % of the unspoilt" in words
-    warned = [conclude.passing({"no answer": share, "warning": 0.95}) for share in (0.95, 0.1)]
-    assert warned == ["stopped", "answered with a warning"]
-    assert conclude.passing({"no answer": 0.1, "warning": 0.2}) == "answered, mostly without a warning"
+    assert "way is *warm*: 0.300 [0.000, 1.000] of 175 malignant images are" in words
+    assert words.endswith("compared with 0.100 [0.000, 1.000] unspoilt.")
+    assert conclude.passing(shares(0.95, 0.95)) == "stopped"
+    assert conclude.passing(shares(0.1, 0.95)) == "answered with a warning"
+    assert conclude.passing(shares(0.1, 0.2)) == "answered, mostly without a warning"
