@@ -133,4 +133,4 @@ def measure_spoilt(
         name: proportion(event[among], unspoilt.lesions[among], bootstrap) | {"images": int(among.sum())}
         for name, (event, among) in shares.items()
     }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -21,11 +21,10 @@ def answer(model: str, changes: Mapping[str, Mapping], same_mix: Mapping[str, Ma
     changes: the AUC for malignancy outside minus inside, by set; same_mix: that difference with the study's mix of
     diagnoses.
     """
-    lower, holds = ([name for name, one in changes.items() if (clear_sign(one) == -1) is so] for so in (True, False))
+    lower = [name for name, one in changes.items() if clear_sign(one) == -1]
+    holds = [name for name in changes if name not in lower]
     if not lower:
-        return (
-            f"As far as these sets show, yes: the AUC for malignancy of {model} is not clearly lower on {listed(holds)}."
-        )
+        return f"As far as these sets show, yes: the AUC for malignancy of {model} is not clearly lower on any of them."
     rest = f" and not clearly lower on {listed(holds)}" if holds else ""
     stays = [name for name in lower if clear_sign(same_mix[name]) == -1]
     why = f"stays clearly lower on {listed(stays)}" if stays else "is no longer clearly lower there"

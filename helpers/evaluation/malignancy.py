@@ -47,6 +47,14 @@ def _quantile(scores: np.ndarray, share: float, kind: str) -> float:
     return scores[(np.arange(1, len(scores) + 1) / len(scores) >= share).argmax()]
 
 
+def called_malignant(predictions: Predictions, bootstrap: Bootstrap = STANDARD) -> dict[str, float | None]:
+    """The share of the malignant images whose most probable class is malignant, whichever: value, low and high."""
+    rows = predictions.is_malignant
+    return proportion(
+        np.array(predictions.malignant)[predictions.predicted][rows], predictions.lesions[rows], bootstrap
+    )
+
+
 def operating_points(validation: Predictions) -> dict[str, float]:
     """Thresholds that reach the specificities and sensitivities of POINTS on validation, by name."""
     points = {f"{100 * share:.0f} % specificity": threshold_for_specificity(validation, share) for share in POINTS}

@@ -14,5 +14,9 @@ def test_the_answer_says_what_the_mix_of_diagnoses_explains():
     assert "clearly lower on A and B and not clearly lower on C. With" in text
     assert text.endswith("With the study's mix of diagnoses it stays clearly lower on B.")
     explained = external.answer("CNN", {"A": DOWN}, {"A": OPEN})
-    assert explained.endswith("clearly lower on A. With the study's mix of diagnoses it is no longer clearly lower there.")
-    assert external.answer("CNN", {"A": OPEN, "B": UP}, {"A": DOWN, "B": DOWN}).startswith("As far as these sets show, yes")
+    assert explained.endswith(
+        "clearly lower on A. With the study's mix of diagnoses it is no longer clearly lower there."
+    )
+    assert external.answer("CNN", {"A": OPEN, "B": UP}, {"A": DOWN, "B": DOWN}).startswith(
+        "As far as these sets show, yes"
+    )

@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 
 from helpers.evaluation.bootstrap import Bootstrap
 from helpers.evaluation.malignancy import (
+    called_malignant,
     compare_malignancy,
     decision_curve,
     malignant_by_fifths,
@@ -123,3 +124,11 @@ def test_images_are_counted_by_fifths_of_the_stated_probability():
     assert list(table.index) == ["0 to 20 %", "40 to 60 %", "80 to 100 %"] and list(table["images"]) == ["2", "1", "2"]
     assert list(table["stated on average"]) == ["0.10", "0.50", "0.97"]
     assert [text.split(" ")[0] for text in table["malignant"]] == ["0.50", "0.00", "1.00"]
+
+
+def test_a_malignant_image_is_called_so_by_any_malignant_class():
+    """Of four malignant images, one gets its own class, one the other malignant class, and two a benign one."""
+    answers = np.eye(3)[[0, 1, 2, 2, 0]]
+    given = Predictions([0, 0, 0, 1, 2], answers, list("abcde"), ("mel", "bcc", "nv"), (True, True, False))
+    found = called_malignant(given, Bootstrap(200))
+    assert found["value"] == 0.5 and found["low"] < 0.5 < found["high"]
