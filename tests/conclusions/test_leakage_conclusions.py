@@ -45,18 +45,19 @@ def test_a_small_study_says_what_it_cannot_show():
 
 def test_the_goal_is_reached_or_not():
     assert "CNN-LSTM reaches the published 94 %" in conclude.goal_reached(figure(0.95), figure(0.7), "CNN-LSTM")
-    assert "does not reach" in conclude.goal_reached(figure(0.88), figure(0.7), "CNN-LSTM")
+    for below in (figure(0.88), figure(0.935)):  # the interval of the second includes 0.94
+        assert "does not reach" in conclude.goal_reached(below, figure(0.7), "CNN-LSTM")
 
 
 def test_the_answer_turns_round():
     goals = {"CNN-LSTM": (figure(0.95), figure(0.72)), "MobileNet": (figure(0.93), figure(0.75))}
     unclear = figure(0.0, -0.1, 0.1)
-    assert "is enough to claim an accuracy of 0.950 (CNN-LSTM); on unseen lesions 0.720" in conclude.answer(
+    assert "are enough together to claim an accuracy of 0.950 (CNN-LSTM); on unseen lesions 0.720" in conclude.answer(
         goals, unclear
     )
     assert "alone does not clearly inflate the score." in conclude.answer(goals, unclear)
     assert "alone also inflates the score." in conclude.answer(goals, figure(0.1))
-    assert "does not reach 94 % here" in conclude.answer({"CNN": (figure(0.6), figure(0.5))}, unclear)
+    assert "do not reach 94 % here" in conclude.answer({"CNN": (figure(0.935), figure(0.5))}, unclear)
 
 
 @pytest.mark.parametrize(("share", "words"), [(0, "clean"), (0.34, "part"), (0.77, "most")])

@@ -34,9 +34,13 @@ def test_the_search_helps_hurts_or_does_neither():
 
 
 def test_the_answer_turns_round():
-    clear, open_ = ("A", "B", 0.1, 0.05, 0.2, 5), ("B", "C", 0.0, -0.1, 0.1, 3)
+    clear, open_ = ("A", "B", 0.1, 0.05, 0.2, 2), ("B", "C", 0.0, -0.1, 0.1, 1)
     nothing, helps = figure(0, -0.1, 0.1), figure(0.1, 0.05, 0.2)
-    assert "not the order of the networks, and the search found nothing" in conclude.answer(pairs(clear), nothing)
-    assert "the order of B and C stays open, and better hyp" in conclude.answer(pairs(clear, open_), helps)
-    assert conclude.answer(pairs(), helps).startswith("Other test lesions change every score, and better")
-    assert "hurts" in conclude.answer(pairs(clear), figure(-0.1, -0.2, -0.05))
+    same = conclude.answer(FOLDS, pairs(clear), nothing)
+    assert same.startswith("Other test lesions move the balanced accuracy of a network by up to 0.060, but the order")
+    assert same.endswith("is the same in every fold. The search found nothing that clearly helps on test.")
+    changes = conclude.answer(FOLDS, pairs(clear, open_), helps)
+    assert "order of networks (B minus C is 0.000 [-0.100, 0.100] over all folds, above zero in 1 of 2)" in changes
+    assert "A minus B" not in changes and "Better hyperparameters help" in changes
+    assert "order" not in conclude.answer(FOLDS, pairs(), helps)
+    assert "hurts on test" in conclude.answer(FOLDS, pairs(clear), figure(-0.1, -0.2, -0.05))
