@@ -19,7 +19,7 @@ from helpers.training.fit import ProgressBar, fit_stages
 from helpers.training.predict import predict
 
 STAGES = [
-    replace(RECIPE, epochs=2, trainable="head", batch_norm="frozen"),
+    replace(RECIPE, epochs=2, trainable="head", batch_norm="frozen", shrink=2),
     replace(RECIPE, epochs=4, ema=0.9, imbalance="balanced_batches", mixing="mixup"),
 ]
 
@@ -88,6 +88,8 @@ def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(tmp_path, u
     for kills in ((1,), (3,), (6,), (1, 1, 1, 1)):
         check_that_both_are_the_same(train(tmp_path / f"{kills}.npz", STAGES, *kills), undisturbed)
         assert said.get(kills, "") in capsys.readouterr().err
+    one = train(tmp_path / "one.npz", STAGES[1:], random.randint(1, 3))
+    check_that_both_are_the_same(one, train(None, STAGES[1:]))
 
 
 KILLED = """
