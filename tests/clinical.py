@@ -25,8 +25,10 @@ from clinic.answering.answers import UNSURE, Answer
 from clinic.answering.appearance import Appearance, learn_appearance
 from clinic.answering.deployment import ABSTENTION, MALIGNANT, Deployment, write_deployment
 from clinic.answering.network import Network, Prediction
+from clinic.answering.preparation import looks_spoilt
 from clinic.example import as_bytes, dermoscopic_object
 from clinic.reading.dicom import read_object
+from clinic.reading.pictures import ImageFormat
 from clinic.reading.place import DERMOSCOPIC, Place
 from clinic.reading.quality import MEASURES, measures
 from helpers.data.lesions import HAM10000
@@ -34,6 +36,7 @@ from helpers.records import file_sha256
 from helpers.study import ROOT
 
 SIDE = 32
+FORMAT = ImageFormat(SIDE)
 CODES = [one.code for one in HAM10000]
 BIASES = (-0.3, 0.1, 0.2, -0.5, 0.4, 0.6, -0.5)  # that calibrate, one a class
 FIGURE = {"value": 0.8, "low": 0.7, "high": 0.9}
@@ -54,13 +57,14 @@ def appearance(seeds: range):
 @cache
 def learnt() -> Appearance:
     """How pictures look."""
-    return learn_appearance(appearance(range(60)), appearance(range(60, 199)))
+    spoilt = looks_spoilt(by_brightness, np.stack([np.asarray(picture(seed, SIDE)) for seed in range(60)]), FORMAT)
+    return learn_appearance(appearance(range(60)), appearance(range(60, 199)), spoilt)
 
 
 COUNT = len(MEASURES) + 2  # numbers of a picture
 NOTHING, EACH = np.zeros(COUNT, "<f4"), np.eye(COUNT, dtype="<f4")[np.tril_indices(COUNT)]
 # Whatever an image looks like, it gets an answer.
-ANYTHING = Appearance(*(base64.b64encode(values.tobytes()).decode() for values in (NOTHING, EACH)), 1e9, 1e9)
+ANYTHING = Appearance(*(base64.b64encode(one.tobytes()).decode() for one in (NOTHING, EACH, NOTHING)), 1e9, 1e9)
 PLACE = Place(
     DERMOSCOPIC,
     "1.2.3.4",
@@ -155,7 +159,7 @@ def install_network(folder: Path) -> Deployment:
     save_model(model, file)
     images = np.stack([np.asarray(picture(seed, SIDE)) for seed in range(60)])
     look = np.array([measures(image) for image in images]), Network(model)(images).features
-    learnt = replace(learn_appearance(look, look), farthest=1e9)
+    learnt = replace(learn_appearance(look, look, [look]), farthest=1e9)
     deployed = deployment(model_sha256=file_sha256(file), abstention_threshold=-9.0, appearance=learnt)
     write_deployment(deployed, folder / "demo" / "13_prediction" / "deployment.json")
     return deployed

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clinic.answering.appearance import Appearance
+from clinic.answering.appearance import Appearance, Look
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
 from clinic.answering.network import Predict
-from clinic.reading.quality import measures
+from clinic.answering.strangers import FAULTS
+from clinic.reading.pictures import ImageFormat, from_array
+from clinic.reading.quality import MEASURES, measures
 from helpers.data.diagnoses import Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.study import StudyError
@@ -48,6 +50,16 @@ def prepare(
         appearance=appearance,
         missing_images=record.get("missing_images", 0),
     )
+
+
+def looks_spoilt(predict: Predict, images: np.ndarray, image_format: ImageFormat) -> list[Look]:
+    """How images uint8 [n, side, side, 3] look with each of FAULTS, for `learn_appearance`."""
+    looks = []
+    for spoil in FAULTS.values():
+        pictures = [from_array(np.ascontiguousarray(spoil(image)), image_format) for image in images]
+        found = predict(np.stack([one.square for one in pictures]))
+        looks.append((np.array([one.measures for one in pictures]), found.features))
+    return looks
 
 
 def measure_abstention(
@@ -102,9 +114,11 @@ def _rule_scores(predict: Predict, appearance: Appearance, images: np.ndarray) -
     from helpers.evaluation.abstention import confidence_scores
 
     found = predict(images)
-    whole, colours = appearance.distances(np.array(list(map(measures, images))), found.features)
-    unsure = {f"low {name}": -score for name, score in confidence_scores(found.logits).items()}
-    return {"distance in the network": whole, "distance by colours": colours} | unsure
+    whitened = appearance.whiten(np.array(list(map(measures, images))), found.features)
+    # The matrix that whitens is triangular, so the measures are whitened by themselves.
+    rules = {"distance in the network": whitened, "distance by colours": whitened[:, : len(MEASURES)]}
+    distances = {name: np.linalg.norm(numbers, axis=1) for name, numbers in rules.items()}
+    return distances | {f"low {name}": -score for name, score in confidence_scores(found.logits).items()}
 
 
 def measure_spoilt(

@@ -74,9 +74,7 @@ def _on_screen(image: np.ndarray) -> np.ndarray:
     return _blurred(np.uint8(np.clip(shown, 0, 255)), 0.004)
 
 
-SPOILT: dict[str, Spoil] = {
-    "grey": in_grey,
-    "negative": lambda image: 255 - image,
+FAULTS: dict[str, Spoil] = {  # of colour and light, whose directions an appearance learns
     "red and blue exchanged": lambda image: image[..., ::-1],
     "red and green exchanged": lambda image: image[..., [1, 0, 2]],
     "green and blue exchanged": lambda image: image[..., [0, 2, 1]],
@@ -87,6 +85,14 @@ SPOILT: dict[str, Spoil] = {
     "green light": lambda image: _balanced(image, 0.85, 1.2, 0.85),
     "a quarter of the colour": lambda image: _saturated(image, 0.25),
     "twice the colour": lambda image: _saturated(image, 2),
+}
+SPOILT: dict[str, Spoil] = FAULTS | {
+    "slightly warm light": lambda image: _balanced(image, 1.1, 1, 0.87),
+    "slightly cold light": lambda image: _balanced(image, 0.87, 1, 1.12),
+    "pink light": lambda image: _balanced(image, 1.1, 0.9, 1.1),
+    "half of the colour": lambda image: _saturated(image, 0.5),
+    "grey": in_grey,
+    "negative": lambda image: 255 - image,
     "slightly blurred": lambda image: _blurred(image, 0.01),
     "blurred": lambda image: _blurred(image, 0.02),
     "JPEG of quality 10": lambda image: _compressed(image, 10),

@@ -7,6 +7,7 @@ from conftest import picture
 from PIL import Image, ImageFilter
 
 from clinic.answering.appearance import ODD_COLOURS, UNLIKE, learn_appearance
+from clinic.answering.strangers import FAULTS
 from clinic.reading.quality import MEASURES, measures
 from helpers.study import StudyError
 
@@ -49,13 +50,13 @@ def test_limits_are_those_of_validation():
     assert (colours > learnt().farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
 
 
-def test_unusual_colours_are_seen_by_the_measures_alone():
-    """The distance by the measures is what an appearance without features has."""
-    measured, made = appearance(range(60))
-    alone = learn_appearance((measured, made[:, :0]), (measured, made[:, :0]))
-    _, both = learnt().distances(measured, made)
-    assert np.allclose(alone.distances(measured, made[:, :0])[0], both, rtol=0.1)
-    assert np.median(distances(*(square[..., ::-1] // 2 for square in SHOWN))[1]) > np.median(both)
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if "exchanged" not in kind])
+def test_faults_of_colour_are_seen_that_the_distance_lets_pass(kind):
+    """On other pictures than they were learnt from; in drawn ones, all channels are alike."""
+    spoilt = [FAULTS[kind](square) for square in SHOWN]
+    far, colours = distances(*spoilt)
+    seen, stopped = (colours > learnt().farthest_colours).mean(), (far > learnt().farthest).mean()
+    assert seen >= 0.85 and seen >= stopped
 
 
 def test_squared_distances_of_training_images_are_as_many_as_numbers():
@@ -66,4 +67,4 @@ def test_squared_distances_of_training_images_are_as_many_as_numbers():
 
 def test_too_few_images():
     with pytest.raises(StudyError, match="3 training images are too few to know how they look: it takes 11"):
-        learn_appearance(appearance(range(3)), appearance(range(3)))
+        learn_appearance(appearance(range(3)), appearance(range(3)), [])

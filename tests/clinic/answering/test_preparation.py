@@ -91,7 +91,7 @@ def test_each_rule_stops_what_passes_its_limit_on_validation():
         return Prediction(means[:, :2] * [1, -1], means)
 
     looks = np.array(list(map(measures, images))), predict(images).features
-    learnt = learn_appearance(looks, looks, 0.02)
+    learnt = learn_appearance(looks, looks, [looks])
     rules = compare_rules(predict, learnt, images, shown={"images": images, "black": black}, unlike=0.02)
     assert rules.shape == (2, 4) and rules.columns[0] == "distance in the network"
     assert (rules.loc["images"] <= 0.02).all() and rules.loc["black", "distance in the network"] == 1
