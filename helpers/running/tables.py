@@ -23,7 +23,8 @@ COLUMNS = {
     "AUC, malignant": "malignant_auc",
 }
 # The notebooks whose answers README.md begins with, whatever their numbers.
-FIRST = ("mobilenet", "cnn_lstm", "leakage", "external_validation")
+FIRST = ("leakage", "mobilenet", "cnn_lstm", "external_validation")
+NUMBERS = re.compile(r" \([^()]*\d[^()]*\)")
 NOT_RUN = "*Not yet run.*"
 ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers were collected
 
@@ -80,7 +81,10 @@ def question_index(results: Path) -> str:
 
 
 def first_findings(results: Path) -> str | None:
-    """The questions of FIRST with their answers in the first published study; None unless all were answered."""
+    """The questions of FIRST with their answers in the first published study; None unless all were answered.
+
+    Numbers in brackets are left to the index.
+    """
     study = next(iter(published_studies(results).values()), "")
     names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
     found = {name: answer_of(results / study, name) for name in names}
@@ -88,9 +92,10 @@ def first_findings(results: Path) -> str | None:
         return None
     if outside := clearly_lower(results / study):
         found[EXTERNAL.parent.name] = f"{found[EXTERNAL.parent.name].partition(':')[0]}. {outside}"
+    asked = {name: asked_question(ROOT / "notebooks" / f"{name}.ipynb") for name in found}
     link = f"results/{study}/notebooks"
     return "\n".join(
-        f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {answer} ([{name}]({link}/{name}.ipynb))"
+        f"- **{asked[name]}** {NUMBERS.sub('', answer)} ([{name}]({link}/{name}.ipynb))"
         for name, answer in found.items()
     )
 

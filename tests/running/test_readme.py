@@ -61,7 +61,8 @@ def test_it_begins_with_answers_as_soon_as_all_are_there(tmp_path):
     names = [name for name in all_notebooks() if name.partition("_")[2] in FIRST]
     for number, name in enumerate(names):
         assert first_findings(tmp_path) is None and len(names) == len(FIRST)
-        write_json(study / name / "findings.json", {"answer": f"Answer {number} | 1."})
+        write_json(study / name / "findings.json", {"answer": f"Answer {number} | 1 (0.5 [0.4, 0.6]) (CNN)."})
     found = first_findings(tmp_path).splitlines()
     assert len(found) == len(FIRST) and all(line.startswith("- **") and "?** Answer " in line for line in found)
-    assert "(results/ham10000_cpu/notebooks/" in found[0] and "Answer 0 \\| 1." in question_index(tmp_path)
+    assert all(" | 1 (CNN). (" in line for line in found)
+    assert "(results/ham10000_cpu/notebooks/" in found[0] and "Answer 0 \\| 1 (0.5" in question_index(tmp_path)
