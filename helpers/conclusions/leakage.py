@@ -123,10 +123,10 @@ def _differences(found: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def epochs_title(histories: Mapping[str, pd.DataFrame]) -> str:
-    """The title of the figure by epoch, from the protocol that claims most at its end. histories: see the figure."""
-    name = max(histories, key=lambda name: histories[name]["claimed_accuracy"].iloc[-1])
-    last = histories[name].iloc[-1]
+    """The title of the figure by epoch, from the protocol that claims most. histories: see the figure."""
+    kept = {name: table.loc[table["val_balanced_accuracy"].idxmax()] for name, table in histories.items()}
+    name = max(kept, key=lambda name: kept[name]["claimed_accuracy"])
     return (
-        f"{name} claims {last['claimed_accuracy']:.2f} after {counted(len(histories[name]), 'epoch')}; on unseen "
-        f"lesions it has {last['test_accuracy']:.2f}"
+        f"{name}: the epoch that is kept claims {kept[name]['claimed_accuracy']:.2f}; on unseen lesions it has "
+        f"{kept[name]['test_accuracy']:.2f}"
     )

@@ -1,6 +1,7 @@
 """Figures of training: learning curves, claims by epoch, and the effect of more images."""
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -67,7 +68,7 @@ def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: s
         for column, colour, line, label in looks:
             axes.plot(history["epoch"], history[column], line, color=colour, label=label, marker=".")
         axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as published")
-        axes.set(title=name, xlabel="epoch", ylim=(0, 1.02))
+        axes.set(title=fill(name, 26), xlabel="epoch", ylim=(0, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     row[0].set_ylabel("share of images")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
