@@ -6,6 +6,7 @@ import pandas as pd
 
 from helpers.sentences import by_sign, clear_sign, counted, listed, percent, with_interval
 
+ONE = {"ruler": "a ruler"}  # artefacts of which an image has one
 TRUSTED = 0.8  # a finder with at least this precision is trusted
 
 
@@ -65,7 +66,7 @@ def found_images(
         precision = precisions[what]
         trust = with_interval(precision) if _known(precision) else "unknown"
         about = f"difference {with_interval(gap)}, {counted(images[what], 'image')}, precision {trust}"
-        parts.append(f"{accuracy} with {what} ({about})")
+        parts.append(f"{accuracy} with {ONE.get(what, what)} ({about})")
     return (
         "Compared with other images of the same diagnoses, and according to finders of artefacts, the accuracy of the "
         f"{network} is {listed(parts)}."

@@ -30,7 +30,7 @@ def test_all_artefacts_that_were_found_are_reported():
     precisions = {"hairs": GOOD, "ruler": None, "dark corners": NOTHING}
     sentence = artefacts.found_images(gaps, "CNN", images=images, precisions=precisions)
     assert "accuracy of the CNN is not clearly different with hairs (difference 0.010" in sentence
-    assert "49 images, precision 0.950 [0.900, 1.000]); lower with ruler (" in sentence
+    assert "49 images, precision 0.950 [0.900, 1.000]); lower with a ruler (" in sentence
     assert "1 image, precision unknown); and higher with dark corners (" in sentence
 
 
