@@ -96,6 +96,7 @@ def deployment(**other) -> Deployment:
         "temperature": 2.0,
         "biases": BIASES,
         "threshold": 0.3,
+        "confidence": "energy",
         "abstention_threshold": 2.0,
         "abstention": dict.fromkeys(ABSTENTION, FIGURE),
         "malignant": dict.fromkeys(MALIGNANT, FIGURE),

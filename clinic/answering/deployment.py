@@ -49,6 +49,7 @@ class Deployment:
     temperature: float
     biases: tuple[float, ...]
     threshold: float
+    confidence: str
     abstention_threshold: float
     abstention: dict[str, dict]
     malignant: dict[str, dict]
@@ -56,7 +57,6 @@ class Deployment:
     colour_constancy: str
     appearance: Appearance
     missing_images: int = 0
-    confidence: str = ENERGY
 
     @property
     def codes(self) -> list[str]:
@@ -66,15 +66,7 @@ class Deployment:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of everything in the deployment, by which results name it."""
-        return _checksum(self.content)
-
-    @property
-    def content(self) -> dict:
-        """What the file holds besides its checksum."""
-        content = asdict(self)
-        if self.confidence == ENERGY:
-            del content["confidence"]  # files written before there was a choice lack it and keep their checksum
-        return content
+        return _checksum(asdict(self))
 
     def image_format(self, preview: int = 0) -> ImageFormat:
         """The format of the model's images, with a preview of `preview` pixels per side."""
@@ -83,7 +75,7 @@ class Deployment:
 
 def write_deployment(deployment: Deployment, path: Path) -> None:
     """Write a deployment with its checksum as json, atomically."""
-    write_json(path, deployment.content | {"checksum": deployment.checksum})
+    write_json(path, asdict(deployment) | {"checksum": deployment.checksum})
 
 
 def read_deployment(path: Path) -> Deployment:

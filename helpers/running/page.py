@@ -13,7 +13,6 @@ from nbformat.v4 import new_markdown_cell
 from helpers.sentences import counted, markdown_table
 from helpers.study import ROOT
 
-NOISE = re.compile(r"^.*: trained before, read back\n?", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 PARAMETER = re.compile(r"^(\w+) = (.+?)  # (.+)$", re.MULTILINE)
 
@@ -88,7 +87,7 @@ def publish(notebook: NotebookNode, relink: Callable[[str], str]) -> NotebookNod
 def _publish_code(cell: NotebookNode, heading: str, relink: Callable[[str], str]) -> list[NotebookNode]:
     """A code cell as the site shows it, and a Markdown cell for each output with headings, which only it can have."""
     texts, outputs = [], []
-    for output in filter(None, map(_without_noise, cell.outputs)):
+    for output in cell.outputs:
         text = output.get("data", {}).get("text/markdown", "")
         if re.search(r"^#+ ", text, re.MULTILINE):
             texts.append(new_markdown_cell(relink(text)))
@@ -132,12 +131,6 @@ def parameter_table(source: str, given: dict[str, str]) -> str:
     title = f"{counted(len(rows), 'parameter')} of this run, {changed} not at the default"
     table = markdown_table(["name", "value", "meaning", "default"], rows)
     return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
-
-
-def _without_noise(output: NotebookNode) -> NotebookNode | None:
-    if output.output_type == "stream":
-        output.text = NOISE.sub("", output.text)
-    return None if output.get("text") == "" else output
 
 
 def _describe_figure(cell: NotebookNode, heading: str) -> None:

@@ -36,7 +36,7 @@ def drawn_notebook():
     outputs = [
         new_output("display_data", {"text/markdown": link, "text/plain": link}),
         new_output("stream", name="stderr", text="start-up line"),
-        new_output("stream", name="stdout", text="CNN: trained before, read back\n7 models judged\n"),
+        new_output("stream", name="stdout", text="7 models judged\n"),
         new_output("display_data", figure, metadata={"image/png": {"alt": "A drawn lesion"}}),
     ]
     found = "Yes: see [the data](../data/README.md).\n\n### What we found\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"

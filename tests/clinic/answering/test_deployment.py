@@ -45,20 +45,6 @@ def test_what_is_no_deployment_is_refused(tmp_path, text):
         read_deployment(tmp_path / "absent.json")
 
 
-def test_a_deployment_from_before_the_choice_of_scores_abstains_by_energy_and_keeps_its_checksum(tmp_path):
-    path = tmp_path / "deployment.json"
-    write_deployment(deployment(), path)
-    assert "confidence" not in json.loads(path.read_text()) and read_deployment(path).confidence == "energy"
-    by_probability = deployment(confidence="maximum probability")
-    write_deployment(by_probability, path)
-    assert read_deployment(path) == by_probability and by_probability.checksum != deployment().checksum
-    content = json.loads(path.read_text())
-    del content["confidence"]
-    path.write_text(json.dumps(content))
-    with pytest.raises(StudyError, match="changed after it had been written"):
-        read_deployment(path)
-
-
 ONE_BENIGN = [asdict(one) | {"malignant": False} for one in deployment().classes]
 SPOILT = {
     "lacks biases": ({"biases": [0.0]}, "another number of biases"),
