@@ -91,7 +91,7 @@ def first_findings(results: Path) -> str | None:
     if {NOT_RUN, ON_PAGE} & set(found.values()):
         return None
     if outside := clearly_lower(results / study):
-        found[EXTERNAL.parent.name] = f"{found[EXTERNAL.parent.name].partition(':')[0]}. {outside}"
+        found[EXTERNAL.parent.name] = outside
     asked = {name: asked_question(ROOT / "notebooks" / f"{name}.ipynb") for name in found}
     link = f"results/{study}/notebooks"
     return "\n".join(
