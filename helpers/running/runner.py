@@ -14,6 +14,7 @@ from typing import TextIO
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
 
 from helpers.records import TRIAL, atomic_path, cannot_write
 from helpers.running.notebooks import NOTEBOOKS, study_parameters
@@ -22,8 +23,9 @@ from helpers.study import ROOT, StudyError, build_folder, exit_code, parse_value
 
 SECONDS_BETWEEN_LINES = 5
 NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank lines and TensorFlow's notices
-
 NEWS = re.compile(r": resumed at epoch|: trained before|, so this model is trained again")  # of `Experiment.train`
+# Sockets of files: another process may take a port between its choice and the start of the kernel.
+KERNELS = Config({"KernelManager": {"transport": "ipc"}})
 
 
 class Progress(logging.Handler):
@@ -97,6 +99,7 @@ def _execute(notebook: str, partial: Path, log: Path, *, parameters: dict) -> No
             progress_bar=False,
             log_output=True,
             cwd=ROOT,
+            config=KERNELS,
         )
 
 

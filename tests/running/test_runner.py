@@ -55,6 +55,14 @@ def test_a_notebook_runs_with_the_study_and_the_command_line(tiny, capsys):
     assert not (tiny / "build" / "tiny" / "01_a.partial.ipynb").exists()
 
 
+def test_no_other_process_can_take_the_ports_of_a_kernel(tiny):
+    connection = "import json\nfrom ipykernel.connect import get_connection_info\n"
+    connection += "print(json.loads(get_connection_info())['transport'])"
+    nbformat.write(notebook_of(connection), tiny / "notebooks" / "01_a.ipynb")
+    assert runner.main(["01_a", "--study", "tiny"]) == 0
+    assert texts(tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb") == "ipc\n"
+
+
 def test_with_other_parameters_it_is_a_trial_beside_the_results(tiny):
     assert runner.main(["01_a", "--study", "tiny", "-p", "rate", "3e-4"]) == 0
     assert texts(tiny / "results" / "tiny" / "trials" / "01_a" / "rate=0.0003" / "01_a.ipynb") == "3 0.0003\n"
