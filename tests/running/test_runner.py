@@ -55,12 +55,15 @@ def test_a_notebook_runs_with_the_study_and_the_command_line(tiny, capsys):
     assert not (tiny / "build" / "tiny" / "01_a.partial.ipynb").exists()
 
 
-def test_no_other_process_can_take_the_ports_of_a_kernel(tiny):
-    connection = "import json\nfrom ipykernel.connect import get_connection_info\n"
-    connection += "print(json.loads(get_connection_info())['transport'])"
-    nbformat.write(notebook_of(connection), tiny / "notebooks" / "01_a.ipynb")
-    assert runner.main(["01_a", "--study", "tiny"]) == 0
-    assert texts(tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb") == "ipc\n"
+def test_each_kernel_has_sockets_of_its_own_that_no_other_process_can_take(tiny):
+    cell = "from ipykernel.connect import get_connection_info\nprint(get_connection_info())"
+    nbformat.write(notebook_of(cell), tiny / "notebooks" / "01_a.ipynb")
+    found = []
+    for _ in range(2):
+        assert runner.main(["01_a", "--study", "tiny"]) == 0
+        found.append(json.loads(texts(tiny / "results" / "tiny" / "notebooks" / "01_a.ipynb")))
+    assert [one["transport"] for one in found] == ["ipc", "ipc"]
+    assert found[0]["ip"] != found[1]["ip"]
 
 
 def test_with_other_parameters_it_is_a_trial_beside_the_results(tiny):
