@@ -15,6 +15,8 @@ from browser import opened_browser
 from conftest import picture
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers.data.diagnoses import HAM10000, ISIC2019
+from helpers.evaluation.scores import MEANINGS
 from helpers.records import write_text
 from helpers.running import report, site
 from helpers.running.notebooks import all_notebooks
@@ -170,15 +172,54 @@ def test_no_link_is_broken_and_every_figure_has_words(any_site):
 @pytest.mark.slow
 @pytest.mark.needs("chromium", "chromedriver")  # Debian: chromium, chromium-driver
 def test_a_browser_opens_its_files_without_error_or_network(any_site):
-    """Every page is opened; nothing is wider than a telephone, and the search finds a page."""
+    """Every page is opened, and the search finds a page."""
     with opened_browser() as browser:
         for path in html_files(any_site):
             browser.ask("/url", {"url": path.as_uri()})
             assert not browser.errors(), path
             asked = browser.requests()
             assert path.as_uri() in asked and all(name.startswith(("file:", "data:")) for name in asked), path
-        browser.ask("/window/rect", {"width": 500, "height": 900})
-        browser.ask("/url", {"url": (any_site / "index.html").as_uri()})
-        assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
         browser.ask("/url", {"url": f"{(any_site / 'search.html').as_uri()}?q=bootstrap"})
         assert browser.wait("return document.querySelector('#search-results li a')?.href").startswith("file:")
+
+
+# What a page shows at the width of a telephone: scrolling boxes, those whose table is cut, and what leaves the window.
+LAYOUT = """
+const box = '.pst-scrollable-table-container, .cell_output .output', rect = one => one.getBoundingClientRect();
+const shown = [...document.querySelectorAll('.bd-article *')].filter(one => rect(one).width);
+const boxes = shown.filter(one => one.matches(box)), style = one => getComputedStyle(one);
+return {
+  outside: shown.filter(one => !one.parentElement.closest(box + ', pre') && rect(one).right > innerWidth)
+    .map(one => one.outerHTML.slice(0, 200)),
+  loose: shown.filter(one => one.matches('table') && !one.closest(box)).length,
+  cut: boxes.filter(one => one.scrollWidth > one.clientWidth).length,
+  silent: boxes.filter(one => style(one).overflowX != 'auto' || !style(one).backgroundImage.match('gradient')).length,
+  unlinked: shown.filter(one => one.matches('img') && one.closest('a')?.href != one.src).length,
+  page: document.documentElement.scrollWidth <= innerWidth,
+};
+"""
+
+
+@pages
+@pytest.mark.slow
+@pytest.mark.needs("chromium", "chromedriver")
+def test_on_a_telephone_wide_tables_scroll_in_their_boxes_and_figures_open_alone(any_site):
+    with opened_browser() as browser:
+        size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        browser.ask("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+        cut = 0
+        for path in html_files(any_site):
+            browser.ask("/url", {"url": path.as_uri()})
+            found = browser.run(LAYOUT)
+            cut += found.pop("cut")
+            assert found == {"outside": [], "loose": 0, "silent": 0, "unlinked": 0, "page": True}, path
+        assert cut  # some table is wide enough to try it
+
+
+def test_every_class_and_every_score_is_in_the_glossary():
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    for one in HAM10000 + ISIC2019:
+        (row,) = re.findall(rf"^\| .*`{one.code}`.*\|$", text, re.MULTILINE)
+        assert one.name.partition(" or ")[0] in row.lower() and ("| malignant |" in row) == one.malignant
+    for name in MEANINGS:
+        assert re.search(rf"^\| [^|]*\b{name.split('_')[-1]}\b", text, re.MULTILINE | re.IGNORECASE), name
