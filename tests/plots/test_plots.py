@@ -70,7 +70,12 @@ TRIALS = pd.DataFrame({"trial": range(4), "score": [0.3, 0.5, 0.2, 0.6], "state"
 FOLDS = pd.DataFrame({"kind": ["CNN"] * 5 + ["MobileNet"] * 5, "value": np.linspace(0.4, 0.7, 10)})
 ELSEWHERE = columns(row=["home", "home", "away", "away"], series=["a", "b"] * 2, value=[0.9, 0.8, 0.7, np.nan])
 CLAIMS = pd.DataFrame({"epoch": [1, 2, 3], "claimed_accuracy": [0.4, 0.6, 0.9], "test_accuracy": [0.4, 0.5, 0.5]})
-CLAIMS = CLAIMS.assign(test_balanced_accuracy=0.3)
+CLAIMS = CLAIMS.assign(test_balanced_accuracy=0.3, claimed_balanced_accuracy=0.8)
+PHOTOGRAPHS = pd.DataFrame({"image_id": list("abcdef"), "lesion_id": [1, 1, 2, 3, 4, 5], "label": "frequent"})
+PHOTOGRAPHS = PHOTOGRAPHS.assign(part=["train", "train", "validation", "claimed", "claimed", "test"])
+PROTOCOLS = {"apart": PHOTOGRAPHS, "chosen on test": PHOTOGRAPHS.drop(index=2)}
+PROTOCOLS["chosen on test"] = pd.concat([PROTOCOLS["chosen on test"], PHOTOGRAPHS[3:5].assign(part="validation")])
+PROTOCOLS["copied"] = PHOTOGRAPHS.assign(lesion_id=[1, 3, 1, 1, 3, 5], label="rare", copy=[0, 1, 0, 1, 2, np.nan])
 
 FIGURES = {
     "class_counts": lambda: plots.class_counts(LESIONS, CODES, "10 images"),
@@ -83,6 +88,8 @@ FIGURES = {
         {"mel": GREY[:2], "nv": GREY}, "Title", "Images: somebody, CC BY", captions=["first", "second"]
     ),
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2, "Epoch 2 was the best"),
+    "protocol_diagram": lambda: plots.protocol_diagram(PROTOCOLS, "Five lesions", altered="copied"),
+    "reading_diagram": lambda: plots.reading_diagram([[0, 1], [2, 3], [4, 5]], 2, "A map of 3 x 2 cells"),
     "claims_by_epoch": lambda: plots.claims_by_epoch({"by lesion": CLAIMS, "by image": CLAIMS}, 0.94, "Title"),
     "training_size": lambda: plots.training_size(SIZES, 1 / 7, "Training size"),
     "confusion_matrices": lambda: plots.confusion_matrices(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), CODES, "Test"),
@@ -222,6 +229,29 @@ def test_epochs_are_whole_and_the_kept_one_is_marked():
     ticks = [tick for axes in drawn("learning_curves").axes for tick in axes.get_xticks()]
     assert all(float(tick).is_integer() for tick in ticks)
     assert all(list(axes.lines[-2].get_xdata()) == [2, 2] for axes in drawn("learning_curves").axes)
+
+
+def test_a_diagram_says_which_lesions_are_on_both_sides_and_which_part_chooses_the_epoch():
+    axes = drawn("protocol_diagram").axes[0]
+    notes = [label.get_text().split(":\n")[1] for label in axes.get_yticklabels()]
+    assert notes == [f"{who} in training and claimed" for who in ("no lesion", "no lesion", "lesions 1 and 3")]
+    assert [(line.get_label(), len(line.get_xdata())) for line in axes.lines] == [
+        ("photograph, frequent diagnosis", 6),
+        ("photograph, frequent diagnosis", 5),
+        ("altered copy, rare diagnosis", 3),
+        ("photograph, rare diagnosis", 3),
+    ]
+    (first, second, _), claimed = axes.patches, axes.texts[2].get_position()[0]
+    assert first.get_x() < claimed - 0.2 and (first.get_width(), second.get_width()) == (1, 2)
+    assert second.get_x() == pytest.approx(claimed - 0.1)
+
+
+def test_a_map_is_read_in_the_order_of_its_steps():
+    axes = drawn("reading_diagram").axes[0]
+    texts = [text.get_text() for text in axes.texts if text.get_text()]
+    assert [text for text in texts if "-" in text] == ["0-1", "2-3", "4-5"] and texts.count("LSTM") == 3
+    corners = [(patch.get_x(), patch.get_y()) for patch in axes.patches if hasattr(patch, "get_x")]
+    assert corners[:3] == [(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5)]
 
 
 def test_every_panel_has_a_line_for_each_of_its_names():
