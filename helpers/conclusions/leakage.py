@@ -12,6 +12,7 @@ RESULT = "[HAM10000](../results/ham10000_cpu/notebooks/08_leakage.ipynb)"
 # What a protocol changes, see `effect`: in a table, and in a sentence with the protocol as its subject.
 READINGS = {
     "claim": "flatters: the claim rises",
+    "both": "flatters: the claim rises, the true score falls",
     "truth": "the claim stays, the true score falls",
     "either": "flatters, by claim and true score together",
     "less": "flatters less",
@@ -19,6 +20,7 @@ READINGS = {
 }
 VERBS = {
     "claim": "inflates the claim",
+    "both": "inflates the claim and lowers the true score",
     "truth": "lowers the true score without clearly raising the claim",
     "either": "moves claim and true score apart",
     "less": "brings claim and true score closer together",
@@ -29,15 +31,16 @@ VERBS = {
 def effect(inflations: pd.DataFrame, protocol: str) -> str:
     """What a protocol changes, compared with the split by lesion: a key of READINGS.
 
-    inflations: by `measure_inflation`. `claim`: it flatters, and the claim rises; `truth`: it flatters, but only the
-    true score falls; `either`: it flatters, but neither change is clear by itself.
+    inflations: by `measure_inflation`. `claim`: it flatters, and the claim rises; `truth`: it flatters, but only
+    because the true score falls; `both`; `either`: it flatters, but neither change is clear by itself.
     """
     signs = {what: clear_sign(inflations.loc[(protocol, what)]) for what in ("beyond", "claimed_change", "true_change")}
     if signs["beyond"] != 1:
         return "less" if signs["beyond"] == -1 else "unclear"
-    if signs["claimed_change"] == 1:
-        return "claim"
-    return "truth" if signs["true_change"] == -1 else "either"
+    raised, lowered = signs["claimed_change"] == 1, signs["true_change"] == -1
+    if raised:
+        return "both" if lowered else "claim"
+    return "truth" if lowered else "either"
 
 
 def effects(inflations: pd.DataFrame) -> dict[str, str]:
@@ -143,7 +146,7 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], inflations: pd.DataFram
 def title(inflations: pd.DataFrame) -> str:
     """The title of the figure of claims and truths. inflations: by `measure_inflation`."""
     found = list(effects(inflations).values())
-    clear, lower = found.count("claim"), found.count("truth")
+    clear, lower = found.count("claim") + found.count("both"), found.count("truth")
     text = f"{clear or 'None'} of {len(found)} protocols clearly {'inflates' if clear < 2 else 'inflate'} the claim"
     return f"{text}; {lower} only {'lowers' if lower < 2 else 'lower'} the true score" if lower else text
 

@@ -35,7 +35,7 @@ def inflations(by_image, oversampled):
     [
         (NONE, "unclear", "does not clearly inflate the claim: "),
         (FLATTERS, "claim", "inflates the claim: "),
-        (changes(UP, UP, DOWN), "claim", "inflates the claim: "),
+        (changes(UP, UP, DOWN), "both", "inflates the claim and lowers the true score: "),
         (TRUTH, "truth", "lowers the true score without clearly raising the claim: "),
         (changes(UP, DOWN, DOWN), "truth", "lowers the true score without clearly raising the claim: "),
         (EITHER, "either", "moves claim and true score apart: "),
@@ -121,7 +121,7 @@ def test_sharing_in_words(share, words):
 
 def test_the_title_counts_the_protocols_by_what_changes():
     assert conclude.title(inflations(NONE, FLATTERS)) == "1 of 2 protocols clearly inflates the claim"
-    assert conclude.title(inflations(FLATTERS, FLATTERS)) == "2 of 2 protocols clearly inflate the claim"
+    assert conclude.title(inflations(changes(UP, UP, DOWN), FLATTERS)) == "2 of 2 protocols clearly inflate the claim"
     none = "None of 2 protocols clearly inflates the claim"
     assert conclude.title(inflations(NONE, EITHER)) == none
     assert conclude.title(inflations(NONE, TRUTH)) == f"{none}; 1 only lowers the true score"
