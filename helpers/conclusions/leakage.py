@@ -171,7 +171,7 @@ def where_it_sits(found: pd.DataFrame) -> str:
     if not clear:
         return (
             "For no protocol are claimed images that were seen in training answered clearly more accurately than "
-            f"comparable ones that were not: the differences are {figures}."
+            f"comparable ones that were not: the difference{'s are' if len(rows) > 1 else ' is'} {figures}."
         )
     return (
         "Claimed images that were seen in training are answered clearly more accurately than comparable ones that were "

@@ -139,6 +139,8 @@ def test_where_the_inflation_sits():
     assert conclude.matched_title(found(figure(0.2), NOTHING)).endswith("better in 1 of 2 protocols")
     assert "for *a* and 0.300 [0.290, 0.310] for *b*." in conclude.where_it_sits(found(figure(0.2), figure(0.3)))
     assert conclude.where_it_sits(found(NOTHING, NOTHING)).startswith("For no protocol are claimed images")
+    assert "the differences are 0.000 [-0.100, 0.100] for *a* and" in conclude.where_it_sits(found(NOTHING, NOTHING))
+    assert "the difference is 0.000" in conclude.where_it_sits(found(NOTHING, NOTHING).iloc[1:])
     assert "enough comparable images" in conclude.where_it_sits(found(NOTHING, NOTHING).iloc[2:])
     counts = conclude.compared(found(NOTHING, NOTHING), {"a": 2005, "b": 1300})
     assert counts == "Claimed images that could be compared: 1,200 of 2,005 for *a* and 1,200 of 1,300 for *b*."
