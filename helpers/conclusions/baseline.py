@@ -12,7 +12,8 @@ def beside_colour(lead: Mapping, colour: Mapping, images: int, *, trainings: int
     verb = by_sign(lead, above="beats", below="loses to", unclear="cannot be separated from")
     return (
         f"The CNN {verb} a logistic regression on colour, which reaches a balanced accuracy of "
-        f"{with_interval(colour)}: the difference is {with_interval(lead)} ({_mean(trainings)}, {images:,} test images)."
+        f"{with_interval(colour)}: the difference is {with_interval(lead)} ({_mean(trainings)}, {images:,} test "
+        "images)."
     )
 
 
