@@ -92,8 +92,9 @@ def _figures(study: str, known: dict[str, dict]) -> str:
         given = [seeds.get((name, kind), {"runs": 0}) for name in known]
         cells = [with_interval(one["balanced_accuracy"]) if one["runs"] == runs else "" for one in given]
         rows.append([f"balanced accuracy, {kind} of {runs} trainings", *cells])
-    note = "These are figures of the files above" + (", but for means and ensembles." if seeds else ".")
-    note += " In brackets: 95 % bootstrap intervals, resampled by lesion."
+    note = "These are figures of the files above" + (", except for means and ensembles." if seeds else ".")
+    note += " In brackets: 95 % bootstrap intervals, resampled by lesion. The glossary explains the "
+    note += "[scores](../../docs/glossary.md#scores) and the [class codes](../../docs/glossary.md#class-codes)."
     return f"## Figures on test\n\n{note}\n\n{markdown_table(['', *known], rows)}"
 
 
