@@ -23,7 +23,7 @@ COLUMNS = {
     "AUC, malignant": "malignant_auc",
 }
 # The notebooks whose answers README.md begins with, whatever their numbers.
-FIRST = ("leakage", "mobilenet", "cnn_lstm", "external_validation")
+FIRST = ("leakage", "cnn_lstm", "external_validation")
 NUMBERS = re.compile(r" \([^()]*\d[^()]*\)")
 NOT_RUN = "*Not yet run.*"
 ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers were collected
