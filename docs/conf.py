@@ -1,5 +1,7 @@
 """Settings of Sphinx for the site that `make report` builds. helpers/running/site.py writes its pages."""
 
+from docutils import nodes
+
 project = "Skin-lesion study"
 author = copyright = ""  # the footer says something else
 html_title = project
@@ -29,3 +31,13 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_search_summary = False  # would fetch pages, which a browser forbids where they are opened as files
 html_use_index = False
+
+
+def link_figures(app, doctree, page):
+    """Give every figure its true size: Sphinx then links it to its file, which a telephone can show at that size."""
+    for image in doctree.findall(nodes.image):
+        image["scale"] = 100
+
+
+def setup(app):
+    app.connect("doctree-resolved", link_figures)

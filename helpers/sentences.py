@@ -10,10 +10,14 @@ import pandas as pd
 def with_interval(figure: dict, digits: int = 3) -> str:
     """A value from a record with its 95 % interval, `0.652 [0.610, 0.694]`. Undefined values become a dash.
 
-    `-0.000` keeps its minus sign, which shows on which side of zero the end of an interval lies.
+    An interval that leaves out zero has up to three more digits where it would seem to touch it, `0.0303 [0.0005,
+    0.0661]`.
     """
     if pd.isna(figure["value"]) or pd.isna(figure["low"]):
         return "–" if pd.isna(figure["value"]) else f"{figure['value']:.{digits}f} [–]"
+    near = min(abs(figure["low"]), abs(figure["high"]))
+    if clear_sign(figure):
+        digits = next((more for more in range(digits, digits + 4) if round(near, more)), digits)
     return "{value:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **figure)
 
 

@@ -16,7 +16,11 @@ from helpers.sentences import (
 def test_figures_in_words():
     figure = {"value": 0.5, "low": 0.4, "high": 0.61}
     assert with_interval(figure) == "0.500 [0.400, 0.610]" and with_interval(figure, 1) == "0.5 [0.4, 0.6]"
-    assert with_interval({"value": -0.1, "low": -0.2, "high": -0.0001}) == "-0.100 [-0.200, -0.000]"
+    assert with_interval({"value": -0.1, "low": -0.2, "high": -0.0001}) == "-0.1000 [-0.2000, -0.0001]"
+    assert with_interval({"value": 0.03, "low": 0.00047, "high": 0.2}) == "0.0300 [0.0005, 0.2000]"
+    assert with_interval({"value": 0.03, "low": 0.0, "high": 0.2}) == "0.030 [0.000, 0.200]"
+    assert with_interval({"value": 0.03, "low": -0.0004, "high": 0.2}) == "0.030 [-0.000, 0.200]"
+    assert with_interval({"value": 0.03, "low": 1e-9, "high": 0.2}) == "0.030 [0.000, 0.200]"
     assert with_interval(dict.fromkeys(figure)) == "–"
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [–]"
     assert with_interval(pd.Series(dict.fromkeys(figure, np.nan))) == "–"

@@ -44,7 +44,7 @@ class Answer:
         """Whether the model abstains; `suspicious` is then None."""
         return bool(self.reason)
 
-    def rounded(self) -> "Answer":
+    def round(self) -> "Answer":
         """The same answer with probabilities in whole percent, by which nobody finds the image again."""
         shares = {name: np.round(getattr(self, name), 2) for name in ("probabilities", "calibrated")}
         numbers = ("malignancy", "calibrated_malignancy", "confidence", "distance")

@@ -183,7 +183,7 @@ def _whose(file: InputFile) -> dict:
 def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
     """The columns of an answer. If the model abstains, these say so, and no number stands in for an answer."""
 
-    def shown(value: float) -> float | None:
+    def number(value: float) -> float | None:
         return None if answer.abstained else round(float(value), digits)
 
     codes = deployment.codes
@@ -192,11 +192,11 @@ def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
         "suspicious": NO_ANSWER if answer.abstained else "yes" if answer.suspicious else "no",
         "reason": answer.reason,
     }
-    row |= {f"p_{code}": shown(p) for code, p in zip(codes, answer.probabilities, strict=True)}
-    row |= {f"calibrated_{code}": shown(p) for code, p in zip(codes, answer.calibrated, strict=True)}
+    row |= {f"p_{code}": number(p) for code, p in zip(codes, answer.probabilities, strict=True)}
+    row |= {f"calibrated_{code}": number(p) for code, p in zip(codes, answer.calibrated, strict=True)}
     return row | {
-        "malignancy": shown(answer.malignancy),
-        "calibrated_malignancy": shown(answer.calibrated_malignancy),
+        "malignancy": number(answer.malignancy),
+        "calibrated_malignancy": number(answer.calibrated_malignancy),
         "operating_point": round(deployment.threshold, digits),
         "confidence": round(answer.confidence, digits),
         "distance": round(answer.distance, digits),

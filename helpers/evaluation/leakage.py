@@ -13,7 +13,7 @@ from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate
 from helpers.evaluation.comparison import resampled_scores
 from helpers.evaluation.predictions import Predictions
 
-INFLATION = ("claimed", "true", "inflation", "beyond")  # see `measure_inflation`
+INFLATION = ("claimed", "true", "inflation", "claimed_change", "true_change", "beyond")  # see `measure_inflation`
 BLOCK = 128  # images changed at a time, to limit memory
 
 
@@ -89,9 +89,10 @@ def measure_inflation(
     """How much a protocol's own test part flatters its network, which is also judged on lesions that no protocol used.
 
     claims, truths: by protocol; the truths are of the same images. Index: protocol, then claimed, true, inflation
-    (claimed minus true) and beyond (inflation minus that of the first protocol, which removes what is easier about
-    its lesions). Columns: value, low and high (95 %). The unseen lesions are resampled together for all protocols.
-    Claimed parts are resampled independently, unless they hold the same images.
+    (claimed minus true), the changes of claimed and true from the first protocol, and beyond, the change of the
+    inflation, which removes what is easier about the first protocol's lesions. Columns: value, low and high (95 %).
+    The unseen lesions are resampled together for all protocols. Claimed parts are resampled independently, unless they
+    hold the same images.
     """
     claimed, first = {}, next(iter(claims.values()))
     for name, seen in claims.items():
@@ -99,10 +100,9 @@ def measure_inflation(
         own = bootstrap if same else replace(bootstrap, seed=bootstrap.seed + 2)
         (claimed[name],) = resampled_scores([seen], metric, own)
     true = dict(zip(truths, resampled_scores(truths.values(), metric, bootstrap.independent()), strict=True))
-    inflation = {name: claimed[name] - true[name] for name in claims}
-    reference = inflation[next(iter(claims))]
-    rows = {}
+    start, rows = next(iter(claims)), {}
     for name in claims:
-        drawn = (claimed[name], true[name], inflation[name], inflation[name] - reference)
+        changes = claimed[name] - claimed[start], true[name] - true[start]
+        drawn = (claimed[name], true[name], claimed[name] - true[name], *changes, np.subtract(*changes))
         rows |= {(name, what): estimate(one) for what, one in zip(INFLATION, drawn, strict=True)}
     return pd.DataFrame(rows).T.rename_axis(["protocol", "what"]).astype(float)

@@ -29,6 +29,12 @@ def seed_runs(folder: Path) -> dict[str, list[dict]]:
     return runs
 
 
+def trainings(folder: Path, notebook: str) -> list[dict]:
+    """The records of a notebook's own model, the training that is compared first, then those from other seeds."""
+    first, *others = read_records(folder, notebook=notebook)
+    return [first, *(record for record in others if record.get("repeats") == first["name"])]
+
+
 def seed_table(
     runs: Mapping[str, Sequence[dict]], lesions: Mapping[str, str], bootstrap: Bootstrap = STANDARD
 ) -> pd.DataFrame:

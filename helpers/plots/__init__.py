@@ -19,6 +19,7 @@ from helpers.plots.curves import (
     roc_panels,
 )
 from helpers.plots.data import ages, class_counts, flow, gallery, outline, overlay, share_heatmap
+from helpers.plots.diagrams import protocol_diagram, reading_diagram
 from helpers.plots.rows import dot_rows
 from helpers.plots.style import NEUTRAL, class_colours, model_styles
 from helpers.plots.training import claims_by_epoch, learning_curves, training_size

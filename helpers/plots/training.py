@@ -53,21 +53,22 @@ def _mark_epochs(axes: Axes, history: pd.DataFrame, best_epoch: int) -> None:
 
 
 def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: str) -> Figure:
-    """Accuracy by epoch on the protocol's own test part and on unseen lesions, one panel per protocol.
+    """Plain and balanced accuracy by epoch on the protocol's own test part and on unseen lesions, a panel per protocol.
 
-    histories: by protocol; columns epoch, claimed_accuracy, test_accuracy and test_balanced_accuracy; goal: an accuracy
-    that was published, drawn as a dotted line.
+    histories: by protocol; columns epoch, and accuracy and balanced_accuracy with the prefixes claimed_ and test_;
+    goal: an accuracy that was promised, drawn as a dotted line.
     """
     figure, row = panel_row(len(histories), 2.9, 3.3)
     looks = (
         ("claimed_accuracy", MODEL_COLOURS[1], "-", "accuracy claimed"),
+        ("claimed_balanced_accuracy", MODEL_COLOURS[1], "--", "balanced accuracy claimed"),
         ("test_accuracy", MODEL_COLOURS[0], "-", "accuracy on unseen lesions"),
         ("test_balanced_accuracy", MODEL_COLOURS[0], "--", "balanced accuracy on unseen lesions"),
     )
     for axes, (name, history) in zip(row, histories.items(), strict=True):
         for column, colour, line, label in looks:
             axes.plot(history["epoch"], history[column], line, color=colour, label=label, marker=".")
-        axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as published")
+        axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as promised")
         axes.set(title=fill(name, 26), xlabel="epoch", ylim=(0, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     row[0].set_ylabel("share of images")

@@ -6,7 +6,6 @@ import nbformat
 import pandas as pd
 import yaml
 
-from helpers.evaluation.scores import MEANINGS
 from helpers.running.page import PARAMETER
 from helpers.sentences import markdown_table
 from helpers.study import ROOT, load_study, results_folder
@@ -17,13 +16,11 @@ def inserts(studies: list[str]) -> dict[str, str]:
 
     studies: those of the site.
     """
-    scores = [[name.replace("_", " "), meaning] for name, meaning in MEANINGS.items()]
     return {
         "citation": citation(),
         "composition": "\n\n".join(filter(None, map(composition, studies))),
         "parameters": study_parameters(studies),
         "recipe": "\n\n".join(filter(None, map(recipe_trials, studies))),
-        "scores": markdown_table(["score", "what it says"], scores),
     }
 
 

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
 
 from helpers.records import TRIAL, atomic_path, cannot_write
 from helpers.running.notebooks import NOTEBOOKS, study_parameters
@@ -22,7 +24,6 @@ from helpers.study import ROOT, StudyError, build_folder, exit_code, parse_value
 
 SECONDS_BETWEEN_LINES = 5
 NOISE = re.compile(r"\s*$|[IW]\d{4} |WARNING: All log messages before absl")  # blank lines and TensorFlow's notices
-
 NEWS = re.compile(r": resumed at epoch|: trained before|, so this model is trained again")  # of `Experiment.train`
 
 
@@ -87,7 +88,9 @@ def _execute_or_explain(notebook: str, partial: Path, parameters: dict) -> None:
 
 
 def _execute(notebook: str, partial: Path, log: Path, *, parameters: dict) -> None:
-    with _kernel_log(log) as terminal, _log_to(Progress(notebook, terminal)):
+    with _kernel_log(log) as terminal, _log_to(Progress(notebook, terminal)), TemporaryDirectory() as folder:
+        # Files for sockets: another process may take a port between its choice and the start of the kernel.
+        sockets = {"transport": "ipc", "ip": f"{folder}/kernel"}
         papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",
             partial,
@@ -97,6 +100,7 @@ def _execute(notebook: str, partial: Path, log: Path, *, parameters: dict) -> No
             progress_bar=False,
             log_output=True,
             cwd=ROOT,
+            config=Config({"KernelManager": sockets}),
         )
 
 

@@ -20,6 +20,7 @@ FOLDER = ROOT / "build" / "test"
 UNITS = "unit tests"
 COVERED = 95  # percent of the lines, where all tests can run
 EXTRAS = ("jax", "tf2onnx", "pynetdicom", "sphinx")  # packages without which tests are skipped
+NOT_STARTED = ("Kernel died before replying", "Kernel didn't respond")
 # Set by make for the study that it was called for; the tests have studies of their own.
 NOT_FOR_TESTS = ("STUDY", "DATA_DIR", "ARGS", "NAME", "JOBS", "WAIT", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
 
@@ -64,10 +65,10 @@ def _compare(notebook: str) -> int:
     os.environ |= folders | {"TF_CPP_MIN_LOG_LEVEL": "3", "TQDM_DISABLE": "1"}
     log, reference = FOLDER / f"{notebook}.log", ROOT / "tests" / "references" / f"{notebook}.ipynb"
     options = ["-p", "no:cacheprovider", "--nbval-lax", "--durations=3"]
-    for _ in range(2):  # a kernel dies at its start if another process has taken its ports since they were chosen
+    for _ in range(2):  # a kernel cannot start if another process has taken its ports since they were chosen
         code = _call([sys.executable, "-m", "pytest", *options, str(reference)], log)
         text = log.read_text(encoding="utf-8", errors="replace")
-        if "Kernel died before replying" not in text:
+        if not any(fault in text for fault in NOT_STARTED):
             break
     print("".join(text.splitlines(keepends=True)[0 if code else -6 :]), flush=True)
     return code

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from helpers.data.lesions import COLLECTIONS
 from helpers.evaluation.seeds import seed_figures
-from helpers.reading import read_json
+from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_records
 from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
 from helpers.running.notebooks import all_notebooks
@@ -23,7 +23,7 @@ COLUMNS = {
     "AUC, malignant": "malignant_auc",
 }
 # The notebooks whose answers README.md begins with, whatever their numbers.
-FIRST = ("leakage", "mobilenet", "cnn_lstm", "external_validation")
+FIRST = ("leakage", "cnn_lstm", "external_validation")
 NUMBERS = re.compile(r" \([^()]*\d[^()]*\)")
 NOT_RUN = "*Not yet run.*"
 ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers were collected
@@ -52,7 +52,7 @@ def absent_collections(folder: Path) -> list[str]:
     return [name for name in COLLECTIONS.get(summary.get("dataset"), ()) if there and name not in there]
 
 
-def executed(folder: Path) -> list[str]:
+def pages_of(folder: Path) -> list[str]:
     """The names of the executed notebooks in the results of a study, in their order."""
     return sorted(path.stem for path in folder.glob("notebooks/*.ipynb"))
 
@@ -73,7 +73,7 @@ def question_index(results: Path) -> str:
     studies, rows = published_studies(results), []
     for name in all_notebooks():
         path = f"notebooks/{name}.ipynb"
-        run = [(data, study) for data, study in studies.items() if name in executed(results / study)]
+        run = [(data, study) for data, study in studies.items() if name in pages_of(results / study)]
         answer = answer_of(results / next(iter(studies.values()), "demo"), name)
         links = ", ".join(f"[{data}](results/{study}/{path})" for data, study in run)
         rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])
@@ -133,15 +133,15 @@ def _results_table(dataset: str, folder: Path) -> str:
     """The models of one study, best balanced accuracy first. folder: its results."""
     study, records = folder.name, read_records(folder, compared=True)
     records = [record for record in records if record["task"] == "diagnosis"]
-    records.sort(key=lambda record: -record["test"]["balanced_accuracy"]["value"])
-    seeds, rows = seed_figures(folder), []
+    first, seeds = records[0], seed_figures(folder)
+    records = sorted(records + _ensemble(folder), key=lambda record: -record["test"]["balanced_accuracy"]["value"])
+    rows = []
     for record in records:
         link = f"[{record['name']}](results/{study}/notebooks/{record['notebook']}.ipynb)"
         figures = {kind: seeds.get((record["name"], kind)) for kind in ("mean", "ensemble")}
         shown = {f"{link}, {kind} of {one['runs']} trainings": one for kind, one in figures.items() if one}
         for label, one in (shown or {link: record["test"]}).items():
             rows.append([label, *(with_interval(one[key]) for key in COLUMNS.values())])
-    first = records[0]
     caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images of lesions that "
     caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
     if seeds:
@@ -150,3 +150,13 @@ def _results_table(dataset: str, folder: Path) -> str:
         caption += f" {missing:,} images that the publisher lists were missing."
     elsewhere = elsewhere_table(folder, f"results/{study}/notebooks/{EXTERNAL.parent}.ipynb")
     return "\n\n".join(filter(None, (markdown_table([dataset, *COLUMNS], rows), caption, elsewhere)))
+
+
+def _ensemble(folder: Path) -> list[dict]:
+    """The ensemble of all networks, which only LAST_TABLE has, like a record; empty where it has none."""
+    table = read_csv(folder / LAST_TABLE, RESTORE).set_index("model")
+    if "ensemble" not in table.index:
+        return []
+    row, ends = table.loc["ensemble"], {"value": "", "low": "_low", "high": "_high"}
+    test = {key: {end: row[f"{key}{suffix}"] for end, suffix in ends.items()} for key in COLUMNS.values()}
+    return [{"name": "ensemble of all networks", "notebook": LAST_TABLE.parent.name, "test": test}]

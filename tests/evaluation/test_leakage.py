@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from made_up import answering
+from made_up import answers
 
 from helpers.data.pixels import PixelCache
 from helpers.evaluation import leakage
@@ -92,15 +92,19 @@ def test_copies_are_audited_by_their_source():
 
 
 def test_inflation_is_claimed_minus_true_and_compared_with_the_first_protocol():
-    """Accuracies by hand: claimed 3/4, 4/4 and 2/4, true 2/4 for all."""
-    claims = {"by lesion": answering([1, 1, 1, 0], list("abcd")), "leaking": answering([1, 1, 1, 1], list("efgh"))}
-    claims["same part"] = answering([1, 0, 1, 0], list("abcd"))
-    truths = dict.fromkeys(claims, answering([1, 1, 0, 0], list("ijkl")))
+    """Accuracies by hand: claimed 3/4, 4/4 and 2/4, true 2/4, 1/4 and 2/4."""
+    claims = {"by lesion": answers([1, 1, 1, 0], list("abcd")), "leaking": answers([1, 1, 1, 1], list("efgh"))}
+    claims["same part"] = answers([1, 0, 1, 0], list("abcd"))
+    truths = dict.fromkeys(claims, answers([1, 1, 0, 0], list("ijkl")))
+    truths["leaking"] = answers([1, 0, 0, 0], list("ijkl"))
     table = measure_inflation(claims, truths, "accuracy", bootstrap=Bootstrap(200))
     found = table["value"].unstack()[list(INFLATION)]
-    assert found.loc["by lesion"].tolist() == [0.75, 0.5, 0.25, 0]
-    assert found.loc["leaking"].tolist() == [1, 0.5, 0.5, 0.25] and found.loc["same part", "beyond"] == -0.25
+    assert found.loc["by lesion"].tolist() == [0.75, 0.5, 0.25, 0, 0, 0]
+    assert found.loc["leaking"].tolist() == [1, 0.25, 0.75, 0.25, -0.25, 0.5]
+    assert found.loc["same part"].tolist() == [0.5, 0.5, 0, -0.25, 0, -0.25]
     beyond = table.xs("beyond", level="what")
     assert beyond.loc["by lesion", ["low", "high"]].tolist() == [0, 0]
-    # The unseen lesions are the same for all, so what they vary by drops out: the claimed lesions are left.
+    # Where the answers on unseen lesions are the same, what these vary by drops out: the claimed lesions are left.
     assert beyond.loc["leaking", "low"] == 0 and beyond.loc["same part", "high"] == 0
+    changes = table.xs("true_change", level="what")
+    assert changes.loc["leaking", "high"] == 0 and changes.loc["same part", ["low", "high"]].tolist() == [0, 0]

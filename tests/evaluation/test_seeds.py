@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.evaluation.bootstrap import Bootstrap
-from helpers.evaluation.seeds import METRICS, TABLE, seed_figures, seed_runs, seed_table
+from helpers.evaluation.seeds import METRICS, TABLE, seed_figures, seed_runs, seed_table, trainings
 from helpers.records import write_csv, write_json
 from helpers.training.experiment import repeat
 
@@ -33,14 +33,19 @@ def runs(tmp_path):
     """A CNN that was trained twice, with 4 and 2 of 10 images wrong, and a CNN-LSTM that was trained once."""
     (key, name), about = repeat("cnn", "CNN", 1, first=0)
     main, again = tmp_path / "03_cnn_baseline", entry(name, **about)
-    write_json(main / "metrics.json", entry("CNN", variants={key: again}))
+    other = entry("majority class")
+    write_json(main / "metrics.json", entry("CNN", variants={key: again, "majority": other}))
     write_json(tmp_path / "04_cnn_lstm" / "metrics.json", entry("CNN-LSTM", "04_cnn_lstm"))
     for folder, wrong in ((main, 4), (main / "variants" / key, 2), (tmp_path / "04_cnn_lstm", 5)):
         write_predictions(folder, wrong)
     return seed_runs(tmp_path)
 
 
-def test_repeats_stand_behind_the_compared_training(runs):
+def test_repeats_stand_behind_the_compared_training(runs, tmp_path):
+    assert [[one["name"] for one in trainings(tmp_path, name)] for name in ("03_cnn_baseline", "04_cnn_lstm")] == [
+        ["CNN", "CNN, seed 1"],
+        ["CNN-LSTM"],
+    ]
     assert {name: [record["name"] for record in records] for name, records in runs.items()} == {
         "CNN": ["CNN", "CNN, seed 1"]
     }

@@ -15,6 +15,8 @@ from browser import opened_browser
 from conftest import picture
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers.data.diagnoses import HAM10000, ISIC2019
+from helpers.evaluation.scores import MEANINGS
 from helpers.records import write_text
 from helpers.running import report, site
 from helpers.running.notebooks import all_notebooks
@@ -27,7 +29,7 @@ DEFAULTS = 'study = "demo"  # name: results/<study>/\nside = 64  # pixels\nseed 
 pages = pytest.mark.needs("sphinx", "myst_nb", "sphinx_book_theme")  # requirements-docs.txt
 
 
-def drawn_notebook():
+def notebook_with_everything():
     """An executed notebook with everything that the site changes."""
     image = io.BytesIO()
     picture(0).save(image, "PNG")
@@ -54,14 +56,14 @@ def drawn_notebook():
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
+def small_site(tmp_path_factory):
     """The folder of a site whose only study is a drawn notebook."""
     folder = tmp_path_factory.mktemp("site")
     results = folder / "results" / "tiny"
     for name in ("notebooks", NAME):
         (results / name).mkdir(parents=True)
-    nbformat.write(drawn_notebook(), results / "notebooks" / f"{NAME}.ipynb")
-    nbformat.write(drawn_notebook(), results / "notebooks" / f"{LATER}.ipynb")  # without findings
+    nbformat.write(notebook_with_everything(), results / "notebooks" / f"{NAME}.ipynb")
+    nbformat.write(notebook_with_everything(), results / "notebooks" / f"{LATER}.ipynb")  # without findings
     (results / NAME / "findings.json").write_text(json.dumps({"answer": "Because 5 | 7 say so."}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESULTS_DIR", str(folder / "results"))
@@ -73,12 +75,12 @@ def drawn(tmp_path_factory):
 @pytest.fixture
 def any_site(request):
     """The site that SITE names, or the drawn one."""
-    return Path(os.environ["SITE"]).absolute() if "SITE" in os.environ else request.getfixturevalue("drawn")
+    return Path(os.environ["SITE"]).absolute() if "SITE" in os.environ else request.getfixturevalue("small_site")
 
 
 @pages
-def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
-    text = (drawn / "tiny" / f"{NAME}.html").read_text()
+def test_a_page_has_what_a_reader_wants_and_no_more(small_site):
+    text = (small_site / "tiny" / f"{NAME}.html").read_text()
     assert "7 models judged" in text and 'alt="A drawn lesion"' in text
     assert not re.search("read back|start-up line|injected", text)
     assert "3 parameters of this run, 1 not at the default" in text and "results/&lt;study&gt;/" in text
@@ -89,8 +91,8 @@ def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
 
 
 @pages
-def test_the_front_page_has_answers_and_says_what_was_not_run(drawn):
-    text = re.sub(r"<[^>]+>", " ", (drawn / "index.html").read_text())
+def test_the_front_page_has_answers_and_says_what_was_not_run(small_site):
+    text = re.sub(r"<[^>]+>", " ", (small_site / "index.html").read_text())
     assert "Because 5 | 7 say so." in text and all(words.strip("*") in text for words in (ON_PAGE, NOT_RUN))
     assert (ROOT / "README.md").read_text().splitlines()[0].strip("# ") in text
     assert all(part in text for part in site.PARTS) and "@software" in text and "<!--" not in text
@@ -170,15 +172,54 @@ def test_no_link_is_broken_and_every_figure_has_words(any_site):
 @pytest.mark.slow
 @pytest.mark.needs("chromium", "chromedriver")  # Debian: chromium, chromium-driver
 def test_a_browser_opens_its_files_without_error_or_network(any_site):
-    """Every page is opened; nothing is wider than a telephone, and the search finds a page."""
+    """Every page is opened, and the search finds a page."""
     with opened_browser() as browser:
         for path in html_files(any_site):
             browser.ask("/url", {"url": path.as_uri()})
             assert not browser.errors(), path
             asked = browser.requests()
             assert path.as_uri() in asked and all(name.startswith(("file:", "data:")) for name in asked), path
-        browser.ask("/window/rect", {"width": 500, "height": 900})
-        browser.ask("/url", {"url": (any_site / "index.html").as_uri()})
-        assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
         browser.ask("/url", {"url": f"{(any_site / 'search.html').as_uri()}?q=bootstrap"})
         assert browser.wait("return document.querySelector('#search-results li a')?.href").startswith("file:")
+
+
+# What a page shows at the width of a telephone: scrolling boxes, those whose table is cut, and what leaves the window.
+LAYOUT = """
+const box = '.pst-scrollable-table-container, .cell_output .output', rect = one => one.getBoundingClientRect();
+const shown = [...document.querySelectorAll('.bd-article *')].filter(one => rect(one).width);
+const boxes = shown.filter(one => one.matches(box)), style = one => getComputedStyle(one);
+return {
+  outside: shown.filter(one => !one.parentElement.closest(box + ', pre') && rect(one).right > innerWidth)
+    .map(one => one.outerHTML.slice(0, 200)),
+  loose: shown.filter(one => one.matches('table') && !one.closest(box)).length,
+  cut: boxes.filter(one => one.scrollWidth > one.clientWidth).length,
+  silent: boxes.filter(one => style(one).overflowX != 'auto' || !style(one).backgroundImage.match('gradient')).length,
+  unlinked: shown.filter(one => one.matches('img') && one.closest('a')?.href != one.src).length,
+  page: document.documentElement.scrollWidth <= innerWidth,
+};
+"""
+
+
+@pages
+@pytest.mark.slow
+@pytest.mark.needs("chromium", "chromedriver")
+def test_on_a_telephone_wide_tables_scroll_in_their_boxes_and_figures_open_alone(any_site):
+    with opened_browser() as browser:
+        size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        browser.ask("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+        cut = 0
+        for path in html_files(any_site):
+            browser.ask("/url", {"url": path.as_uri()})
+            found = browser.run(LAYOUT)
+            cut += found.pop("cut")
+            assert found == {"outside": [], "loose": 0, "silent": 0, "unlinked": 0, "page": True}, path
+        assert cut  # some table is wide enough to try it
+
+
+def test_every_class_and_every_score_is_in_the_glossary():
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    for one in HAM10000 + ISIC2019:
+        (row,) = re.findall(rf"^\| .*`{one.code}`.*\|$", text, re.MULTILINE)
+        assert one.name.partition(" or ")[0] in row.lower() and ("| malignant |" in row) == one.malignant
+    for name in MEANINGS:
+        assert re.search(rf"^\| [^|]*\b{name.split('_')[-1]}\b", text, re.MULTILINE | re.IGNORECASE), name
