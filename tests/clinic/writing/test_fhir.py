@@ -145,7 +145,7 @@ def test_the_patient_has_a_number_and_its_issuer_and_nothing_else(place, identif
 
 def test_a_report_has_an_identifier_among_the_reports_of_its_model():
     """It is the same in every run and another for another model; its system is none of codes."""
-    another = bundle("0123", an_answer(), deployment(threshold=0.4))["entry"][0]["resource"]
+    another = bundle("0123", an_answer(), deployment(suspicious_from=0.4))["entry"][0]["resource"]
     (first,), (second,) = resources()["DiagnosticReport"][0]["identifier"], another["identifier"]
     assert first["value"] == second["value"] == "0123-1" and first["system"] != second["system"]
     assert first["system"].startswith("urn:oid:2.25.") and first["system"] not in SYSTEMS.values()
