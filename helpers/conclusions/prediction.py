@@ -97,8 +97,8 @@ def choice(gain: Mapping, recall: Mapping[str, Mapping]) -> str:
     return (
         f"The program prints the most probable diagnosis. On validation this {verb} balanced accuracy "
         f"({with_interval(gain)}): of the malignant images there, it calls {with_interval(recall['by prevalence'])} "
-        f"malignant, the balanced reading {with_interval(recall['balanced'])}. What is suspicious is decided by neither, "
-        "but by the summed probability of the malignant classes."
+        f"malignant, the balanced reading {with_interval(recall['balanced'])}. What is suspicious is decided by "
+        "neither, but by the summed probability of the malignant classes."
     )
 
 
