@@ -104,7 +104,7 @@ def test_the_mix_is_told_from_the_images():
 
 
 def test_calibrated_probabilities_and_abstention_elsewhere():
-    """Of three malignant images, two are called so with 0.9 and one with 0.2, like the benign one; one has no answer."""
+    """Two of three malignant images are called so with 0.9, one has 0.2, like the benign one; one has no answer."""
     found = external(["mel", "bcc", "mel", "nv"], [True, True, True, False], [1, 0, 2, 2])
     abstains = np.array([True, False, False, False])
     relied = reliance(found, found, abstains, threshold=0.25, bootstrap=BOOTSTRAP)
