@@ -36,9 +36,9 @@ def measures(square: np.ndarray) -> np.ndarray:
 
 
 def describe_fault(measured: np.ndarray) -> str:
-    """What an image with these MEASURES plainly is, if that spoils it: black, white or without colour; or nothing."""
+    """What plainly spoils an image with these MEASURES: it is black, is white or has no colour; or nothing."""
     mean, colourful = measured[:3], np.expm1(measured[MEASURES.index("log colourfulness")])
-    faults = {"black": mean.max() < DARK, "white": mean.min() > BRIGHT, "without colour": colourful < GREY}
+    faults = {"is black": mean.max() < DARK, "is white": mean.min() > BRIGHT, "has no colour": colourful < GREY}
     return next((words for words, applies in faults.items() if applies), "")
 
 

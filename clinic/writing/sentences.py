@@ -14,7 +14,7 @@ NOT_SURE = "No answer: the program is not sure enough about this image"
 def describe_answer(answer: Answer) -> str:
     """The answer in one line, without a full stop."""
     if answer.cause:
-        return f"No answer: the image is {answer.cause}"
+        return f"No answer: the image {answer.cause}"
     if answer.reason:
         return NOT_ALIKE if answer.reason == UNLIKE else NOT_SURE
     return SUSPICIOUS if answer.suspicious else BENIGN
@@ -26,11 +26,11 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
     if answer.abstained:
         return _worth_of_none(answer, deployment, share)
     key, words = (IF_SUSPICIOUS, "suspicious") if answer.suspicious else (IF_NOT, "benign")
-    average = f"In the test, where {of_100(share[PREVALENCE])} of 100 images were malignant, {of_100(share[key])} of "
-    average += f"100 called {words} were"
+    average = f"Of 100 images called {words} in the test, {of_100(share[key])} were malignant. "
+    average += f"There, {of_100(share[PREVALENCE])} of 100 images were malignant, as the percentages assume"
     rates = [share[name] for name in ("sensitivity", "specificity")]
     if None not in rates:
-        average += f"; where {RARE} of 100 are malignant, {of_100(_if_rare(*rates, answer.suspicious))} would be"
+        average += f"; where only {RARE} of 100 are, it would be {of_100(_if_rare(*rates, answer.suspicious))}"
     missed = f"Of 100 malignant images, {of_100(share['missed'])} were called benign, and {of_100(share['abstained'])} "
     texts = [f"{average}.", f"{missed}got no answer."]
     if not answer.suspicious and share[key] is not None and answer.malignancy > share[key]:

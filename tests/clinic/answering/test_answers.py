@@ -72,7 +72,7 @@ def test_what_is_unlike_the_training_images_gets_no_answer():
     white = from_array(np.full((20, 20, 3), 255, np.uint8), deployed.image_format())
     for level in (-9.0, 9.0):
         (answer,) = answer_pictures([white], said([white], [np.full(7, level)]), deployed)
-        assert (answer.reason, answer.suspicious, answer.cause) == (UNLIKE, None, "white") and answer.distance > 1
+        assert (answer.reason, answer.suspicious, answer.cause) == (UNLIKE, None, "is white") and answer.distance > 1
         assert answer.warnings == (SMALL.format(20, 20, SIDE),)
     however_far = deployment(appearance=replace(learnt(), farthest=1e9))
     (answer,) = answer_pictures([white], said([white], [np.full(7, 9.0)]), however_far)

@@ -32,5 +32,10 @@ def test_only_a_grey_image_has_no_colourfulness():
 
 def test_a_plain_fault_is_named():
     square = np.asarray(picture(1, 48))
-    shown = {"": square, "black": square // 30, "white": 245 + square // 30, "without colour": square[..., [1, 1, 1]]}
+    shown = {
+        "": square,
+        "is black": square // 30,
+        "is white": 245 + square // 30,
+        "has no colour": square[..., [1, 1, 1]],
+    }
     assert [describe_fault(measures(one)) for one in shown.values()] == list(shown)

@@ -18,22 +18,25 @@ NO_ANSWER = "In the test, 20 of 100 images got no answer; of 100 such images, 5 
 
 
 @pytest.mark.parametrize(
-    ("answer", "line", "worth"),
+    ("answer", "line", "worth", "where_rare"),
     [
-        ({}, "Suspicious", "46 of 100 called suspicious were; where 2 of 100 are malignant, 6 would be."),
+        ({}, "Suspicious", "Of 100 images called suspicious in the test, 46 were malignant. There", "be 6."),
         (
             {"suspicious": False},
             "Looks benign",
-            "3 of 100 called benign were; where 2 of 100 are malignant, fewer than",
+            "Of 100 images called benign in the test, 3 were malignant. There",
+            "be fewer than 1.",
         ),
     ],
 )
-def test_an_answer_in_one_line_and_what_it_is_worth(answer, line, worth):
+def test_an_answer_in_one_line_and_what_it_is_worth(answer, line, worth, where_rare):
     """0.9 of 2 in 100 are found, beside 0.3 of 98 false alarms; 0.1 of 2 are missed, beside 0.7 of 98."""
     answer = an_answer(**answer)
     first, second, *more = describe_worth(answer, DEPLOYED)
-    assert describe_answer(answer) == line and worth in first
-    assert first.startswith("In the test, where 20 of 100 images were malignant, ") and second == OF_MALIGNANT
+    assert describe_answer(answer) == line and first.startswith(worth) and first.endswith(where_rare)
+    assert (
+        "20 of 100 images were malignant, as the percentages assume; where only 2" in first and second == OF_MALIGNANT
+    )
     assert more == ([] if answer.suspicious else ["At 60 %, this image is above the average of those called benign."])
 
 
@@ -55,7 +58,7 @@ def test_no_answer_says_why_and_what_to_do(reason, line, remedy):
 
 
 def test_no_answer_names_a_plain_cause():
-    answer = an_answer(UNLIKE, cause="black")
+    answer = an_answer(UNLIKE, cause="is black")
     assert describe_answer(answer) == "No answer: the image is black"
     assert describe_worth(answer, DEPLOYED)[0].startswith("Take a new image with a dermatoscope.")
 
@@ -63,7 +66,7 @@ def test_no_answer_names_a_plain_cause():
 def test_a_share_that_is_not_known_is_no_number():
     unknown = dict.fromkeys(("value", "low", "high"))
     text = " ".join(describe_worth(an_answer(), deployment(malignant=dict.fromkeys(MALIGNANT, unknown))))
-    assert "an unknown number of 100 called suspicious were." in text and "None" not in text
+    assert "an unknown number were malignant." in text and "None" not in text
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_report_holds_the_answer(document):
     assert (
         "ab" * 32 in checksum
         and deployment().checksum in checksum
-        and "before calibration" in calibration
+        and "from a probability of malignancy of 30 % on" in calibration
         and "pre-malignant" in malignant
     )
     assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
