@@ -36,9 +36,9 @@ def measures(square: np.ndarray) -> np.ndarray:
 
 
 def describe_fault(measured: np.ndarray) -> str:
-    """What plainly spoils an image with these MEASURES: it is black, is white or has no colour; or nothing."""
+    """What plainly spoils an image with these MEASURES: it is black, white, or black and white; or nothing."""
     mean, colourful = measured[:3], np.expm1(measured[MEASURES.index("log colourfulness")])
-    faults = {"is black": mean.max() < DARK, "is white": mean.min() > BRIGHT, "has no colour": colourful < GREY}
+    faults = {"is black": mean.max() < DARK, "is white": mean.min() > BRIGHT, "is black and white": colourful < GREY}
     return next((words for words, applies in faults.items() if applies), "")
 
 

@@ -7,7 +7,7 @@ from clinic.reading.pictures import Picture
 
 PREVIEW = 512  # pixels per side of an image that is shown to people
 BAR = 5.0  # millimetres
-PARTLY, WHOLE = "The program saw the part inside the frame. ", "The program saw the whole image. "
+PARTLY, WHOLE = "The program used the part inside the frame. ", "The program used the whole image. "
 UNKNOWN_SCALE = "The scale is not known."
 
 

@@ -89,7 +89,8 @@ class Page:
         """The warnings, what the answer is worth, the model and the disclaimer."""
         warnings = "".join(f"Warning: {text}. " for text in self.answer.warnings)
         worth = " ".join(sentences.describe_worth(self.answer, self.deployment))
-        small = f"{sentences.describe_malignant_classes(self.deployment)} {sentences.describe_model(self.deployment)}"
+        classes = "" if self.answer.abstained else f"{sentences.describe_malignant_classes(self.deployment)} "
+        small = classes + sentences.describe_model(self.deployment)
         height = 0.315
         for text, size, colour in ((warnings, 8.5, ALARM), (worth, 9.5, DARK), (small, 6.5, NEUTRAL)):
             lines = textwrap.wrap(text, int(1000 / size))

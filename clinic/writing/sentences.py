@@ -4,7 +4,7 @@ from clinic.answering.answers import UNLIKE, Answer
 from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, PREVALENCE, Deployment
 from helpers.study import results_folder
 
-SUSPICIOUS, BENIGN = "Suspicious", "Looks benign"
+SUSPICIOUS, BENIGN = "Suspicious: have this lesion examined", "Looks benign, but this rules nothing out"
 RARE = 2  # malignant lesions of 100, as in a practice that sees whoever comes
 EARLY = " (pre-malignant or in situ)"
 NOT_ALIKE = "No answer: this does not look like the dermatoscopic images that the program learnt from"
@@ -26,13 +26,14 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
     if answer.abstained:
         return _worth_of_none(answer, deployment, share)
     key, words = (IF_SUSPICIOUS, "suspicious") if answer.suspicious else (IF_NOT, "benign")
-    average = f"Of 100 images called {words} in the test, {of_100(share[key])} were malignant. "
-    average += f"There, {of_100(share[PREVALENCE])} of 100 images were malignant, as the percentages assume"
+    average = f"On average, {of_100(share[key])} of 100 images called {words} in the test were malignant."
+    mix = f"There, {of_100(share[PREVALENCE])} of 100 images were malignant"
     rates = [share[name] for name in ("sensitivity", "specificity")]
     if None not in rates:
-        average += f"; where only {RARE} of 100 are, it would be {of_100(_if_rare(*rates, answer.suspicious))}"
+        rare = of_100(_if_rare(*rates, answer.suspicious))
+        mix += f"; where only {RARE} of 100 are, {rare} of 100 called {words} would be"
     missed = f"Of 100 malignant images, {of_100(share['missed'])} were called benign, and {of_100(share['abstained'])} "
-    texts = [f"{average}.", f"{missed}got no answer."]
+    texts = [average, f"{mix}.", f"{missed}got no answer."]
     if not answer.suspicious and share[key] is not None and answer.malignancy > share[key]:
         texts.append(f"At {percent(answer.malignancy)}, this image is above the average of those called benign.")
     return texts
@@ -40,9 +41,9 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
 
 def _worth_of_none(answer: Answer, deployment: Deployment, share: dict[str, float | None]) -> list[str]:
     """What no answer means, and what to do."""
-    remedy = "Have somebody look at the lesion itself."
+    remedy = "No answer does not mean benign: examine the lesion itself."
     if answer.reason == UNLIKE:
-        remedy = f"Take a new image with a dermatoscope. {remedy}"
+        remedy += " Take a new image with a dermatoscope."
     none = 1 - deployment.abstention["coverage"]["value"]
     if answer.cause or not none or None in (share["abstained"], share[PREVALENCE]):
         return [remedy]
@@ -62,11 +63,8 @@ def _if_rare(sensitivity: float, specificity: float, is_suspicious: bool) -> flo
 
 def describe_total(answer: Answer, deployment: Deployment) -> str:
     """The summed probabilities, with the colours of their bars, and the operating point, on two lines."""
-    malignant = answer.malignancy
-    return (
-        f"Malignant {percent(malignant)} (orange), benign {percent(1 - malignant)} (blue)\n"
-        f"Suspicious from {percent(deployment.suspicious_from)} malignant on"
-    )
+    limit = percent(deployment.suspicious_from)
+    return f"This image: malignant {percent(answer.malignancy)} (orange bars)\n{limit} or more is called suspicious"
 
 
 def of_100(share: float | None) -> str:
@@ -86,7 +84,7 @@ def percent(share: float) -> str:
 def describe_malignant_classes(deployment: Deployment) -> str:
     """Which classes count as malignant."""
     names = [one.name + (EARLY if "keratosis" in one.name else "") for one in deployment.classes if one.malignant]
-    return f"Counted as malignant: {', '.join(names)}."
+    return f"Counted as malignant: {', '.join(names)}. The program knows no diagnoses but those listed."
 
 
 def describe_model(deployment: Deployment) -> str:

@@ -36,6 +36,6 @@ def test_a_plain_fault_is_named():
         "": square,
         "is black": square // 30,
         "is white": 245 + square // 30,
-        "has no colour": square[..., [1, 1, 1]],
+        "is black and white": square[..., [1, 1, 1]],
     }
     assert [describe_fault(measures(one)) for one in shown.values()] == list(shown)

@@ -63,7 +63,9 @@ def test_a_bundle_holds_the_answer_and_its_model():
     assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
     assert probability["low"]["value"] == pytest.approx(60)
     assert prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
-    assert prediction["rationale"].startswith("Of 100 images called suspicious in the test, 80 were malignant:")
+    assert prediction["rationale"].startswith(
+        "On average, 80 of 100 images called suspicious in the test were malignant."
+    )
     assert prediction["outcome"]["coding"] == [coding(MALIGNANT)] and "pre-malignant" in risk["note"][0]["text"]
     digests = [one["valueCode"][0]["text"] for one in device["property"]]
     assert digests == ["ab" * 32, deployment().checksum]

@@ -35,8 +35,8 @@ def texts(page: Figure) -> list[str]:
 @pytest.mark.parametrize("reason", ["", UNLIKE, UNSURE])
 def test_a_page_has_its_line_the_disclaimer_and_bars_only_for_an_answer(reason):
     lines = texts(draw(reason=reason))
-    assert DISCLAIMER in lines and sum(line.startswith(("Suspicious.", "No answer:")) for line in lines) == 1
-    assert any("(orange)" in line for line in lines) != bool(reason)
+    assert DISCLAIMER in lines and sum(line.startswith(("Suspicious:", "No answer:")) for line in lines) == 1
+    assert any("(orange bars)" in line for line in lines) != bool(reason)
     assert not any(word in " ".join(lines) for word in ("energy", "logit", "score", "Grad-CAM"))
 
 
