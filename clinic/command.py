@@ -129,7 +129,7 @@ def watch(given: argparse.Namespace) -> int:
         raise StudyError("The input to watch is not a folder. Check its path.")
     given.previous, given.deidentify = None, False
     network, outputs, tables = _results(given, None)
-    with _signalled() as ended:
+    with _stop_event() as ended:
         watch(given.input, network, outputs, tables=tables, ended=ended)
     print(_summary(tables))
     return DONE
@@ -145,7 +145,7 @@ def serve(given: argparse.Namespace) -> int:
     destination, model = Peer.parse(given.to), _model(given)
     images, reports = Spool(given.spool / "images", given.queue), Spool(given.spool / "reports")
     with (
-        _signalled() as ended,
+        _stop_event() as ended,
         Reports(*model) as answer,
         Work(images, reports, answer, partial(send, destination)) as work,
         Node((given.host, given.port), images, given.caller, partial(work.wake, "answer"), title=given.title),
@@ -195,14 +195,10 @@ def _write(outcomes: "Iterable[Outcome]", outputs: "Outputs", tables: "Tables") 
         with tqdm(total=count, initial=done, unit="file", desc="predicting", mininterval=1) as bar:
             for outcome, unwritten in outputs.write_all(outcomes, count - done):
                 for fault in tables.add(outcome, unwritten):
-                    bar.write(_message(fault, count), file=sys.stderr)
+                    bar.write(f"file {fault['file']} of {count}: {fault['fault']}", file=sys.stderr)
                 bar.update()
     finally:
         tables.write()
-
-
-def _message(fault: dict, files: int) -> str:
-    return f"file {fault['file']} of {files}: {fault['fault']}"
 
 
 def _summary(tables: "Tables") -> str:
@@ -219,7 +215,7 @@ def _summary(tables: "Tables") -> str:
 
 
 @contextmanager
-def _signalled() -> "Iterator[threading.Event]":
+def _stop_event() -> "Iterator[threading.Event]":
     """An event that Ctrl-C or SIGTERM sets, and a log on the standard error of what happens until then."""
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.ERROR)
     logging.getLogger("clinic").setLevel(logging.INFO)

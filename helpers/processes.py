@@ -27,19 +27,19 @@ def _end_after(parent: int | None) -> None:
     os._exit(1)
 
 
-def interrupted_make() -> Callable[[], bool]:
+def watch_make() -> Callable[[], bool]:
     """A function that says whether the make above this process was interrupted since.
 
     Make waits for its command without a word to it, but no longer catches the signal itself: Linux shows that.
     """
     make = next((pid for pid in _ancestors() if _status(pid).get("Name") in ("make", "gmake")), None)
 
-    def catches() -> bool:
+    def has_handler() -> bool:
         caught = int(_status(make).get("SigCgt", "0"), 16) if make else 0
         return bool(caught >> (signal.SIGINT - 1) & 1)
 
-    caught_at_first = catches()
-    return lambda: caught_at_first and not catches()
+    caught_at_first = has_handler()
+    return lambda: caught_at_first and not has_handler()
 
 
 def _ancestors() -> Iterator[int]:

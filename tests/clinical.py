@@ -55,7 +55,7 @@ def appearance(seeds: range):
 
 
 @cache
-def learnt() -> Appearance:
+def usual_appearance() -> Appearance:
     """How pictures look."""
     spoilt = looks_spoilt(by_brightness, np.stack([np.asarray(picture(seed, SIDE)) for seed in range(60)]), FORMAT)
     return learn_appearance(appearance(range(60)), appearance(range(60, 199)), spoilt)
@@ -136,7 +136,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @contextlib.contextmanager
-def started(*words: object) -> Iterator[subprocess.Popen]:
+def command_process(*words: object) -> Iterator[subprocess.Popen]:
     """The command line in a process of its own, with `by_brightness` for a network; killed at the end if it runs."""
     command = [sys.executable, "-c", COMMAND, *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -265,6 +265,6 @@ def secret_object(pixels: np.ndarray, **attributes):
     return dermoscopic_object(pixels, **values | attributes)
 
 
-def bright(level: int, side: int = 48) -> Image.Image:
+def grey_image(level: int, side: int = 48) -> Image.Image:
     """A plain grey image."""
     return Image.new("RGB", (side, side), (level,) * 3)

@@ -46,7 +46,7 @@ class Answer:
         """Whether the model abstains; `suspicious` is then None."""
         return bool(self.reason)
 
-    def rounded(self) -> "Answer":
+    def round(self) -> "Answer":
         """The same answer with probabilities in whole percent, by which nobody finds the image again."""
         numbers = {name: round(getattr(self, name), 2) for name in ("malignancy", "confidence", "distance")}
         return replace(self, probabilities=np.round(self.probabilities, 2), **numbers)

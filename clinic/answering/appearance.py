@@ -85,12 +85,12 @@ def learn_appearance(training: Look, validation: Look, spoilt: Sequence[Look], *
     # Standardise first. Otherwise the large numbers of the colours would dominate the shrinkage.
     unit = numbers.std(axis=0) + 1e-6
     whitening = np.linalg.inv(np.linalg.cholesky(ledoit_wolf(numbers / unit)[0])) / unit
-    learnt = Appearance(_packed(numbers.mean(axis=0)), _packed(whitening[np.tril_indices(size)]), "", 0.0, 0.0)
+    learnt = Appearance(_encode(numbers.mean(axis=0)), _encode(whitening[np.tril_indices(size)]), "", 0.0, 0.0)
     faults = np.stack([learnt.whiten(*one).mean(axis=0) for one in spoilt])
-    learnt = replace(learnt, faults=_packed(faults / np.linalg.norm(faults, axis=1, keepdims=True)))
+    learnt = replace(learnt, faults=_encode(faults / np.linalg.norm(faults, axis=1, keepdims=True)))
     limits = map(np.quantile, learnt.distances(*validation), (1 - unlike, 1 - ODD_COLOURS))
     return replace(learnt, **dict(zip(("farthest", "farthest_colours"), map(float, limits), strict=True)))
 
 
-def _packed(values: np.ndarray) -> str:
+def _encode(values: np.ndarray) -> str:
     return base64.b64encode(values.astype("<f4").tobytes()).decode()

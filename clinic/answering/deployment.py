@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -67,7 +67,8 @@ class Deployment:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of everything in the deployment, by which results name it."""
-        return _checksum(asdict(self))
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def image_format(self, preview: int = 0) -> ImageFormat:
         """The format of the model's images, with a preview of `preview` pixels per side."""
@@ -90,7 +91,7 @@ def read_deployment(path: Path) -> Deployment:
     try:
         content = json.loads(Path(path).read_text())
         stated = content.pop("checksum")
-        deployment = _parsed(content)
+        deployment = _parse(content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StudyError(f"{path}: not a deployment of this version. {remedy}") from error
     try:
@@ -116,12 +117,7 @@ def software_version() -> str:
         return "unknown"
 
 
-def _checksum(content: Mapping) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _parsed(content: dict) -> Deployment:
+def _parse(content: dict) -> Deployment:
     """The deployment in a file's content. Raises ValueError, TypeError or KeyError if it is something else."""
     content["classes"] = tuple(Diagnosis(**one) for one in content["classes"])
     content["appearance"] = Appearance(**content["appearance"])

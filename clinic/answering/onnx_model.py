@@ -34,7 +34,7 @@ class OnnxModel:
         options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to the decoders
         options.log_severity_level = 4  # its messages may quote paths
-        data = _checked(Path(path))
+        data = _read_and_check(Path(path))
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             about = self._session.get_modelmeta().custom_metadata_map
@@ -54,7 +54,7 @@ class OnnxModel:
         return Prediction(np.float64(logits), features)
 
 
-def _checked(path: Path) -> bytes:
+def _read_and_check(path: Path) -> bytes:
     """The bytes of a file, checked before they are loaded. Raises StudyError if they are not those of its checksum."""
     try:
         data, sums = path.read_bytes(), path.with_name(CHECKSUMS).read_text()

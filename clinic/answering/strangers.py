@@ -17,7 +17,7 @@ def draw_strangers(side: int, count: int, seed: int = 0) -> dict[str, np.ndarray
     down, across = np.indices((side, side)) / side
     bytes_of = partial(random.integers, 0, 256)
 
-    def mixed(shares: np.ndarray) -> np.ndarray:
+    def blend(shares: np.ndarray) -> np.ndarray:
         first, second = bytes_of((2, 1, 1, 3))
         return first + (second - first) * np.clip(shares, 0, 1)[..., None]
 
@@ -30,37 +30,37 @@ def draw_strangers(side: int, count: int, seed: int = 0) -> dict[str, np.ndarray
         "plain colours": lambda: np.broadcast_to(bytes_of((1, 1, 3)), (side, side, 3)),
         "noise": lambda: bytes_of((side, side, 3)),
         "clouds": clouds,
-        "gradients": lambda: mixed(down * random.random() + across * random.random()),
-        "stripes": lambda: mixed((across * random.integers(2, 16) + down * random.integers(9)) % 1 > 0.5),
-        "chessboards": lambda: mixed((np.floor(down * (n := random.integers(2, 12))) + np.floor(across * n)) % 2),
-        "discs": lambda: mixed(np.hypot(down - 0.5, across - 0.5) < random.uniform(0.1, 0.5)),
+        "gradients": lambda: blend(down * random.random() + across * random.random()),
+        "stripes": lambda: blend((across * random.integers(2, 16) + down * random.integers(9)) % 1 > 0.5),
+        "chessboards": lambda: blend((np.floor(down * (n := random.integers(2, 12))) + np.floor(across * n)) % 2),
+        "discs": lambda: blend(np.hypot(down - 0.5, across - 0.5) < random.uniform(0.1, 0.5)),
     }
     return {kind: np.stack([one() for _ in range(count)]).astype(np.uint8) for kind, one in draw.items()}
 
 
 def in_grey(image: np.ndarray) -> np.ndarray:
     """An image without its colours."""
-    return _saturated(image, 0)
+    return _scale_saturation(image, 0)
 
 
-def _saturated(image: np.ndarray, factor: float) -> np.ndarray:
+def _scale_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     grey = (image @ GREY)[..., None]
     return np.uint8(np.clip(np.rint(grey + (image - grey) * factor), 0, 255))
 
 
-def _brightened(image: np.ndarray, gamma: float) -> np.ndarray:
+def _apply_gamma(image: np.ndarray, gamma: float) -> np.ndarray:
     return np.uint8(np.rint(255 * (image / 255) ** gamma))
 
 
-def _balanced(image: np.ndarray, *gains: float) -> np.ndarray:
+def _scale_channels(image: np.ndarray, *gains: float) -> np.ndarray:
     return np.uint8(np.clip(image * np.array(gains), 0, 255))
 
 
-def _blurred(image: np.ndarray, width: float) -> np.ndarray:
+def _blur(image: np.ndarray, width: float) -> np.ndarray:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(width * len(image))))
 
 
-def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+def _compress(image: np.ndarray, quality: int) -> np.ndarray:
     with io.BytesIO() as file:
         Image.fromarray(image).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file))
@@ -70,31 +70,31 @@ def _on_screen(image: np.ndarray) -> np.ndarray:
     """As photographed from a screen: bluish, with the moiré of its pixels."""
     down, across = np.indices(image.shape[:2])
     moire = 0.15 * np.sin(2 * np.pi * (0.31 * across + 0.05 * down))[..., None] * np.array([1, -0.6, 0.8])
-    shown = _balanced(_brightened(image, 1.2), 0.9, 1, 1.12) * (1 + moire) * 0.85 + 20
-    return _blurred(np.uint8(np.clip(shown, 0, 255)), 0.004)
+    shown = _scale_channels(_apply_gamma(image, 1.2), 0.9, 1, 1.12) * (1 + moire) * 0.85 + 20
+    return _blur(np.uint8(np.clip(shown, 0, 255)), 0.004)
 
 
 FAULTS: dict[str, Spoil] = {  # of colour and light, whose directions an appearance learns
     "red and blue exchanged": lambda image: image[..., ::-1],
     "red and green exchanged": lambda image: image[..., [1, 0, 2]],
     "green and blue exchanged": lambda image: image[..., [0, 2, 1]],
-    "brighter (gamma 0.5)": lambda image: _brightened(image, 0.5),
-    "darker (gamma 2)": lambda image: _brightened(image, 2.0),
-    "warm light": lambda image: _balanced(image, 1.2, 1, 0.75),
-    "cold light": lambda image: _balanced(image, 0.75, 1, 1.25),
-    "green light": lambda image: _balanced(image, 0.85, 1.2, 0.85),
-    "a quarter of the colour": lambda image: _saturated(image, 0.25),
-    "twice the colour": lambda image: _saturated(image, 2),
+    "brighter (gamma 0.5)": lambda image: _apply_gamma(image, 0.5),
+    "darker (gamma 2)": lambda image: _apply_gamma(image, 2.0),
+    "warm light": lambda image: _scale_channels(image, 1.2, 1, 0.75),
+    "cold light": lambda image: _scale_channels(image, 0.75, 1, 1.25),
+    "green light": lambda image: _scale_channels(image, 0.85, 1.2, 0.85),
+    "a quarter of the colour": lambda image: _scale_saturation(image, 0.25),
+    "twice the colour": lambda image: _scale_saturation(image, 2),
 }
 SPOILT: dict[str, Spoil] = FAULTS | {
-    "slightly warm light": lambda image: _balanced(image, 1.1, 1, 0.87),
-    "slightly cold light": lambda image: _balanced(image, 0.87, 1, 1.12),
-    "pink light": lambda image: _balanced(image, 1.1, 0.9, 1.1),
-    "half of the colour": lambda image: _saturated(image, 0.5),
+    "slightly warm light": lambda image: _scale_channels(image, 1.1, 1, 0.87),
+    "slightly cold light": lambda image: _scale_channels(image, 0.87, 1, 1.12),
+    "pink light": lambda image: _scale_channels(image, 1.1, 0.9, 1.1),
+    "half of the colour": lambda image: _scale_saturation(image, 0.5),
     "grey": in_grey,
     "negative": lambda image: 255 - image,
-    "slightly blurred": lambda image: _blurred(image, 0.01),
-    "blurred": lambda image: _blurred(image, 0.02),
-    "JPEG of quality 10": lambda image: _compressed(image, 10),
+    "slightly blurred": lambda image: _blur(image, 0.01),
+    "blurred": lambda image: _blur(image, 0.02),
+    "JPEG of quality 10": lambda image: _compress(image, 10),
     "photographed from a screen": _on_screen,
 }

@@ -36,7 +36,7 @@ class Spool:
         name: replaces a waiting file of this name; by default a new name, later in order than all others. Raises Full,
         and OSError if the disk is full.
         """
-        waiting = self.waiting()
+        waiting = self.files()
         if len(waiting) >= self.most_files or sum(map(_size, waiting)) + len(data) > self.most_bytes:
             raise Full
         target = self.folder / (name or f"{time.time_ns():020}-{secrets.token_hex(4)}.dcm")
@@ -52,7 +52,7 @@ class Spool:
         _sync(self.folder)
         return target
 
-    def waiting(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """The complete files, the oldest first."""
         return sorted(path for path in self.folder.iterdir() if not path.name.startswith(HIDDEN))
 

@@ -50,7 +50,7 @@ class Work:
 
     def answer_oldest(self) -> bool:
         """Answer the oldest images; returns whether there were any. An image leaves when its report is on disk."""
-        waiting = self.images.waiting()[:BATCH]
+        waiting = self.images.files()[:BATCH]
         for path, report, fault in self.answer(waiting) if waiting else ():
             if fault:
                 LOG.warning("image %s: %s", path.stem, fault)
@@ -64,7 +64,7 @@ class Work:
 
     def deliver_oldest(self) -> bool:
         """Send the reports; returns whether some have arrived. A report leaves when the destination has it."""
-        waiting = self.reports.waiting()
+        waiting = self.reports.files()
         arrived = 0
         for path in self.send(waiting) if waiting else ():
             path.unlink()

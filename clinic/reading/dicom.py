@@ -86,7 +86,7 @@ def place_of(dataset: Dataset) -> Place:
         found = {name: _text(dataset, keyword) for name, keyword in NAMED.items()}
         modality, maker = _text(dataset, "Modality"), str(dataset.get("Manufacturer", "")).strip()
         burned_in, recognisable = (_yes_or_no(dataset, keyword) for keyword in PIXELS_SHOW)
-        acquired = _acquired(dataset)
+        acquired = _acquisition_day(dataset)
     except Unreadable:
         raise
     except Exception as error:
@@ -211,7 +211,7 @@ def _yes_or_no(dataset: Dataset, keyword: str) -> str:
     return value if value in ("YES", "NO") else ""
 
 
-def _acquired(dataset: Dataset) -> str:
+def _acquisition_day(dataset: Dataset) -> str:
     """The day of an image as YYYYMMDD, or an empty text if no attribute has one."""
     for keyword in DAYS:
         with suppress(Exception):  # an image is read even if its day cannot be

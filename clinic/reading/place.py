@@ -46,7 +46,7 @@ class Place:
 
         key: up to 64 random bytes, discarded after the run.
         """
-        renamed = {name: _renamed(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
+        renamed = {name: _new_uid(getattr(self, name), key) for name in ("sop_instance", "series", "study")}
         kept = {name: getattr(self, name) for name in KEPT}
         return Place(**kept, **renamed, anonymous=True)
 
@@ -71,7 +71,7 @@ NAMED = {  # attributes of DICOM behind the identifiers of a place
 }
 
 
-def _renamed(uid: str, key: bytes) -> str:
+def _new_uid(uid: str, key: bytes) -> str:
     """A new UID derived from `uid` and `key`, always the same for both, in the form of PS3.5 B.2."""
     digest = hashlib.blake2b(uid.encode(), key=key, digest_size=16).digest()
     return f"2.25.{int.from_bytes(digest)}"

@@ -58,10 +58,10 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
     report |= {"extension": [{"url": f"{EXTENSIONS}/diagnosticReport-risk", "valueReference": _reference(risk)}]}
     report = _entry(report | _references("imagingStudy", studies) | _references("result", observations))
     entries = [report, risk, *observations, patient, device, image, *studies, *sites]
-    return checked({"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries})
+    return validate({"resourceType": "Bundle", "type": "collection", "timestamp": now, "entry": entries})
 
 
-def checked(content: dict) -> dict:
+def validate(content: dict) -> dict:
     """The bundle. Raises StudyError if it is not valid R4, by the models of fhir.resources (R4B)."""
     try:
         Bundle.model_validate(content)

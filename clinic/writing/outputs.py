@@ -67,7 +67,7 @@ class Outputs:
         if not outcome.answers:
             return faults
         if self.deidentify:
-            outcome = replace(outcome, answers=tuple(answer.rounded() for answer in outcome.answers))
+            outcome = replace(outcome, answers=tuple(answer.round() for answer in outcome.answers))
         with _collect_fault(faults, "page"):
             self._write_pages(outcome)
         with _collect_fault(faults, "DICOM result"):

@@ -183,7 +183,7 @@ def _whose(file: InputFile) -> dict:
 def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
     """The columns of an answer. If the model abstains, these say so, and no number stands in for an answer."""
 
-    def shown(value: float) -> float | None:
+    def number(value: float) -> float | None:
         return None if answer.abstained else round(float(value), digits)
 
     codes = deployment.codes
@@ -194,11 +194,11 @@ def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
         "reason": answer.reason,
         "cause": answer.cause,
     }
-    row |= {f"p_{code}": shown(p) for code, p in zip(codes, answer.probabilities, strict=True)}
+    row |= {f"p_{code}": number(p) for code, p in zip(codes, answer.probabilities, strict=True)}
     return row | {
-        "malignancy": shown(answer.malignancy),
+        "malignancy": number(answer.malignancy),
         "suspicious_from": round(deployment.suspicious_from, digits),
-        "confidence": shown(answer.confidence),
+        "confidence": number(answer.confidence),
         "distance": round(answer.distance, digits),
         "warnings": "; ".join(answer.warnings),
         "model": deployment.name,

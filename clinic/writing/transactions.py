@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from clinic.reading.place import Place
-from clinic.writing.fhir import checked, is_named
+from clinic.writing.fhir import is_named, validate
 from helpers.study import StudyError
 
 
@@ -42,7 +42,7 @@ def transaction(content: Mapping, place: Place, server: Server) -> dict:
     if server.orders and place.accession_number:
         order = f"ServiceRequest?identifier={_token(server.orders, place.accession_number)}"
         sent["entry"][0]["resource"]["basedOn"] = [{"reference": order}]
-    return checked(sent)
+    return validate(sent)
 
 
 def _request(resource: Mapping) -> dict:

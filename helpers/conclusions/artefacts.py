@@ -46,7 +46,7 @@ def pasted(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
 
 def finder(precision: Mapping | None) -> str:
     """How far to trust what a finder finds. precision: None where it is not known."""
-    if not _known(precision):
+    if not _is_known(precision):
         return "unknown: look at the pictures"
     if precision["low"] >= TRUSTED:
         return "trustworthy"
@@ -64,7 +64,7 @@ def found_images(
     for what, gap in gaps.items():
         accuracy = by_sign(gap, above="higher", below="lower", unclear="not clearly different")
         precision = precisions[what]
-        trust = with_interval(precision) if _known(precision) else "unknown"
+        trust = with_interval(precision) if _is_known(precision) else "unknown"
         about = f"difference {with_interval(gap)}, {counted(images[what], 'image')}, precision {trust}"
         parts.append(f"{accuracy} with {ONE.get(what, what)} ({about})")
     return (
@@ -104,5 +104,5 @@ def answer(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
     )
 
 
-def _known(precision: Mapping | None) -> bool:
+def _is_known(precision: Mapping | None) -> bool:
     return precision is not None and pd.notna(precision["value"])

@@ -78,13 +78,11 @@ def standardised_differences(
     weights, group = bootstrap.weights(lesions).astype(np.float64), np.asarray(group, bool)
     names, stratum = np.unique(np.asarray(strata).astype(str), return_inverse=True)
     members = np.eye(len(names), dtype=bool)[stratum]
-    gaps = [
-        _standardised(np.asarray(column, np.float64), group, members, weights=weights) for column in columns.values()
-    ]
+    gaps = [_difference(np.asarray(column, np.float64), group, members, weights=weights) for column in columns.values()]
     return _table(columns, np.column_stack(gaps))
 
 
-def _standardised(column: np.ndarray, group: np.ndarray, members: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
+def _difference(column: np.ndarray, group: np.ndarray, members: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     """The standardised difference of one column [n] under each row of weights [b, n]: float64 [b].
 
     members: bool [n, strata]. The strata's mean differences are weighted by the images of `group` in each.
@@ -123,7 +121,7 @@ def matched_accuracy_differences(
     drawn, images = {}, {}
     for name, members in rows.items():
         cells = [members & (first.labels == label) for label in labels]
-        of_label = [_mean_of_drawn(gaps[:, cell], weights[:, cell]) for cell in cells]
+        of_label = [_mean_per_resample(gaps[:, cell], weights[:, cell]) for cell in cells]
         drawn[name] = np.mean(of_label, axis=0) if of_label else np.full(len(gaps), np.nan)
         images[name] = int(np.sum(cells))
     if len(rows) == 2:
@@ -160,7 +158,7 @@ def _frequent_labels(predictions: Predictions, groups: Iterable[np.ndarray]) -> 
     return labels
 
 
-def _mean_of_drawn(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _mean_per_resample(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean of each row, float64 [b], from values and weights [b, n]. Values of weight 0 may be NaN."""
     weights = weights.astype(np.float64)
     return ratio(np.where(weights > 0, weights * values, 0).sum(axis=1), weights.sum(axis=1))

@@ -52,8 +52,8 @@ class Scores:
     macro_auc = property(lambda self: self._macro(self.auc))
     malignant_auc = property(lambda self: self._of_malignancy(weighted_auc))
     malignant_average_precision = property(lambda self: self._of_malignancy(weighted_average_precision))
-    malignant_sensitivity = property(lambda self: self._mean(self._flagged, self.predictions.is_malignant))
-    malignant_specificity = property(lambda self: self._mean(~self._flagged, ~self.predictions.is_malignant))
+    malignant_sensitivity = property(lambda self: self._mean(self._is_suspicious, self.predictions.is_malignant))
+    malignant_specificity = property(lambda self: self._mean(~self._is_suspicious, ~self.predictions.is_malignant))
     overconfidence = property(lambda self: self._mean(self.predictions.confidence - self.predictions.is_right))
     auc = cached_property(lambda self: self._one_against_rest(weighted_auc))
     average_precision = property(lambda self: self._one_against_rest(weighted_average_precision))
@@ -102,7 +102,7 @@ class Scores:
         return np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
 
     @property
-    def _flagged(self) -> np.ndarray:
+    def _is_suspicious(self) -> np.ndarray:
         return self.predictions.malignant_score >= self.threshold
 
     def _of_malignancy(self, area: Callable) -> np.ndarray:

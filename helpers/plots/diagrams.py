@@ -30,7 +30,7 @@ def protocol_diagram(tables: Mapping[str, pd.DataFrame], title: str, *, altered:
     widths = pd.DataFrame({name: table["part"].value_counts() for name, table in drawn.items()}).max(axis=1)
     starts = dict(zip(PARTS, np.cumsum([0, *(widths[part] + 0.8 for part in PARTS)]), strict=False))
     figure, axes = plt.subplots(figsize=(10.5, 0.6 * len(tables) + 1.5))
-    rows = rows_downwards(axes, [f"{name}:\n{_shared(table)}" for name, table in drawn.items()])
+    rows = rows_downwards(axes, [f"{name}:\n{_overlap(table)}" for name, table in drawn.items()])
     for part, name in PARTS.items():
         axes.text(starts[part] - 0.4, -0.55, name, weight="bold", fontsize=9)
     for row, table in zip(rows, drawn.values(), strict=True):
@@ -38,7 +38,7 @@ def protocol_diagram(tables: Mapping[str, pd.DataFrame], title: str, *, altered:
         corner, width = (starts[chooser] - 0.5, row - 0.4), (table["part"] == chooser).sum()
         look = {"facecolor": "none", "edgecolor": "black", "linestyle": ":", "linewidth": 1.5}
         axes.add_patch(Rectangle(corner, width, 0.8, label="part that chooses the epoch", **look))
-        _photographs(axes, row, _placed(table, starts))
+        _photographs(axes, row, _with_places(table, starts))
     axes.set(xlim=(-0.7, starts["test"] + widths["test"]), xticks=[])
     axes.set_title(title, pad=18)
     axes.spines[:].set_visible(False)
@@ -55,7 +55,7 @@ def _with_kinds(table: pd.DataFrame, copies: str) -> pd.DataFrame:
     return table[table["part"] != "validation"] if images["validation"] == images["claimed"] else table
 
 
-def _shared(table: pd.DataFrame) -> str:
+def _overlap(table: pd.DataFrame) -> str:
     """Which lesions are on both sides, in words."""
     trained, claimed = (set(table.loc[table["part"] == part, "lesion_id"]) for part in ("train", "claimed"))
     both = sorted(trained & claimed)
@@ -63,7 +63,7 @@ def _shared(table: pd.DataFrame) -> str:
     return f"{names} in training and claimed"
 
 
-def _placed(table: pd.DataFrame, starts: Mapping[str, float]) -> pd.DataFrame:
+def _with_places(table: pd.DataFrame, starts: Mapping[str, float]) -> pd.DataFrame:
     """The table with the place of each photograph in its part: those of a lesion side by side."""
     table = table.sort_values(["part", "lesion_id", "image_id"], kind="stable")
     return table.assign(place=table["part"].map(starts) + table.groupby("part").cumcount())

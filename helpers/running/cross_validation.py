@@ -10,7 +10,7 @@ from helpers.models.networks import KINDS, build_network, pretrained_sha256
 from helpers.models.recipe import recipes
 from helpers.records import Run
 from helpers.running.jobs import run_jobs
-from helpers.running.search_space import with_varied
+from helpers.running.search_space import add_varied
 from helpers.training.experiment import Experiment, Variant
 
 
@@ -19,7 +19,7 @@ def build_variant(kind: str, parameters: Mapping, classes: int) -> keras.Model:
 
     Networks that differ only in the strengths of these layers share one compiled network.
     """
-    return build_network(kind, parameters | {"augmentation": with_varied(parameters["augmentation"])}, classes)
+    return build_network(kind, parameters | {"augmentation": add_varied(parameters["augmentation"])}, classes)
 
 
 def fold_experiment(experiment: Experiment, fold: int) -> Experiment:

@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-from helpers.processes import end_with_parent, interrupted_make
+from helpers.processes import end_with_parent, watch_make
 
 SECONDS = 1  # between two looks at whether make was interrupted
 # Of notebooks that could start, first those that others wait for, then the longest.
@@ -24,7 +24,7 @@ def in_order(
     """
     sorter, running, ready, failed = TopologicalSorter(graph), {}, [], []
     sorter.prepare()
-    was_interrupted = interrupted_make()
+    was_interrupted = watch_make()
     try:
         while True:
             ready = [] if failed and not go_on else [*ready, *sorter.get_ready()]

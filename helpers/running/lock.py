@@ -16,16 +16,16 @@ def study_lock(study: str, *, wait: bool = True) -> AbstractContextManager:
 
     Raises StudyError instead of waiting.
     """
-    return _held(build_folder(study) / "lock", f"Study {study}", wait=wait)
+    return _hold_lock(build_folder(study) / "lock", f"Study {study}", wait=wait)
 
 
 def dataset_lock(dataset: str, *, wait: bool = True) -> AbstractContextManager:
     """Held while the images of a dataset are drawn or deleted; see `study_lock`."""
-    return _held(ROOT / "data" / f".{dataset}.lock", f"The dataset {dataset}", wait=wait)
+    return _hold_lock(ROOT / "data" / f".{dataset}.lock", f"The dataset {dataset}", wait=wait)
 
 
 @contextmanager
-def _held(path: Path, what: str, *, wait: bool) -> Iterator[None]:
+def _hold_lock(path: Path, what: str, *, wait: bool) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:

@@ -45,7 +45,7 @@ def card_text(study: str) -> str:
     parts = [_heading(study, first), _models(study, known), _figures(study, known), _by_class(known), _groups(study)]
     if elsewhere := elsewhere_table(results_folder(study), "notebooks/15_external_validation.ipynb"):
         parts.append(f"## Other clinics\n\n{elsewhere}")
-    parts += [_limits(calibration_excess(study)), _use(study, first), _exported(study)]
+    parts += [_limits(calibration_excess(study)), _use(study, first), _exports(study)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -171,13 +171,13 @@ model, record = load_model("{record["name"]}", study="{study}")
 **Licence.** The weights were trained on images under CC BY-NC 4.0 and are passed on under the same terms."""
 
 
-def _exported(study: str) -> str:
+def _exports(study: str) -> str:
     file = results_folder(study) / FOLDER / PARITY
     if not file.is_file():
         how = f"`make export STUDY={study}` writes the deployed model as ONNX and LiteRT"
         return f"## Without Keras\n\nNot exported: {how}."
     table = read_csv(file, RESTORE)
-    rows = [_exported_row(row, bool(number)) for number, row in enumerate(table.to_dict("records"))]
+    rows = [_export_row(row, bool(number)) for number, row in enumerate(table.to_dict("records"))]
     header = ["program", "file", "same answer", "largest difference of a probability", "balanced accuracy"]
     header += ["minus that of Keras", "ms per image"]
     return f"""## Without Keras
@@ -189,7 +189,7 @@ Milliseconds: processor time on one core, one image at a time ({table["device"][
 {markdown_table(header, rows)}"""
 
 
-def _exported_row(row: dict, is_exported: bool) -> list[str]:
+def _export_row(row: dict, is_exported: bool) -> list[str]:
     return [
         row["runtime"],
         f"{row['file']}, {row['megabytes']:.1f} MB" if is_exported else row["file"],

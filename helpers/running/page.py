@@ -41,7 +41,7 @@ class Links:
 
     def _target(self, target: str, origin: str, page: str) -> str:
         path, _, anchor = target.partition("#")
-        anchor = f"#{_slug(anchor)}" if anchor else ""
+        anchor = "#" + re.sub(r"[^\w-]", "", anchor.lower()) if anchor else ""  # as the site names its headings
         if "://" in target or not path:
             return target if path else anchor
         path = posixpath.normpath(posixpath.join(origin, path))
@@ -59,11 +59,6 @@ class Links:
         own, slug = f"results/{posixpath.dirname(page)}/{path}", path.partition("_")[2]
         others = [one for one in self.pages if one.startswith("results/") and one.endswith(f"_{slug}")]
         return next(iter([own] * (own in self.pages) + others), path)
-
-
-def _slug(anchor: str) -> str:
-    """The anchor that the site gives to a heading, from the one that Jupyter or GitHub gives."""
-    return re.sub(r"[^\w-]", "", anchor.lower())
 
 
 def publish(notebook: NotebookNode, relink: Callable[[str], str]) -> NotebookNode:

@@ -30,12 +30,12 @@ def unmet_requirements(path: Path) -> list[str]:
     if backend := os.environ.get("KERAS_BACKEND"):
         wanted = [one for one in wanted if not one.name.startswith(BACKENDS) or one.name.startswith(backend)]
         wanted += [] if any(one.name.startswith(backend) for one in wanted) else [Requirement(backend)]
-    found = {one: _installed(one.name) for one in wanted if one.name.replace("_", "-") not in ONLY_TO_EDIT}
+    found = {one: _installed_version(one.name) for one in wanted if one.name.replace("_", "-") not in ONLY_TO_EDIT}
     unmet = {one: has for one, has in found.items() if not (has and one.specifier.contains(has, prereleases=True))}
     return [f"{one.name}{one.specifier} (installed: {has or 'none'})" for one, has in unmet.items()]
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     """The installed version of a package. TensorFlow's build for processors is as good as the one for GPUs."""
     same = {"tensorflow", "tensorflow-cpu"}
     return next(filter(None, map(_find, same if name in same else [name])), None)

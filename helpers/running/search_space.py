@@ -65,7 +65,7 @@ def trial_parameters(values: Mapping, parameters: Mapping, kind: str) -> dict:
     return dict(p) | changed
 
 
-def with_varied(augmentation: Sequence[str]) -> list[str]:
+def add_varied(augmentation: Sequence[str]) -> list[str]:
     """Augmentations `name` or `name:strength`, plus those of VARIED that are missing, at strength 0."""
     names = [entry.partition(":")[0] for entry in augmentation]
     return [*augmentation, *(f"{name}:0" for name in VARIED if name not in names)]

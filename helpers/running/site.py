@@ -16,7 +16,7 @@ from helpers.running.inserts import inserts
 from helpers.running.model_card import CARD
 from helpers.running.notebooks import all_notebooks
 from helpers.running.page import Links, publish
-from helpers.running.tables import NOT_RUN, ON_PAGE, answer_of, answers, executed, published_studies, results_tables
+from helpers.running.tables import NOT_RUN, ON_PAGE, answer_of, answers, pages_of, published_studies, results_tables
 from helpers.study import ROOT, StudyError, build_folder, results_folder
 
 PACKAGES = ("sphinx", "myst_nb", "sphinx_book_theme")
@@ -59,7 +59,7 @@ def write_source(folder: Path, study: str) -> None:
     """Write the pages that Sphinx reads. Raises StudyError if neither `study` nor a published one has a notebook."""
     studies = _studies(study)
     links = Links(_pages(studies))
-    parts = _generated(studies)
+    parts = _texts(studies)
     for path, page in links.pages.items():
         if path.startswith("results/"):
             _write_result(folder, path, links)
@@ -77,7 +77,7 @@ def _studies(study: str) -> dict[str, str]:
     """The studies of the site with their titles: the published ones and `study`, as far as they have notebooks."""
     found = {name: dataset for dataset, name in published_studies(results_folder(study).parent).items()}
     found.setdefault(study, f"Study {study}")
-    found = {name: title for name, title in found.items() if executed(results_folder(name))}
+    found = {name: title for name, title in found.items() if pages_of(results_folder(name))}
     if not found:
         raise StudyError(f"{results_folder(study)}: no executed notebooks. Run `make all STUDY={study}` first.")
     return found
@@ -88,7 +88,7 @@ def _pages(studies: dict[str, str]) -> dict[str, str]:
     pages = {f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.md"))}
     pages |= TEXTS | {"README.md": "index.md"}
     for study in studies:
-        names = [f"{name}.ipynb" for name in executed(results_folder(study))]
+        names = [f"{name}.ipynb" for name in pages_of(results_folder(study))]
         pages |= {f"results/{study}/notebooks/{name}": f"{study}/{name}" for name in names}
         if _has_card(study):
             pages[f"results/{study}/{CARD}"] = f"{study}/model_card.md"
@@ -122,7 +122,7 @@ def notebooks_of(part: str) -> list[str]:
     return names[starts[part] : min(later, default=None)]
 
 
-def _generated(studies: dict[str, str]) -> dict[str, str]:
+def _texts(studies: dict[str, str]) -> dict[str, str]:
     """The texts that take the place of comments such as `<!-- answers -->`, with links as in README.md."""
     main, *others = [results_folder(study) for study in studies]
     found = [f"### {part}\n\n{answers(main, notebooks_of(part))}" for part in PARTS]
@@ -141,7 +141,7 @@ def _generated(studies: dict[str, str]) -> dict[str, str]:
 def _contents(studies: dict[str, str]) -> str:
     """The contents of the site, as MyST writes them."""
     main, *others = studies
-    run = {study: executed(results_folder(study)) for study in studies}
+    run = {study: pages_of(results_folder(study)) for study in studies}
     parts = {part: [name for name in notebooks_of(part) if name in run[main]] for part in PARTS}
     trees = {part: [f"{main}/{name}" for name in names] for part, names in parts.items()}
     trees |= {studies[study]: [f"{study}/{name}" for name in run[study]] for study in others}

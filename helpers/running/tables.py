@@ -52,7 +52,7 @@ def absent_collections(folder: Path) -> list[str]:
     return [name for name in COLLECTIONS.get(summary.get("dataset"), ()) if there and name not in there]
 
 
-def executed(folder: Path) -> list[str]:
+def pages_of(folder: Path) -> list[str]:
     """The names of the executed notebooks in the results of a study, in their order."""
     return sorted(path.stem for path in folder.glob("notebooks/*.ipynb"))
 
@@ -73,7 +73,7 @@ def question_index(results: Path) -> str:
     studies, rows = published_studies(results), []
     for name in all_notebooks():
         path = f"notebooks/{name}.ipynb"
-        run = [(data, study) for data, study in studies.items() if name in executed(results / study)]
+        run = [(data, study) for data, study in studies.items() if name in pages_of(results / study)]
         answer = answer_of(results / next(iter(studies.values()), "demo"), name)
         links = ", ".join(f"[{data}](results/{study}/{path})" for data, study in run)
         rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])

@@ -45,9 +45,9 @@ class Batches(keras.utils.PyDataset):
         weights = self.weights[labels] if weighted else np.ones(len(labels), np.float32)
         if self.recipe.mixing == "none":
             return {"image": self._images(chosen)}, targets, weights
-        return self._mixed(batch, chosen, targets * weights[:, None])
+        return self._mix(batch, chosen, targets * weights[:, None])
 
-    def _mixed(self, batch: int, chosen: np.ndarray, targets: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
+    def _mix(self, batch: int, chosen: np.ndarray, targets: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
         # Weights are mixed together with their labels. Keras may ask for a batch twice, so the seed names the batch.
         random = np.random.default_rng([self.recipe.seed, self.epoch, batch])
         mixture = draw_mixture(self.recipe.mixing, len(chosen), self.samples.pixels.shape[1], random=random)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clinical import free_ports, install_made_up_model, orthanc, secret_object, started, wait_for
+from clinical import command_process, free_ports, install_made_up_model, orthanc, secret_object, wait_for
 from conftest import picture
 
 from clinic.command import DONE, main
@@ -40,7 +40,7 @@ class Archive:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def reported(self) -> list[str]:
+    def studies_of_reports(self) -> list[str]:
         """The study of each report in the archive, sorted."""
         found = self.find("Instance", Modality="SR")
         tags = [self.ask(f"/instances/{one['ID']}/simplified-tags") for one in found]
@@ -82,9 +82,9 @@ def test_what_an_archive_routes_to_the_node_comes_back_as_reports(tmp_path, arch
     """By the command itself, in a process of its own."""
     words = ("--port", archive.node, "--caller", "ORTHANC", "--spool", tmp_path / "spool")
     sent = [secret_object(np.asarray(picture(seed, 48))) for seed in range(5)]
-    with started("serve", *words, "--to", f"ORTHANC@{HOST}:{archive.dicom}"):
+    with command_process("serve", *words, "--to", f"ORTHANC@{HOST}:{archive.dicom}"):
         ids = [archive.ask("/instances", as_bytes(one))["ID"] for one in sent]
         wait_for(lambda: archive.ask("/modalities/node/echo", {}) == {})
         assert archive.ask("/modalities/node/store", {"Resources": ids})["FailedInstancesCount"] == 0
-        wait_for(lambda: archive.reported() == sorted(one.StudyInstanceUID for one in sent))
+        wait_for(lambda: archive.studies_of_reports() == sorted(one.StudyInstanceUID for one in sent))
         wait_for(lambda: not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()])

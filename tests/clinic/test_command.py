@@ -44,7 +44,7 @@ def predict(source, out, *words):
     return main(["predict", str(source), "--out", str(out), *words])
 
 
-def names_nobody(printed) -> bool:
+def is_anonymous(printed) -> bool:
     return not any(secret in "".join(printed) for secret in SECRETS)
 
 
@@ -66,7 +66,7 @@ def test_files_become_results_by_a_network(patient, tmp_path, monkeypatch, capfd
         "absl" not in printed.err
         and "2 images in 2 files" in printed.out
         and "Not a medical device" in printed.out
-        and names_nobody(printed)
+        and is_anonymous(printed)
     )
 
 
@@ -82,7 +82,7 @@ def test_files_that_fail_are_not_named(patient, tmp_path, words, capfd):
     (patient / "Muster").symlink_to(tmp_path)
     assert predict(patient, tmp_path / "out", *words) == SOME_FAILED
     printed = capfd.readouterr()
-    assert "2 files failed" in printed.out and names_nobody(printed)
+    assert "2 files failed" in printed.out and is_anonymous(printed)
     assert "file 1 of 4: neither an image" in printed.err and "file 4 of 4: a link to a folder" in printed.err
     assert files_of(tmp_path / "out", "failed") == [1, 4]
 
@@ -99,7 +99,7 @@ def test_messages_about_folders_do_not_name_them(patient, tmp_path, words, capfd
     given = [str(tmp_path / name) for name in inputs]
     assert main(["predict", *given, "--out", str(tmp_path / out), *words]) == NO_RESULTS
     printed = capfd.readouterr()
-    assert message in printed.err and names_nobody(printed)
+    assert message in printed.err and is_anonymous(printed)
 
 
 ERRORS = [
@@ -118,7 +118,7 @@ def test_an_error_before_the_first_file_leaves_no_results(five, tmp_path, words,
     monkeypatch.setattr("clinic.answering.runtime.open_model", fail)
     assert predict(five, tmp_path / "out", *words) == NO_RESULTS
     printed = capfd.readouterr()
-    assert message in printed.err and names_nobody(printed)
+    assert message in printed.err and is_anonymous(printed)
 
 
 @pytest.mark.parametrize(("error", "message"), [*ERRORS, (signal.SIGTERM, "it was stopped")])
@@ -137,7 +137,7 @@ def test_an_error_on_the_way_leaves_what_was_done(five, tmp_path, words, monkeyp
     monkeypatch.setattr(Outputs, "write", write)
     assert predict(five, tmp_path / "out", *words) == NO_RESULTS
     printed = capfd.readouterr()
-    assert message in printed.err and names_nobody(printed)
+    assert message in printed.err and is_anonymous(printed)
     assert files_of(tmp_path / "out", "predictions") == [1, 2] and files_of(tmp_path / "out", "failed") == [3, 4, 5]
 
 
@@ -169,7 +169,7 @@ def test_a_full_disk_names_no_folder(patient, tmp_path, words, monkeypatch, capf
         patch.setattr("helpers.records.tempfile.mkstemp", full)
         assert predict(patient, out, *words, "--fhir") == NO_RESULTS
     printed = capfd.readouterr()
-    assert "No complete results: No space left on device" in printed.err and names_nobody(printed)
+    assert "No complete results: No space left on device" in printed.err and is_anonymous(printed)
     assert predict(patient, out, *words, "--fhir") == DONE and len(list((out / "fhir").iterdir())) == 2
 
 

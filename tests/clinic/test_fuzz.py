@@ -48,7 +48,7 @@ def objects() -> list[bytes]:
     return list(map(as_bytes, made))
 
 
-def spoilt(original: bytes, number: int) -> bytes:
+def spoil(original: bytes, number: int) -> bytes:
     """A file with some bytes overwritten, and sometimes others put in, left out or cut off; a number for each way."""
     random, data = np.random.default_rng(number), bytearray(original)
     for _ in range(random.integers(1, 5)):
@@ -65,7 +65,7 @@ def fuzz(read, originals: list[bytes]) -> dict[str, int]:
     for number in range(FILES):
         faulthandler.dump_traceback_later(SLOWEST + 5, exit=True)
         try:
-            pictures = read(spoilt(originals[number % len(originals)], number))
+            pictures = read(spoil(originals[number % len(originals)], number))
             assert all(one.square.shape == (SIDE, SIDE, 3) and np.isfinite(one.measures).all() for one in pictures)
             counts["read"] += 1
         except Unreadable as fault:

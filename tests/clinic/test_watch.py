@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pandas as pd
 import pytest
-from clinical import by_brightness, deployment, image_file, started, wait_for
+from clinical import by_brightness, command_process, deployment, image_file, wait_for
 
 from clinic import watch as module
 from clinic.command import DONE, NO_RESULTS, main
@@ -18,7 +18,7 @@ from clinic.writing.tables import JOURNAL, Tables
 
 
 @pytest.fixture
-def watched(tmp_path, monkeypatch):
+def watcher(tmp_path, monkeypatch):
     """A function that watches the folder `in` in a thread."""
     monkeypatch.setattr(module, "SECONDS", 0.1)
     (tmp_path / "in").mkdir()
@@ -45,8 +45,8 @@ def rows(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "predictions.csv")
 
 
-def test_files_of_one_name_are_told_apart_and_a_changed_one_is_answered_again(watched, tmp_path):
-    with watched() as tables:
+def test_files_of_one_name_are_told_apart_and_a_changed_one_is_answered_again(watcher, tmp_path):
+    with watcher() as tables:
         for seed, name in enumerate(("monday", "tuesday")):
             image_file(tmp_path / "in" / name / "lesion.png", seed)
         wait_for(lambda: tables.counts["images"] == 2)
@@ -59,11 +59,11 @@ def test_files_of_one_name_are_told_apart_and_a_changed_one_is_answered_again(wa
     assert bundles == {f"{image}-1.json" for image in table["image"]}
 
 
-def test_a_broken_file_costs_one_message_and_one_that_grows_is_waited_for(watched, tmp_path, caplog):
+def test_a_broken_file_costs_one_message_and_one_that_grows_is_waited_for(watcher, tmp_path, caplog):
     caplog.set_level("INFO")
     whole = image_file(tmp_path / "whole.png").read_bytes()
     (tmp_path / "in" / "Erika Muster.png").write_bytes(whole[:100])
-    with watched() as tables, (tmp_path / "in" / "grows.png").open("wb", buffering=0) as file:
+    with watcher() as tables, (tmp_path / "in" / "grows.png").open("wb", buffering=0) as file:
         for byte in range(0, 1000, 100):
             file.write(whole[byte : byte + 100])
             os.utime(file.fileno(), ns=(byte, byte))
@@ -74,10 +74,10 @@ def test_a_broken_file_costs_one_message_and_one_that_grows_is_waited_for(watche
     assert sum("broken or cut off" in message for message in messages) in (1, 2) and "Muster" not in caplog.text
 
 
-def test_a_full_disk_is_waited_for(watched, tmp_path, caplog):
+def test_a_full_disk_is_waited_for(watcher, tmp_path, caplog):
     """While it is full nothing counts as answered; then everything is, once, and without a fault."""
     full = OSError(errno.ENOSPC, "No space left on device", "Erika Muster")
-    with pytest.MonkeyPatch.context() as patch, watched() as tables:
+    with pytest.MonkeyPatch.context() as patch, watcher() as tables:
         patch.setattr("helpers.records.tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(full))
         for seed in range(3):
             image_file(tmp_path / "in" / f"{seed}.png", seed)
@@ -94,11 +94,11 @@ def test_a_killed_watch_answers_each_file_once(tmp_path):
     for number in range(40):
         image_file(tmp_path / "in" / f"{number}.png", number, 24)
     words, journal = ("watch", tmp_path / "in", "--out", tmp_path / "out", "--fhir"), tmp_path / "out" / JOURNAL
-    with started(*words) as first:
+    with command_process(*words) as first:
         wait_for(lambda: journal.read_text().count("\n") > 5)
         first.kill()
     first_lines = journal.read_text().count("\n") - 1
-    with started(*words) as second:
+    with command_process(*words) as second:
         wait_for(lambda: journal.read_text().count("\n") == 41)
         second.send_signal(signal.SIGTERM)
         assert second.wait(60) == DONE

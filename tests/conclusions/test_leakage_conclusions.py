@@ -70,12 +70,12 @@ def test_the_worst_protocol_is_only_named_so_if_it_flatters():
 
 
 def test_choosing_the_epoch_on_test_is_judged_by_both_scores():
-    def said(*own):
+    def sentence(*own):
         return conclude.chosen_on_test(inflations(changes(*own), FLATTERS), (8, 6))
 
-    assert said(UP).startswith("Validation keeps epoch 8, test keeps epoch 6.")
-    assert "(no clear change), the true one by -0.200 [-0.210, -0.190] (clearly lower)." in said(UP, NOTHING, DOWN)
-    assert "0.200 [0.190, 0.210] (clearly higher), the true" in said(UP, UP, NOTHING)
+    assert sentence(UP).startswith("Validation keeps epoch 8, test keeps epoch 6.")
+    assert "(no clear change), the true one by -0.200 [-0.210, -0.190] (clearly lower)." in sentence(UP, NOTHING, DOWN)
+    assert "0.200 [0.190, 0.210] (clearly higher), the true" in sentence(UP, UP, NOTHING)
 
 
 def test_a_small_study_says_what_it_cannot_show():
@@ -129,20 +129,20 @@ def test_the_title_counts_the_protocols_by_what_changes():
 
 
 def test_where_the_inflation_sits():
-    def found(one, other):
+    def table(one, other):
         rows = {("a", "difference"): one, ("b", "difference"): other, ("b", "not seen"): NOTHING}
         return pd.DataFrame({key: row | {"images": 1200} for key, row in rows.items()}).T
 
-    one = conclude.where_it_sits(found(figure(0.2), NOTHING))
+    one = conclude.where_it_sits(table(figure(0.2), NOTHING))
     assert "answered clearly more accurately" in one and one.count("*a*") == 1 and "*b*" not in one
     assert one.endswith("not in 1 of 2 protocols: by 0.200 [0.190, 0.210] for *a*.")
-    assert conclude.matched_title(found(figure(0.2), NOTHING)).endswith("better in 1 of 2 protocols")
-    assert "for *a* and 0.300 [0.290, 0.310] for *b*." in conclude.where_it_sits(found(figure(0.2), figure(0.3)))
-    assert conclude.where_it_sits(found(NOTHING, NOTHING)).startswith("For no protocol are claimed images")
-    assert "the differences are 0.000 [-0.100, 0.100] for *a* and" in conclude.where_it_sits(found(NOTHING, NOTHING))
-    assert "the difference is 0.000" in conclude.where_it_sits(found(NOTHING, NOTHING).iloc[1:])
-    assert "enough comparable images" in conclude.where_it_sits(found(NOTHING, NOTHING).iloc[2:])
-    counts = conclude.compared(found(NOTHING, NOTHING), {"a": 2005, "b": 1300})
+    assert conclude.matched_title(table(figure(0.2), NOTHING)).endswith("better in 1 of 2 protocols")
+    assert "for *a* and 0.300 [0.290, 0.310] for *b*." in conclude.where_it_sits(table(figure(0.2), figure(0.3)))
+    assert conclude.where_it_sits(table(NOTHING, NOTHING)).startswith("For no protocol are claimed images")
+    assert "the differences are 0.000 [-0.100, 0.100] for *a* and" in conclude.where_it_sits(table(NOTHING, NOTHING))
+    assert "the difference is 0.000" in conclude.where_it_sits(table(NOTHING, NOTHING).iloc[1:])
+    assert "enough comparable images" in conclude.where_it_sits(table(NOTHING, NOTHING).iloc[2:])
+    counts = conclude.compared(table(NOTHING, NOTHING), {"a": 2005, "b": 1300})
     assert counts == "Claimed images that could be compared: 1,200 of 2,005 for *a* and 1,200 of 1,300 for *b*."
 
 

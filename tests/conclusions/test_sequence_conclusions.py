@@ -17,18 +17,18 @@ def test_the_order_is_judged_by_its_interval(gap, words):
 
 
 def test_controls_are_grouped_by_who_wins():
-    def said(*gaps):
+    def sentence(*gaps):
         return conclude.beside_controls(dict(zip(conclude.CONTROLS, gaps, strict=False)), "CNN-LSTM", 141)
 
-    none = said(NOTHING, NOTHING, NOTHING)
+    none = sentence(NOTHING, NOTHING, NOTHING)
     assert none.startswith("The CNN-LSTM cannot be separated from any of its three controls: a pooled head with")
     assert none.count("0.020 [-0.080, 0.120]") == 3
-    assert said(UP, UP, UP).startswith("The CNN-LSTM beats all three of its controls: ")
-    assert said(DOWN, DOWN, DOWN).startswith("The CNN-LSTM loses to all three of its controls: ")
-    mixed = said(UP, DOWN, NOTHING)
+    assert sentence(UP, UP, UP).startswith("The CNN-LSTM beats all three of its controls: ")
+    assert sentence(DOWN, DOWN, DOWN).startswith("The CNN-LSTM loses to all three of its controls: ")
+    mixed = sentence(UP, DOWN, NOTHING)
     assert mixed.startswith("The CNN-LSTM beats a pooled head with as many weights (0.200 [0.190, 0.210]); loses to an")
     assert "once (-0.200 [-0.210, -0.190]); and cannot be separated from an LSTM" in mixed
-    assert said(UP, NOTHING).count("control") == 0
+    assert sentence(UP, NOTHING).count("control") == 0
 
 
 @pytest.mark.parametrize(

@@ -123,14 +123,14 @@ def test_a_split_is_read_as_it_was_written(tmp_path):
     assert read_split(tmp_path / "split.csv", lesions).equals(split_lesions(lesions))
 
 
-def appended_as_train(split):
+def append_test_as_train(split):
     return pd.concat([split, split[split.part == "test"].assign(part="train")])
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (appended_as_train, "4 ids are listed twice, the first is"),
+        (append_test_as_train, "4 ids are listed twice, the first is"),
         (lambda split: split.drop(columns=["fold", "part"]), "column fold, part is missing"),
         (lambda split: split.replace({"part": {"train": "training"}}), "have no part of the split"),
         (lambda split: split.assign(part=["train", "test"] * 10), "10 ids are in two parts, the first is nv0"),

@@ -35,7 +35,7 @@ def random_predictions(n, seed, skill=2.0, digits=None):
     return Predictions(labels, probabilities, lesion, HAM10000, MALIGNANT)
 
 
-def answering(right, lesions=None):
+def answers(right, lesions=None):
     """A model that is right where `right` says so, for images that are all of class a."""
     right = np.asarray(right, bool)
     return make(np.zeros(len(right), int), np.c_[right, ~right], lesions)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made_up import answering
+from made_up import answers
 
 from helpers.evaluation.bootstrap import Bootstrap, estimate, interval
 from helpers.evaluation.scores import measure
@@ -41,7 +41,7 @@ def test_interval_covers_the_truth_when_resampled_by_lesion_and_not_by_image():
         lesions = np.repeat(np.arange(80), random.integers(1, 8, 80))
         right = (random.random(80) < 0.7)[lesions]
         for way, units in enumerate((lesions, np.arange(len(right)))):
-            found = measure(answering(right, units), "accuracy", bootstrap=Bootstrap(200, study))
+            found = measure(answers(right, units), "accuracy", bootstrap=Bootstrap(200, study))
             covered[way] += found["low"] <= 0.7 <= found["high"]
     assert 0.90 < covered[0] / 200 < 0.985
     assert covered[1] / 200 < 0.75

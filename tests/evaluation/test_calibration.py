@@ -5,7 +5,7 @@ from made_up import make, values
 from helpers.evaluation.calibration import TEMPERATURES, calibrate, fit_temperature, fit_temperature_and_biases
 
 
-def drawn_from(logits, random):
+def draw_labels(logits, random):
     """The softmax of logits [n, k], and labels drawn from it."""
     truth = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return truth, (truth.cumsum(axis=1) < random.random((len(logits), 1))).sum(axis=1)
@@ -15,7 +15,7 @@ def drawn_from(logits, random):
 def test_temperature_is_recovered(known):
     """Labels are drawn from softmax(logits), the model says softmax(known * logits): `known` undoes it."""
     random = np.random.default_rng(0)
-    truth, labels = drawn_from(random.normal(0, 1, (20_000, 3)), random)
+    truth, labels = draw_labels(random.normal(0, 1, (20_000, 3)), random)
     stated = truth**known / (truth**known).sum(axis=1, keepdims=True)
     predictions = make(labels, stated)
     assert fit_temperature(predictions) == pytest.approx(known, rel=0.04)
@@ -36,7 +36,7 @@ def test_biases_undo_training_on_another_mix_of_classes():
     """Labels are drawn from softmax(logits), the model says softmax(2 * (logits - shift)): half of it, and +shift."""
     random, shift = np.random.default_rng(0), np.array([2.0, -0.5, -1.5])
     logits = random.normal(0, 1, (20_000, 3)) + [2, 0, 0]
-    _, labels = drawn_from(logits, random)
+    _, labels = draw_labels(logits, random)
     stated = np.exp(2 * (logits - shift))
     predictions = make(labels, stated / stated.sum(axis=1, keepdims=True))
     temperature, biases = fit_temperature_and_biases(predictions)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made_up import HAM10000, MALIGNANT, answering, make, random_predictions, width
+from made_up import HAM10000, MALIGNANT, answers, make, random_predictions, width
 
 from helpers.evaluation import comparison
 from helpers.evaluation.bootstrap import Bootstrap
@@ -28,7 +28,7 @@ def test_only_predictions_for_the_same_images_are_compared():
 
 
 def test_an_unpaired_difference_has_the_error_of_both_sets():
-    first, second = (answering(np.arange(count) < 0.8 * count) for count in (150, 200))
+    first, second = (answers(np.arange(count) < 0.8 * count) for count in (150, 200))
     found = comparison.unpaired_difference(first, second, "accuracy", bootstrap=Bootstrap(1000))
     assert found["value"] == pytest.approx(0)
     assert width(found) == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 * (1 / 150 + 1 / 200)), rel=0.1)
@@ -81,16 +81,16 @@ def test_mean_over_seeds_covers_lesions_and_seeds():
 def test_mcnemar_by_hand():
     """One lesion is won by the first and nine by the second: 2 (1 + 10) / 2**10."""
     first, second = np.r_[1, [0] * 9, [1] * 20, [0] * 5], np.r_[0, [1] * 9, [1] * 20, [0] * 5]
-    found = mcnemar(answering(first), answering(second))
+    found = mcnemar(answers(first), answers(second))
     assert found == {"lesions_first": 1, "lesions_second": 9, "p": pytest.approx(22 / 1024)}
-    assert mcnemar(answering(second), answering(first))["p"] == pytest.approx(22 / 1024)
-    assert mcnemar(answering(first), answering(first)) == {"lesions_first": 0, "lesions_second": 0, "p": 1.0}
+    assert mcnemar(answers(second), answers(first))["p"] == pytest.approx(22 / 1024)
+    assert mcnemar(answers(first), answers(first)) == {"lesions_first": 0, "lesions_second": 0, "p": 1.0}
 
 
 def test_mcnemar_counts_a_lesion_once():
     lesions = ["a"] * 3 + ["b"] * 2 + ["c"] * 2
     # Lesion a: 2 images to 1. Lesion b: one each, so none wins. Lesion c: 2 to 0.
-    first, second = answering([1, 1, 0, 1, 0, 1, 1], lesions), answering([0, 0, 1, 0, 1, 0, 0], lesions)
+    first, second = answers([1, 1, 0, 1, 0, 1, 1], lesions), answers([0, 0, 1, 0, 1, 0, 0], lesions)
     assert mcnemar(first, second) == {"lesions_first": 2, "lesions_second": 0, "p": 0.5}
 
 

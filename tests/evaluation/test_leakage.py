@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from made_up import answering
+from made_up import answers
 
 from helpers.data.pixels import PixelCache
 from helpers.evaluation import leakage
@@ -93,10 +93,10 @@ def test_copies_are_audited_by_their_source():
 
 def test_inflation_is_claimed_minus_true_and_compared_with_the_first_protocol():
     """Accuracies by hand: claimed 3/4, 4/4 and 2/4, true 2/4, 1/4 and 2/4."""
-    claims = {"by lesion": answering([1, 1, 1, 0], list("abcd")), "leaking": answering([1, 1, 1, 1], list("efgh"))}
-    claims["same part"] = answering([1, 0, 1, 0], list("abcd"))
-    truths = dict.fromkeys(claims, answering([1, 1, 0, 0], list("ijkl")))
-    truths["leaking"] = answering([1, 0, 0, 0], list("ijkl"))
+    claims = {"by lesion": answers([1, 1, 1, 0], list("abcd")), "leaking": answers([1, 1, 1, 1], list("efgh"))}
+    claims["same part"] = answers([1, 0, 1, 0], list("abcd"))
+    truths = dict.fromkeys(claims, answers([1, 1, 0, 0], list("ijkl")))
+    truths["leaking"] = answers([1, 0, 0, 0], list("ijkl"))
     table = measure_inflation(claims, truths, "accuracy", bootstrap=Bootstrap(200))
     found = table["value"].unstack()[list(INFLATION)]
     assert found.loc["by lesion"].tolist() == [0.75, 0.5, 0.25, 0, 0, 0]

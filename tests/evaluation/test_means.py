@@ -101,7 +101,7 @@ def answers_of_kinds(rows):
     return make(labels, np.eye(2)[np.where(right, labels, 1 - labels)]), kinds
 
 
-def matched(first_rows, second_rows, bootstrap, chosen=None, kinds=None):
+def match_kinds(first_rows, second_rows, bootstrap, chosen=None, kinds=None):
     """`matched_accuracy_differences` of `answers_of_kinds`; chosen are the images of kind 1."""
     (first, first_kinds), (second, second_kinds) = map(answers_of_kinds, (first_rows, second_rows))
     kinds = first_kinds, second_kinds if kinds is None else np.full(len(second), kinds)
@@ -113,7 +113,7 @@ def test_a_matched_difference_is_a_mean_over_labels():
     # Of label 0 the chosen are right in 1.0, their like in 0.5; of label 1 in 0.5 and 0.25. Others do as their like.
     first = [(0, 1, 40, 0), (0, 0, 10, 10), (1, 1, 5, 5), (1, 0, 4, 6)]
     second = [(0, 1, 5, 5), (0, 0, 8, 8), (1, 1, 5, 15), (1, 0, 4, 6)]
-    table = matched(first, second, Bootstrap(300))
+    table = match_kinds(first, second, Bootstrap(300))
     assert table["images"].to_dict() == {"chosen": 50, "others": 30, "difference": 80}
     assert np.allclose(table["value"], [0.375, 0, 0.375]) and list(table.index) == ["chosen", "others", "difference"]
     assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
@@ -123,9 +123,9 @@ def test_labels_with_too_few_comparable_lesions_are_left_out():
     # Of label 1 the second set has four lesions of kind 1 only, so label 1 has no chosen images.
     rows = [(0, 1, 10, 0), (0, 0, 5, 5), (1, 1, 10, 0), (1, 0, 5, 5)], [(0, 1, 5, 5), (0, 0, 5, 5), (1, 1, 2, 2)]
     rows[1].append((1, 0, 5, 5))
-    table = matched(*rows, Bootstrap(50))
+    table = match_kinds(*rows, Bootstrap(50))
     assert table["images"].to_dict() == {"chosen": 10, "others": 10, "difference": 20}
     assert set(table["classes"]) == {"a"} and table.loc["difference", "value"] == pytest.approx(0.5)
-    assert list(matched(*rows, Bootstrap(50), chosen=False).index) == ["others"]
-    nothing = matched(*rows, Bootstrap(50), kinds=2)
+    assert list(match_kinds(*rows, Bootstrap(50), chosen=False).index) == ["others"]
+    nothing = match_kinds(*rows, Bootstrap(50), kinds=2)
     assert nothing.empty and list(nothing.columns) == ["value", "low", "high", "images", "classes"]

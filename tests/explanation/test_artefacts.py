@@ -59,7 +59,7 @@ def test_what_means_nothing_moves_the_images_and_no_more():
     assert (moved[:, :3, 5] == images[:, :1, 3]).all() and (moved[:, 5, :3] == images[:, 3, :1]).all()
 
 
-def seen(masks: np.ndarray) -> np.ndarray:
+def has_mask(masks: np.ndarray) -> np.ndarray:
     """Which images have what the masks cover, bool [n]."""
     return masks.any(axis=(1, 2))
 
@@ -68,7 +68,7 @@ def seen(masks: np.ndarray) -> np.ndarray:
 def test_what_is_pasted_is_found_and_a_lesion_is_not_taken_for_it(what):
     assert FIND.keys() == PASTE.keys()
     images = skin(count=8)
-    assert seen(FIND[what](PASTE[what](images, 0))).mean() >= 0.85
+    assert has_mask(FIND[what](PASTE[what](images, 0))).mean() >= 0.85
     bare = np.concatenate([skin(radius, 1) for radius in (0, 0.2, 0.5, 1.1)])
     assert not FIND[what](bare).any() and not FIND[what]((bare * 0.4).astype(np.uint8)).any()
     assert FIND[what](bare[:0]).shape == (0, SIDE, SIDE)
@@ -79,25 +79,25 @@ def test_what_is_found_covers_what_was_pasted_and_is_gone_when_painted_over(what
     images = skin(count=8)
     with_it = PASTE[what](images, 0)
     masks = FIND[what](with_it)
-    found = seen(masks)
+    found = has_mask(masks)
     off = np.abs(with_it[found].astype(int) - images[found]).max(axis=3) > 60
     assert (off & masks[found]).sum() > 0.9 * off.sum()
     painted = inpaint(with_it, masks)
-    assert np.array_equal(painted[~masks], with_it[~masks]) and not seen(FIND[what](painted)).any()
+    assert np.array_equal(painted[~masks], with_it[~masks]) and not has_mask(FIND[what](painted)).any()
     left = np.abs(painted.astype(int) - images)[masks].mean()
     assert left < 0.3 * np.abs(with_it.astype(int) - images)[masks].mean()
 
 
 def line(images: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """The images with a straight line of one pixel's width beside the lesion."""
-    drawn = images.copy()
-    drawn[:, 4:44, 4] = colour
-    return drawn
+    painted = images.copy()
+    painted[:, 4:44, 4] = colour
+    return painted
 
 
 def test_lines_that_are_no_hairs():
     images = skin()
-    assert seen(find_hairs(line(images, (60, 40, 30)))).all()
+    assert has_mask(find_hairs(line(images, (60, 40, 30)))).all()
     assert not find_hairs(line(images, (180, 60, 60))).any()  # a vessel: much green and hardly any red is taken
     assert not find_hairs(line(images, (250, 240, 240))).any()
     inside = images.copy()
@@ -126,7 +126,7 @@ def test_a_ruler_is_found_at_each_edge(edge, apart):
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
+def demo_pictures(tmp_path_factory):
     """90 of the demo's pictures at 64 px, uint8, and the artefacts of each, as `artefact_opacities` gives them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate_module, "cpu_count", lambda: 1)
@@ -137,23 +137,23 @@ def drawn(tmp_path_factory):
     return np.stack([np.asarray(Image.open(paths[name])) for name in names]), [truth[name] for name in names]
 
 
-def precision_and_recall(images: np.ndarray, drawn: list[dict], what: str) -> tuple[float, float]:
+def precision_and_recall(images: np.ndarray, truth: list[dict], what: str) -> tuple[float, float]:
     """Of the images with a finding the share that has it, and of those that have it the share with a finding."""
-    found, true = seen(FIND[what](images)), np.array([what in one and one[what].any() for one in drawn])
+    found, true = has_mask(FIND[what](images)), np.array([what in one and one[what].any() for one in truth])
     return (found & true).sum() / found.sum(), (found & true).sum() / true.sum()
 
 
-def test_hairs_of_drawn_pictures_are_found(drawn):
-    images, truth = drawn
-    precision, recall = precision_and_recall(*drawn, "hairs")
+def test_hairs_of_drawn_pictures_are_found(demo_pictures):
+    images, truth = demo_pictures
+    precision, recall = precision_and_recall(*demo_pictures, "hairs")
     assert precision > 0.5 and recall > 0.8  # at 64 px the lines of drawn lesions look much like hairs
     hairy = [place for place, one in enumerate(truth) if "hairs" in one]
     dense = np.stack([truth[place]["hairs"] > 0.4 for place in hairy])
     assert find_hairs(images[hairy])[dense].mean() > 0.7
 
 
-def test_rulers_of_drawn_pictures_are_found(drawn):
-    precision, recall = precision_and_recall(*drawn, "ruler")
+def test_rulers_of_drawn_pictures_are_found(demo_pictures):
+    precision, recall = precision_and_recall(*demo_pictures, "ruler")
     assert precision > 0.9 and recall > 0.9
 
 

@@ -32,7 +32,7 @@ def block(names, seed=0):
     return keras.Model(images, augment(images, names, seed))
 
 
-def trained_on(model, images=IMAGES):
+def transform(model, images=IMAGES):
     return np.asarray(ops.convert_to_numpy(model(images, training=True)))
 
 
@@ -44,11 +44,11 @@ def flat(level, count=200):
 @each
 def test_each_changes_training_and_leaves_inference_untouched(names):
     model = block(names)
-    seen, used = trained_on(model), ops.convert_to_numpy(model(IMAGES, training=False))
+    seen, used = transform(model), ops.convert_to_numpy(model(IMAGES, training=False))
     assert seen.shape == IMAGES.shape and (seen != IMAGES).mean() > 0.05
     assert seen.min() >= 0 and seen.max() <= 255 + 1e-3
     assert used.dtype == np.uint8 and (used == IMAGES).all()
-    assert np.array_equal(trained_on(block(dict.fromkeys(names, 0.0))), IMAGES)  # at strength 0
+    assert np.array_equal(transform(block(dict.fromkeys(names, 0.0))), IMAGES)  # at strength 0
 
 
 @each
@@ -56,23 +56,23 @@ def test_the_seed_decides_what_is_drawn_and_each_step_draws_anew(names, tmp_path
     model = block(names, seed=1)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    first, again, other, second = trained_on(model), trained_on(loaded), trained_on(block(names, 2)), trained_on(model)
+    first, again, other, second = transform(model), transform(loaded), transform(block(names, 2)), transform(model)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other) and not np.array_equal(first, second)
 
 
 def test_strength_is_a_variable_and_multiplies():
     """Two layers that differ in nothing else draw the same numbers: half the strength shifts half as far."""
-    full, half = (trained_on(RandomBrightness(strength), flat(127)) - 127 for strength in (1.0, 0.5))
+    full, half = (transform(RandomBrightness(strength), flat(127)) - 127 for strength in (1.0, 0.5))
     assert np.allclose(full, 2 * half, atol=1e-4) and np.ptp(full) > 20
     layer = RandomBrightness(1.0)
     layer.amount.assign(0.5)
-    assert np.allclose(trained_on(layer, flat(127)) - 127, half, atol=1e-4)
+    assert np.allclose(transform(layer, flat(127)) - 127, half, atol=1e-4)
 
 
 def test_a_name_of_strength_zero_leaves_the_others_as_they_are():
     strengths = {name: float(name in ("flip", "noise")) for name in AUGMENTATIONS}
-    assert np.array_equal(trained_on(block(strengths)), trained_on(block(["flip", "noise"])))
+    assert np.array_equal(transform(block(strengths)), transform(block(["flip", "noise"])))
 
 
 def test_names_may_carry_strengths_and_stand_in_any_order():
@@ -103,13 +103,13 @@ def test_geometry_is_one_resampling():
 def test_it_computes_in_float32_whatever_the_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        assert trained_on(block(list(CLASSIC))).dtype == np.float32
+        assert transform(block(list(CLASSIC))).dtype == np.float32
     finally:
         keras.config.set_dtype_policy("float32")
 
 
 def test_flips_of_the_two_axes_are_independent_and_exact():
-    drawn = trained_on(RandomAffine((1, 0, 0)), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
+    drawn = transform(RandomAffine((1, 0, 0)), np.repeat(IMAGES[:1], 200, axis=0)).astype(np.uint8)
     four = [IMAGES[0], IMAGES[0, ::-1], IMAGES[0, :, ::-1], IMAGES[0, ::-1, ::-1]]
     counts = [sum((out == one).all() for out in drawn) for one in four]
     assert sum(counts) == 200 and min(counts) > 25
@@ -128,33 +128,33 @@ def test_the_matrix_says_where_a_pixel_comes_from():
 
 @pytest.mark.parametrize("name", GEOMETRY)
 def test_geometry_brings_in_no_black(name):
-    assert np.allclose(trained_on(block([name]), flat(200)), 200, atol=1e-2)
+    assert np.allclose(transform(block([name]), flat(200)), 200, atol=1e-2)
 
 
 def test_rotation_keeps_what_is_round():
     place = np.arange(16) - 7.5
     bell = 200 * np.exp(-(place[:, None] ** 2 + place**2) / 18)
     images = np.repeat(np.repeat(bell[None, :, :, None], 50, axis=0), 3, axis=3).astype(np.uint8)
-    turned = trained_on(RandomAffine((0, 1, 0)), images)
+    turned = transform(RandomAffine((0, 1, 0)), images)
     assert np.abs(turned - images)[:, 4:12, 4:12].max() < 5  # of 200: resampling of a coarse picture
 
 
 def test_brightness_is_one_shift_an_image():
-    shift = trained_on(RandomBrightness(seed=0), flat(127)) - 127
+    shift = transform(RandomBrightness(seed=0), flat(127)) - 127
     assert np.allclose(shift, shift[:, :1, :1, :1], atol=1e-3)
     assert np.abs(shift).max() <= 255 * BRIGHTNESS and shift[:, 0, 0, 0].std() > 255 * BRIGHTNESS / 3
 
 
 def test_colour_moves_grey_within_its_bounds_and_keeps_red_red():
-    levels = trained_on(RandomColour(seed=0), flat(128))
+    levels = transform(RandomColour(seed=0), flat(128))
     bound = 128 * COLOUR_GAIN / 2 * (1 + COLOUR_GAIN) + 0.5 * COLOUR_GAIN
     assert np.ptp(levels, axis=(1, 2)).max() < 1e-3 and np.abs(levels - 128).max() <= bound + 1e-3
-    seen = trained_on(RandomColour(seed=0), flat([200, 0, 0]))[:, 0, 0]
+    seen = transform(RandomColour(seed=0), flat([200, 0, 0]))[:, 0, 0]
     assert (seen.argmax(axis=1) == 0).all() and seen[:, 0].std() > 5 and seen[:, 1].std() > 1
 
 
 def test_noise_is_gaussian_of_the_stated_width():
-    noise = trained_on(RandomNoise(seed=0), flat(128, 41)) - 128
+    noise = transform(RandomNoise(seed=0), flat(128, 41)) - 128
     assert abs(noise.std() - NOISE) < 0.2 and abs(noise.mean()) < 0.2
     assert abs((np.abs(noise) < NOISE).mean() - 0.6827) < 0.01
     assert np.abs(np.corrcoef(noise.reshape(41, -1))[0, 1:20]).max() < 0.15
@@ -162,7 +162,7 @@ def test_noise_is_gaussian_of_the_stated_width():
 
 def test_erasing_puts_one_rectangle_of_one_colour_on_half_of_the_images():
     images = np.random.default_rng(1).integers(0, 256, (400, 32, 32, 3), np.uint8)
-    seen = trained_on(RandomErasing(seed=0), images)
+    seen = transform(RandomErasing(seed=0), images)
     erased = (seen != images).any(axis=3)
     touched = erased.any(axis=(1, 2))
     assert 0.4 < touched.mean() < 0.6

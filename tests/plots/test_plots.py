@@ -141,11 +141,11 @@ def figures_stay_open() -> Iterator[None]:
 
 
 @cache
-def drawn(name: str) -> Figure:
+def draw(name: str) -> Figure:
     return FIGURES[name]()
 
 
-def written(figure: Figure) -> list[Text]:
+def visible_texts(figure: Figure) -> list[Text]:
     """The texts that are drawn, without the labels of ticks beyond the ends of an axis."""
     figure.canvas.draw()
     beyond = set()
@@ -157,7 +157,7 @@ def written(figure: Figure) -> list[Text]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_of_a_figure_lies_on_another(name):
-    shown = written(drawn(name))
+    shown = visible_texts(draw(name))
     assert shown
     # An upright box around a slanted text is much larger than the text; that of a name leaves out the line to its mark.
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in shown if text.get_rotation() in (0, 90)]
@@ -191,26 +191,26 @@ def cells(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
 
 
 def test_heatmaps_show_shares_of_their_row_in_percent():
-    assert np.allclose(cells(drawn("share_heatmap")), [[25, 75], [0, 100], [50, 50]])
-    assert cells(drawn("recall_heatmap")).tolist() == [[25, 100]]
-    matrices = drawn("confusion_matrices")
+    assert np.allclose(cells(draw("share_heatmap")), [[25, 75], [0, 100], [50, 50]])
+    assert cells(draw("recall_heatmap")).tolist() == [[25, 100]]
+    matrices = draw("confusion_matrices")
     assert cells(matrices)[0].tolist() == [3, 1, 0]
     assert cells(matrices, 1).tolist() == [[75, 25, 0], [0, 0, 0], [50, 0, 50]]  # the empty class has no share
 
 
 def test_bars_are_as_long_as_their_numbers():
-    lengths = [bar.get_width() for bar in drawn("class_counts").axes[0].patches]
+    lengths = [bar.get_width() for bar in draw("class_counts").axes[0].patches]
     assert lengths == [2, 3, 5, 1, 2, 3]
-    assert len(drawn("reliability").axes[2].patches) == 2  # none for the empty bin
+    assert len(draw("reliability").axes[2].patches) == 2  # none for the empty bin
 
 
 def test_intervals_reach_from_low_to_high():
-    (bars,) = drawn("forest").axes[0].containers
+    (bars,) = draw("forest").axes[0].containers
     assert np.allclose(bars.lines[2][0].get_segments()[0][:, 0], [-0.154, -0.046])
-    trained, scaled = drawn("grouped_forest").axes[0].containers
+    trained, scaled = draw("grouped_forest").axes[0].containers
     assert [list(bars.lines[0].get_xdata()) for bars in (trained, scaled)] == [[0.3, 0.2], [0.1, 0.05]]
     by_size = {
-        bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in drawn("training_size").axes[0].containers
+        bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in draw("training_size").axes[0].containers
     }
     assert by_size == {"scratch": [0.2, 0.3], "fine-tuned": [0.5, 0.6]}
 
@@ -221,18 +221,18 @@ def test_a_bound_that_equals_its_value_but_for_rounding_has_no_error_bar():
 
 
 def test_a_gallery_leaves_places_without_an_image_empty():
-    centres = [np.mean(np.reshape(image.get_extent(), (2, 2)), axis=1) for image in drawn("gallery").axes[0].images]
+    centres = [np.mean(np.reshape(image.get_extent(), (2, 2)), axis=1) for image in draw("gallery").axes[0].images]
     assert np.allclose(centres, [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)])
 
 
 def test_epochs_are_whole_and_the_kept_one_is_marked():
-    ticks = [tick for axes in drawn("learning_curves").axes for tick in axes.get_xticks()]
+    ticks = [tick for axes in draw("learning_curves").axes for tick in axes.get_xticks()]
     assert all(float(tick).is_integer() for tick in ticks)
-    assert all(list(axes.lines[-2].get_xdata()) == [2, 2] for axes in drawn("learning_curves").axes)
+    assert all(list(axes.lines[-2].get_xdata()) == [2, 2] for axes in draw("learning_curves").axes)
 
 
 def test_a_diagram_says_which_lesions_are_on_both_sides_and_which_part_chooses_the_epoch():
-    axes = drawn("protocol_diagram").axes[0]
+    axes = draw("protocol_diagram").axes[0]
     notes = [label.get_text().split(":\n")[1] for label in axes.get_yticklabels()]
     assert notes == [f"{who} in training and claimed" for who in ("no lesion", "no lesion", "lesions 1 and 3")]
     assert [(line.get_label(), len(line.get_xdata())) for line in axes.lines] == [
@@ -247,7 +247,7 @@ def test_a_diagram_says_which_lesions_are_on_both_sides_and_which_part_chooses_t
 
 
 def test_a_map_is_read_in_the_order_of_its_steps():
-    axes = drawn("reading_diagram").axes[0]
+    axes = draw("reading_diagram").axes[0]
     texts = [text.get_text() for text in axes.texts if text.get_text()]
     assert [text for text in texts if "-" in text] == ["0-1", "2-3", "4-5"] and texts.count("LSTM") == 3
     corners = [(patch.get_x(), patch.get_y()) for patch in axes.patches if hasattr(patch, "get_x")]
@@ -258,9 +258,9 @@ def test_every_panel_has_a_line_for_each_of_its_names():
     expected = {"risk_coverage": [2, 1], "deletion_insertion": [2, 1]}
     expected |= {"robustness": [4, 4], "decision_curves": [5, 3]}  # three models or one, and references
     expected |= {"roc_panels": [3, 3, 3, 0]}  # the reference, chance and a model; the last panel is empty
-    assert {name: [len(axes.lines) for axes in drawn(name).axes] for name in expected} == expected
-    assert drawn("deletion_insertion").axes[0].get_ylim()[0] <= -0.2  # room for intervals below zero
-    assert [axes.get_visible() for axes in drawn("roc_panels").axes] == [True, True, True, False]
+    assert {name: [len(axes.lines) for axes in draw(name).axes] for name in expected} == expected
+    assert draw("deletion_insertion").axes[0].get_ylim()[0] <= -0.2  # room for intervals below zero
+    assert [axes.get_visible() for axes in draw("roc_panels").axes] == [True, True, True, False]
 
 
 def test_the_legend_of_robustness_names_a_model_that_only_one_panel_shows():
@@ -271,10 +271,10 @@ def test_the_legend_of_robustness_names_a_model_that_only_one_panel_shows():
 
 
 def test_folds_and_trials_are_shown_one_by_one():
-    axes = drawn("folds").axes[0]
+    axes = draw("folds").axes[0]
     points = axes.collections[-1].get_offsets()
     assert np.allclose(points[:, 0], FOLDS["value"]) and np.allclose(points[:, 1], [-0.15] * 5 + [0.85] * 5)
-    search = drawn("search_history").axes[0]
+    search = draw("search_history").axes[0]
     assert search.lines[0].get_xydata().tolist() == [[0, 0.3], [1, 0.5], [2, 0.5], [3, 0.6]]
 
 

@@ -11,7 +11,7 @@ from helpers.study import ROOT, StudyError
 
 
 @pytest.fixture
-def nothing(tmp_path, monkeypatch):
+def no_results(tmp_path, monkeypatch):
     """The demo without results. Returns a function that sets what the recomputation of figures finds."""
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
@@ -19,15 +19,15 @@ def nothing(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_was_not_run_is_named(nothing, capsys):
+def test_what_was_not_run_is_named(no_results, capsys):
     assert check.main([]) == 1
     *faults, last = capsys.readouterr().out.splitlines()
     assert [fault.partition(":")[0] for fault in faults] == all_notebooks()
     assert last.startswith(f"Study demo is NOT complete. Faults: {len(faults)}")
 
 
-def test_figures_of_a_study_that_was_run_elsewhere_are_checked(nothing, monkeypatch, capsys):
-    record = nothing / "results" / "demo" / "03_cnn_baseline" / "metrics.json"
+def test_figures_of_a_study_that_was_run_elsewhere_are_checked(no_results, monkeypatch, capsys):
+    record = no_results / "results" / "demo" / "03_cnn_baseline" / "metrics.json"
     record.parent.mkdir(parents=True)
     record.write_text("{}")
     assert check.main(["--study", "demo"]) == 0
@@ -38,15 +38,15 @@ def test_figures_of_a_study_that_was_run_elsewhere_are_checked(nothing, monkeypa
     printed = capsys.readouterr().out
     assert "value is 0.5, but the predictions give 0.6" in printed and "computed again: 2; pages" in printed
 
-    def damaged(study):
+    def raise_fault(study):
         raise StudyError("predictions.csv: cut short")
 
-    monkeypatch.setattr(check, "published_figures", damaged)
+    monkeypatch.setattr(check, "published_figures", raise_fault)
     assert check.main([]) == 1 and "predictions.csv: cut short" in capsys.readouterr().out
 
 
-def test_pages_from_older_notebooks_are_counted(nothing, capsys):
-    pages = nothing / "results" / "demo" / "notebooks"
+def test_pages_from_older_notebooks_are_counted(no_results, capsys):
+    pages = no_results / "results" / "demo" / "notebooks"
     pages.mkdir(parents=True)
     for name in ("01_eda.ipynb", "02_preprocessing.ipynb"):
         shutil.copy(ROOT / "notebooks" / name, pages)
@@ -61,5 +61,5 @@ def test_pages_from_older_notebooks_are_counted(nothing, capsys):
     assert check.older_pages("demo") == ["01_eda"]
 
 
-def test_an_unknown_study_is_no_complete_one(nothing, capsys):
+def test_an_unknown_study_is_no_complete_one(no_results, capsys):
     assert check.main(["--study", "nosuch"]) == 1 and "nosuch" in capsys.readouterr().err

@@ -16,14 +16,14 @@ def work(folder, task, failing):
         raise SystemExit(1)
 
 
-def done(folder):
+def read_log(folder):
     return (folder / "log").read_text().split() if (folder / "log").exists() else []
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_task_runs_after_those_that_it_waits_for(tmp_path, jobs):
     assert in_order(GRAPH, lambda task: process_for(work, tmp_path, task, "", preload="os"), jobs=jobs) == []
-    place = {task: number for number, task in enumerate(done(tmp_path))}
+    place = {task: number for number, task in enumerate(read_log(tmp_path))}
     assert len(place) == 5 and all(place[task] > place[before] for task, befores in GRAPH.items() for before in befores)
 
 
@@ -31,7 +31,7 @@ def test_each_task_runs_after_those_that_it_waits_for(tmp_path, jobs):
 def test_after_a_failure_nothing_starts_or_only_what_does_not_wait_for_it(tmp_path, go_on, ran):
     begin = lambda task: process_for(work, tmp_path, task, "b", preload="os")  # noqa: E731
     assert in_order(GRAPH, begin, jobs=1, go_on=go_on) == ["b"]
-    assert sorted(done(tmp_path)) == ran
+    assert sorted(read_log(tmp_path)) == ran
 
 
 def test_what_has_nothing_to_do_starts_no_process():

@@ -149,7 +149,7 @@ def publish(study, record):
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch):
     """A repository with one published study of two models of diagnosis, one of malignancy, and a control."""
     variants = {"colour": entry("colour", 0.7), "binary": entry("binary", 0.9, task="malignancy")}
     variants["control"] = entry("control", 0.8, compared=False)
@@ -164,30 +164,30 @@ def published(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_readme_table_comes_from_the_records(published, capsys):
+def test_the_readme_table_comes_from_the_records(repository, capsys):
     assert report.main(["readme", "--check"]) == 1 and "stale" in capsys.readouterr().err
-    assert "old" in (published / "README.md").read_text()
+    assert "old" in (repository / "README.md").read_text()
     assert report.main(["readme"]) == 0 and report.main(["readme", "--check"]) == 0
-    text = (published / "README.md").read_text()
+    text = (repository / "README.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nrest\n") and "old results" not in text
     assert "old findings" in text  # until all of them were answered
     assert text.index("colour") < text.index("CNN") and "0.600 [0.500, 0.700]" in text and "2,003 test images" in text
     assert "binary" not in text and "control" not in text
     assert text.index("CNN") < text.index("[ensemble of all networks]") and "0.500 [0.400, 0.600]" in text
-    record = published / "results" / "ham10000_cpu" / "03_x" / "metrics.json"
+    record = repository / "results" / "ham10000_cpu" / "03_x" / "metrics.json"
     record.write_text(json.dumps(entry("CNN", 0.61)))
     assert report.main(["readme", "--check"]) == 1
 
 
-def test_every_dataset_has_a_table_which_says_what_was_missing(published):
-    publish(published / "results" / "isic2019_cpu", entry("CNN", 0.4, split="def", missing_images=12723))
-    first, second = tables.results_tables(published / "results").split("| ISIC 2019 |")
+def test_every_dataset_has_a_table_which_says_what_was_missing(repository):
+    publish(repository / "results" / "isic2019_cpu", entry("CNN", 0.4, split="def", missing_images=12723))
+    first, second = tables.results_tables(repository / "results").split("| ISIC 2019 |")
     assert first.startswith("| HAM10000 |") and "missing" not in first
     assert "0.400 [0.300, 0.500]" in second and "12,723 images that the publisher lists were missing" in second
 
 
-def test_the_larger_study_is_shown_once_its_models_were_compared(published):
-    larger = published / "results" / "ham10000"
+def test_the_larger_study_is_shown_once_its_models_were_compared(repository):
+    larger = repository / "results" / "ham10000"
     publish(larger, entry("CNN", 0.85))
     assert "0.850" in tables.results_tables(larger.parent)
     (larger / tables.LAST_TABLE).unlink()
@@ -195,11 +195,11 @@ def test_the_larger_study_is_shown_once_its_models_were_compared(published):
     assert "0.850" not in text and "0.600" in text
 
 
-def test_without_its_marks_or_results_the_readme_has_no_table(published, capsys):
-    (published / "README.md").write_text("nothing here\n")
+def test_without_its_marks_or_results_the_readme_has_no_table(repository, capsys):
+    (repository / "README.md").write_text("nothing here\n")
     assert report.main(["readme"]) == 1 and "Put them back" in capsys.readouterr().err
-    (published / "results").rename(published / "elsewhere")
-    assert tables.results_tables(published / "results") == "No results are published yet."
+    (repository / "results").rename(repository / "elsewhere")
+    assert tables.results_tables(repository / "results") == "No results are published yet."
 
 
 def test_references_keep_text_and_drop_pictures(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from helpers.running.search import (
     trials_table,
     write_study,
 )
-from helpers.running.search_space import UNCHANGED, study_values, trial_parameters, with_varied
+from helpers.running.search_space import UNCHANGED, add_varied, study_values, trial_parameters
 from helpers.study import ROOT, StudyError, declared_parameters, load_study
 from helpers.training.experiment import Experiment
 from helpers.training.fit import Diverged
@@ -254,7 +254,7 @@ def test_a_trial_changes_what_is_searched_and_nothing_else():
     }
     assert trial_parameters({"strength": 0.0}, STUDY, "cnn")["augmentation"] == ["symmetries"]
     assert trial_parameters({"rate": 2.0}, STUDY, "mobilenet")["fine_tuning_rate"] == 1e-3
-    assert with_varied(["symmetries", "zoom:0.5"]) == ["symmetries", "zoom:0.5", "brightness:0"]
+    assert add_varied(["symmetries", "zoom:0.5"]) == ["symmetries", "zoom:0.5", "brightness:0"]
 
 
 def test_only_what_a_network_has_and_a_study_names_is_searched():

@@ -29,7 +29,7 @@ DEFAULTS = 'study = "demo"  # name: results/<study>/\nside = 64  # pixels\nseed 
 pages = pytest.mark.needs("sphinx", "myst_nb", "sphinx_book_theme")  # requirements-docs.txt
 
 
-def drawn_notebook():
+def notebook_with_everything():
     """An executed notebook with everything that the site changes."""
     image = io.BytesIO()
     picture(0).save(image, "PNG")
@@ -56,14 +56,14 @@ def drawn_notebook():
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
+def small_site(tmp_path_factory):
     """The folder of a site whose only study is a drawn notebook."""
     folder = tmp_path_factory.mktemp("site")
     results = folder / "results" / "tiny"
     for name in ("notebooks", NAME):
         (results / name).mkdir(parents=True)
-    nbformat.write(drawn_notebook(), results / "notebooks" / f"{NAME}.ipynb")
-    nbformat.write(drawn_notebook(), results / "notebooks" / f"{LATER}.ipynb")  # without findings
+    nbformat.write(notebook_with_everything(), results / "notebooks" / f"{NAME}.ipynb")
+    nbformat.write(notebook_with_everything(), results / "notebooks" / f"{LATER}.ipynb")  # without findings
     (results / NAME / "findings.json").write_text(json.dumps({"answer": "Because 5 | 7 say so."}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESULTS_DIR", str(folder / "results"))
@@ -75,12 +75,12 @@ def drawn(tmp_path_factory):
 @pytest.fixture
 def any_site(request):
     """The site that SITE names, or the drawn one."""
-    return Path(os.environ["SITE"]).absolute() if "SITE" in os.environ else request.getfixturevalue("drawn")
+    return Path(os.environ["SITE"]).absolute() if "SITE" in os.environ else request.getfixturevalue("small_site")
 
 
 @pages
-def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
-    text = (drawn / "tiny" / f"{NAME}.html").read_text()
+def test_a_page_has_what_a_reader_wants_and_no_more(small_site):
+    text = (small_site / "tiny" / f"{NAME}.html").read_text()
     assert "7 models judged" in text and 'alt="A drawn lesion"' in text
     assert not re.search("read back|start-up line|injected", text)
     assert "3 parameters of this run, 1 not at the default" in text and "results/&lt;study&gt;/" in text
@@ -91,8 +91,8 @@ def test_a_page_has_what_a_reader_wants_and_no_more(drawn):
 
 
 @pages
-def test_the_front_page_has_answers_and_says_what_was_not_run(drawn):
-    text = re.sub(r"<[^>]+>", " ", (drawn / "index.html").read_text())
+def test_the_front_page_has_answers_and_says_what_was_not_run(small_site):
+    text = re.sub(r"<[^>]+>", " ", (small_site / "index.html").read_text())
     assert "Because 5 | 7 say so." in text and all(words.strip("*") in text for words in (ON_PAGE, NOT_RUN))
     assert (ROOT / "README.md").read_text().splitlines()[0].strip("# ") in text
     assert all(part in text for part in site.PARTS) and "@software" in text and "<!--" not in text

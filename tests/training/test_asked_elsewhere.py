@@ -25,35 +25,35 @@ def experiment(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def known(experiment):
+def models(experiment):
     return published_models(experiment.run.study)
 
 
-def test_images_of_the_study_get_the_same_answers_elsewhere(experiment, known):
+def test_images_of_the_study_get_the_same_answers_elsewhere(experiment, models):
     table = experiment.lesions.reset_index()
     squares = read_squares({"copy": table}, experiment)
-    given = ask_published(known, experiment, squares)["small", "copy"]
+    given = ask_published(models, experiment, squares)["small", "copy"]
     assert list(given) == CODES and len(given) == len(table)
-    recorded = pd.read_csv(known["small"]["folder"] / "predictions.csv").set_index("image_id")[CODES]
+    recorded = pd.read_csv(models["small"]["folder"] / "predictions.csv").set_index("image_id")[CODES]
     asked = given.set_axis(table["image_id"]).loc[recorded.index]
     assert np.abs(asked.to_numpy() - recorded.to_numpy()).max() < 1e-4
 
 
-def test_a_model_whose_answers_have_changed_is_refused(experiment, known):
-    path = known["small"]["folder"] / "predictions.csv"
+def test_a_model_whose_answers_have_changed_is_refused(experiment, models):
+    path = models["small"]["folder"] / "predictions.csv"
     table = pd.read_csv(path)
     table[CODES] = table[CODES].to_numpy()[:, ::-1]
     table.to_csv(path, index=False)
     with pytest.raises(StudyError, match="small: a probability differs by .* Run 05_mobilenet again"):
-        ask_published(known, experiment, {})
+        ask_published(models, experiment, {})
 
 
-def test_abstention_and_changes_of_look(experiment, known):
-    network, test = load_network(known["small"]), experiment.samples["test"]
+def test_abstention_and_changes_of_look(experiment, models):
+    network, test = load_network(models["small"]), experiment.samples["test"]
     own = test.pixels[test.rows]
     abstains = abstentions(network, experiment, {"away": np.zeros_like(own)}, coverage=0.9)
     assert list(abstains) == [INTERNAL, "away"] and len(set(abstains["away"])) == 1  # black images are all alike
-    part = collection(experiment.part(pd.read_csv(known["small"]["folder"] / "predictions.csv"))).by_class
+    part = collection(experiment.part(pd.read_csv(models["small"]["folder"] / "predictions.csv"))).by_class
     table = effects_of_changes(
         network, {INTERNAL: own, "away": own}, {INTERNAL: part, "away": part}, zooms=[1.0], bootstrap=Bootstrap(20)
     )

@@ -70,23 +70,23 @@ def train(path, stages, *kills, also=()):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
+def reference():
     return train(None, STAGES)
 
 
 def check_that_both_are_the_same(found, expected):
-    (fitted, predictions), (undisturbed, undisturbed_predictions) = found, expected
-    assert np.array_equal(predictions, undisturbed_predictions)
-    numbers = [name for name in undisturbed.history if name != "seconds"]
-    assert np.array_equal(fitted.history[numbers], undisturbed.history[numbers])
-    assert fitted.training["best_epoch"] == undisturbed.training["best_epoch"]
+    (fitted, predictions), (expected_fit, expected_predictions) = found, expected
+    assert np.array_equal(predictions, expected_predictions)
+    numbers = [name for name in expected_fit.history if name != "seconds"]
+    assert np.array_equal(fitted.history[numbers], expected_fit.history[numbers])
+    assert fitted.training["best_epoch"] == expected_fit.training["best_epoch"]
 
 
 @pytest.mark.jax
-def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(tmp_path, undisturbed, capsys):
+def test_a_killed_training_ends_with_the_numbers_of_one_that_was_not(tmp_path, reference, capsys):
     said = {(1,): "tiny, stage 1: resumed at epoch 2 of 2", (3,): "tiny, stage 2: resumed at epoch 2 of 4"}
     for kills in ((1,), (3,), (6,), (1, 1, 1, 1)):
-        check_that_both_are_the_same(train(tmp_path / f"{kills}.npz", STAGES, *kills), undisturbed)
+        check_that_both_are_the_same(train(tmp_path / f"{kills}.npz", STAGES, *kills), reference)
         assert said.get(kills, "") in capsys.readouterr().err
     one = train(tmp_path / "one.npz", STAGES[1:], random.randint(1, 3))
     check_that_both_are_the_same(one, train(None, STAGES[1:]))
@@ -101,12 +101,12 @@ train(Path(sys.argv[1]), STAGES, also=[KillItself(int(sys.argv[2]))])
 """
 
 
-def test_a_training_killed_without_warning_goes_on_in_another_process(tmp_path, undisturbed):
+def test_a_training_killed_without_warning_goes_on_in_another_process(tmp_path, reference):
     """Killed in any of its 48 batches."""
     command = [sys.executable, "-c", KILLED, str(tmp_path / "state.npz"), str(random.randint(1, 48))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == -signal.SIGKILL, f"{command}: {done.stderr}"
-    check_that_both_are_the_same(train(tmp_path / "state.npz", STAGES), undisturbed)
+    check_that_both_are_the_same(train(tmp_path / "state.npz", STAGES), reference)
 
 
 def test_a_training_whose_patience_ended_is_not_trained_further(tmp_path):
@@ -117,7 +117,7 @@ def test_a_training_whose_patience_ended_is_not_trained_further(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeroed", "of another training"])
-def test_a_damaged_or_foreign_checkpoint_counts_for_nothing(damage, tmp_path, undisturbed):
+def test_a_damaged_or_foreign_checkpoint_counts_for_nothing(damage, tmp_path, reference):
     path = tmp_path / "state.npz"
     assert train(path, STAGES[:1])[0] is not None and path.is_file()
     content = path.read_bytes()

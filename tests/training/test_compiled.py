@@ -19,7 +19,7 @@ SHORT = replace(RECIPE, epochs=2)
 
 
 @pytest.fixture
-def nothing_compiled(monkeypatch):
+def empty_cache(monkeypatch):
     monkeypatch.setattr(compiled, "_networks", {})
 
 
@@ -30,7 +30,7 @@ def train(recipe=SHORT, **options) -> np.ndarray:
 
 
 @pytest.mark.jax
-def test_a_training_does_not_depend_on_those_before_it(nothing_compiled, monkeypatch):
+def test_a_training_does_not_depend_on_those_before_it(empty_cache, monkeypatch):
     """Another seed, rate, length, augmentation and imbalance in between leave nothing behind in the one traced step."""
     traced, train_step = [], Mixed.train_step
     monkeypatch.setattr(Mixed, "train_step", lambda self, *data: traced.append(1) or train_step(self, *data))
@@ -79,7 +79,7 @@ def test_a_callback_may_ask_and_train_another_model():
     assert len(ask.answers) == 2 and all(np.array_equal(answer, expected) for answer in ask.answers)
 
 
-def test_networks_used_longest_ago_are_given_up(nothing_compiled, monkeypatch):
+def test_networks_used_longest_ago_are_given_up(empty_cache, monkeypatch):
     monkeypatch.setattr(compiled, "MOST_NETWORKS", 2)
     train()
     kept = [weakref.ref(shared_network(small_cnn(filters=(4, width)))) for width in (8, 5, 6)]

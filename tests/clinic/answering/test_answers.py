@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from clinical import BIASES, CODES, SIDE, deployment, features, learnt
+from clinical import BIASES, CODES, SIDE, deployment, features, usual_appearance
 from conftest import picture
 from scipy.special import softmax
 
@@ -20,10 +20,10 @@ LOGITS = np.arange(7.0)
 
 def answers(*logits, deployed=DEPLOYED):
     shown = from_array(np.asarray(picture(61, 48)), deployed.image_format())
-    return answer_pictures([shown] * len(logits), said([shown] * len(logits), logits), deployed)
+    return answer_pictures([shown] * len(logits), prediction([shown] * len(logits), logits), deployed)
 
 
-def said(pictures, logits) -> Prediction:
+def prediction(pictures, logits) -> Prediction:
     return Prediction(np.array(logits, float), features(np.stack([one.square for one in pictures])))
 
 
@@ -68,14 +68,14 @@ def test_the_balanced_answer_is_that_before_calibration():
 
 def test_what_is_unlike_the_training_images_gets_no_answer():
     """It is the first reason, whatever the energy; strange colours alone are a warning."""
-    deployed = deployment(appearance=learnt())
+    deployed = deployment(appearance=usual_appearance())
     white = from_array(np.full((20, 20, 3), 255, np.uint8), deployed.image_format())
     for level in (-9.0, 9.0):
-        (answer,) = answer_pictures([white], said([white], [np.full(7, level)]), deployed)
+        (answer,) = answer_pictures([white], prediction([white], [np.full(7, level)]), deployed)
         assert (answer.reason, answer.suspicious, answer.cause) == (UNLIKE, None, "is white") and answer.distance > 1
         assert answer.warnings == (SMALL.format(20, 20, SIDE),)
-    however_far = deployment(appearance=replace(learnt(), farthest=1e9))
-    (answer,) = answer_pictures([white], said([white], [np.full(7, 9.0)]), however_far)
+    however_far = deployment(appearance=replace(usual_appearance(), farthest=1e9))
+    (answer,) = answer_pictures([white], prediction([white], [np.full(7, 9.0)]), however_far)
     assert answer.reason == "" and answer.warnings == (SMALL.format(20, 20, SIDE), COLOURS)
 
 
@@ -90,9 +90,9 @@ def test_answers_of_a_batch_are_those_of_each_image_alone():
         from_array(np.asarray(picture(seed, 24 + seed % 2 * 24)), DEPLOYED.image_format()) for seed in range(40)
     ]
     pictures = [replace(one, burned_in_text=seed % 3 == 0) for seed, one in enumerate(pictures)]
-    together = answer_pictures(pictures, said(pictures, logits), DEPLOYED)
+    together = answer_pictures(pictures, prediction(pictures, logits), DEPLOYED)
     for answer, row, one in zip(together, logits, pictures, strict=True):
-        (alone,) = answer_pictures([one], said([one], row[None]), DEPLOYED)
+        (alone,) = answer_pictures([one], prediction([one], row[None]), DEPLOYED)
         assert answer.distance == pytest.approx(alone.distance)
         one_by_one, at_once = (str(vars(replace(found, distance=0.0))) for found in (alone, answer))
         assert one_by_one == at_once and (BURNED_IN in answer.warnings) == one.burned_in_text

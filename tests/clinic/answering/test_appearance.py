@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from clinical import SIDE, appearance, features, learnt
+from clinical import SIDE, appearance, features, usual_appearance
 from conftest import picture
 from PIL import Image, ImageFilter
 
@@ -17,7 +17,7 @@ SHOWN = [np.asarray(picture(seed, SIDE)) for seed in range(200, 300)]
 
 def distances(*squares) -> tuple[np.ndarray, np.ndarray]:
     images = np.stack(squares).astype(np.uint8)
-    return learnt().distances(np.array([measures(image) for image in images]), features(images))
+    return usual_appearance().distances(np.array([measures(image) for image in images]), features(images))
 
 
 def in_grey(square):
@@ -40,14 +40,14 @@ STRANGERS = {
 def test_strangers_are_far_and_pictures_are_near(kind):
     far, _ = distances(*(STRANGERS[kind](square) for square in SHOWN))
     near, _ = distances(*SHOWN)
-    assert (far > learnt().farthest).mean() >= 0.95 and (near > learnt().farthest).mean() <= 0.1
+    assert (far > usual_appearance().farthest).mean() >= 0.95 and (near > usual_appearance().farthest).mean() <= 0.1
 
 
 def test_limits_are_those_of_validation():
     looks = appearance(range(60, 199))
-    far, colours = learnt().distances(*looks)
-    assert (far > learnt().farthest).mean() == pytest.approx(UNLIKE, abs=0.01)
-    assert (colours > learnt().farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
+    far, colours = usual_appearance().distances(*looks)
+    assert (far > usual_appearance().farthest).mean() == pytest.approx(UNLIKE, abs=0.01)
+    assert (colours > usual_appearance().farthest_colours).mean() == pytest.approx(ODD_COLOURS, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if "exchanged" not in kind])
@@ -55,13 +55,13 @@ def test_faults_of_colour_are_seen_that_the_distance_lets_pass(kind):
     """On other pictures than they were learnt from; in drawn ones, all channels are alike."""
     spoilt = [FAULTS[kind](square) for square in SHOWN]
     far, colours = distances(*spoilt)
-    seen, stopped = (colours > learnt().farthest_colours).mean(), (far > learnt().farthest).mean()
+    seen, stopped = (colours > usual_appearance().farthest_colours).mean(), (far > usual_appearance().farthest).mean()
     assert seen >= 0.85 and seen >= stopped
 
 
 def test_squared_distances_of_training_images_are_as_many_as_numbers():
     """As in a normal distribution, a little fewer for the shrinking."""
-    far, _ = learnt().distances(*appearance(range(60)))
+    far, _ = usual_appearance().distances(*appearance(range(60)))
     assert 0.6 < (far**2).mean() / (len(MEASURES) + 2) < 1.1
 
 

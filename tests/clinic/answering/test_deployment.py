@@ -22,14 +22,14 @@ IMAGES = np.stack([np.asarray(picture(seed, SIDE)) for seed in range(11)])
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def study(tmp_path_factory):
     """Results of a study with an untrained model and its deployment."""
     folder = tmp_path_factory.mktemp("installed")
     return folder, install_network(folder)
 
 
-def test_a_deployment_is_found_and_read_as_it_was_written(installed, monkeypatch):
-    folder, deployed = installed
+def test_a_deployment_is_found_and_read_as_it_was_written(study, monkeypatch):
+    folder, deployed = study
     monkeypatch.setenv("RESULTS_DIR", str(folder))
     found, file = find_deployment("demo")
     assert found == deployed and found.checksum == deployed.checksum != deployment().checksum
@@ -75,8 +75,8 @@ def test_a_deployment_that_was_changed_or_cannot_be_is_refused(tmp_path, spoil, 
         read_deployment(tmp_path / "deployment.json")
 
 
-def test_the_network_gives_the_logits_of_the_study_and_the_mean_of_a_map(installed):
-    folder, deployed = installed
+def test_the_network_gives_the_logits_of_the_study_and_the_mean_of_a_map(study):
+    folder, deployed = study
     model = load(deployed, folder / "demo" / "05_mobilenet" / "model.keras")
     network, layer = Network(model), middle_layer(model)
     expected = logits(model, Samples(IMAGES, np.arange(len(IMAGES)), np.zeros(len(IMAGES), int)))

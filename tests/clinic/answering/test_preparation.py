@@ -32,7 +32,7 @@ CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "confidence": "maximum
 CHOSEN |= {"suspicious_from": 0.3, "abstention_threshold": 2.0}
 
 
-def measured(lowest: float, copies: int = 1) -> dict:
+def measure(lowest: float, copies: int = 1) -> dict:
     """The figures of the eight images, each `copies` times: no answer below an energy, suspicious from 0.5 on."""
     probabilities = np.tile(np.stack([1 - SCORES, SCORES], axis=1), (copies, 1))
     labels, lesions, energy = (np.tile(values, copies) for values in (LABELS, LESIONS, ENERGY))
@@ -44,7 +44,7 @@ def test_figures_counted_by_hand():
     """Two of the four answers are wrong, and so would be one of the four abstentions. Of the two malignant images that
     are answered one is suspicious, of the two benign ones one; three of five malignant images are not answered, and one
     of five is answered and not suspicious. Five of eight are malignant."""
-    found = measured(4.5)
+    found = measure(4.5)
     names = (*ABSTENTION, *MALIGNANT)
     values = [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6, 0.2, 0.5, 0.5, 0.625]
     assert list(found) == list(names) and [found[name]["value"] for name in names] == values
@@ -53,31 +53,31 @@ def test_figures_counted_by_hand():
 
 
 def test_without_abstention_there_is_nothing_to_compare():
-    found, undefined = measured(0.0), dict.fromkeys(("value", "low", "high"))
+    found, undefined = measure(0.0), dict.fromkeys(("value", "low", "high"))
     assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0, 0.4, 0.75, 0.5, 0.625])
     assert found["error rate of abstentions"] == undefined | {"images": 0}
     assert found[DIFFERENCE] == undefined | {"images": 8}
     with pytest.raises(StudyError, match="no images"):
-        measured(9.0)
+        measure(9.0)
 
 
 def test_images_of_a_lesion_are_drawn_together():
-    once, four_times = measured(4.5), measured(4.5, copies=4)
+    once, four_times = measure(4.5), measure(4.5, copies=4)
     assert four_times == {
         name: pytest.approx(figure | {"images": 4 * figure["images"]}) for name, figure in once.items()
     }
 
 
-def prepared(**record):
+def make_deployment(**record):
     given, figures = deployment(), dict.fromkeys((*ABSTENTION, *MALIGNANT), FIGURE)
     return prepare(RECORD | record, given.classes, given.appearance, chosen=CHOSEN, measured=figures)
 
 
 def test_a_deployment_holds_what_was_measured_and_names_changes_in_its_version():
-    assert prepared() == deployment(confidence="maximum probability")
-    assert prepared(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
+    assert make_deployment() == deployment(confidence="maximum probability")
+    assert make_deployment(environment={"commit": "0123456789abcdef+changes"}).version == "0123456789ab+changes"
     with pytest.raises(StudyError, match="no checksum"):
-        prepared(model_sha256=None)
+        make_deployment(model_sha256=None)
 
 
 def test_each_rule_stops_what_passes_its_limit_on_validation():

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from clinical import by_brightness, deployment, free_ports, secret_object, started, wait_for
+from clinical import by_brightness, command_process, deployment, free_ports, secret_object, wait_for
 from conftest import picture
 
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed")
@@ -116,15 +116,15 @@ def test_each_image_is_answered_by_a_report_and_nothing_is_left(node, archive, c
     sent = images(5)
     with archive.open(), node() as (port, waiting, reports):
         assert store(port, sent) == [SUCCESS] * 5
-        wait_for(lambda: len(archive.about) == 5 and not reports.waiting())
+        wait_for(lambda: len(archive.about) == 5 and not reports.files())
     assert sorted(archive.about) == sorted(one.SOPInstanceUID for one in sent)
-    assert not waiting.waiting()
+    assert not waiting.files()
     assert caplog.text.count(": accepted") == 5 and not [word for word in SECRETS if word in caplog.text]
 
 
 def test_only_known_callers_are_let_in(node):
     with node() as (port, waiting, _):
-        assert store(port, images(1), "STRANGER") == [] and not waiting.waiting()
+        assert store(port, images(1), "STRANGER") == [] and not waiting.files()
 
 
 def test_a_broken_image_costs_one_message(node, archive, caplog):
@@ -132,7 +132,7 @@ def test_a_broken_image_costs_one_message(node, archive, caplog):
     broken.PixelData = broken.PixelData[:100]
     with archive.open(), node() as (port, *spools):
         assert store(port, [broken, *images(1)]) == [SUCCESS] * 2
-        wait_for(lambda: len(archive.about) == 1 and not any(spool.waiting() for spool in spools))
+        wait_for(lambda: len(archive.about) == 1 and not any(spool.files() for spool in spools))
     faults = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(faults) == 1 and not [word for word in SECRETS if word in caplog.text]
 
@@ -140,10 +140,10 @@ def test_a_broken_image_costs_one_message(node, archive, caplog):
 def test_reports_wait_for_a_destination_that_cannot_be_reached(node, archive, caplog):
     with node() as (port, waiting, reports):
         store(port, images(2))
-        wait_for(lambda: len(reports.waiting()) == 2 and "2 reports wait" in caplog.text)
-        assert not waiting.waiting()
+        wait_for(lambda: len(reports.files()) == 2 and "2 reports wait" in caplog.text)
+        assert not waiting.files()
         with archive.open():
-            wait_for(lambda: len(archive.about) == 2 and not reports.waiting())
+            wait_for(lambda: len(archive.about) == 2 and not reports.files())
 
 
 def test_a_full_spool_or_disk_refuses_images_and_keeps_what_was_accepted(node, archive, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_full_spool_or_disk_refuses_images_and_keeps_what_was_accepted(node, a
 
     with node(answer=wait, most_files=2) as (port, waiting, _):
         assert store(port, images(3)) == [SUCCESS, SUCCESS, OUT_OF_RESOURCES]
-        kept = waiting.waiting()
+        kept = waiting.files()
         for path in kept[1:]:
             path.unlink()
         full = OSError(errno.ENOSPC, "No space left on device")
@@ -168,7 +168,7 @@ def test_a_full_spool_or_disk_refuses_images_and_keeps_what_was_accepted(node, a
 def test_what_a_crash_left_half_written_is_removed(tmp_path):
     whole = Spool(tmp_path).put(b"whole")
     (tmp_path / ".half.dcm").write_bytes(b"ha")
-    assert Spool(tmp_path).waiting() == [whole] and list(tmp_path.iterdir()) == [whole]
+    assert Spool(tmp_path).files() == [whole] and list(tmp_path.iterdir()) == [whole]
 
 
 @pytest.mark.slow
@@ -177,13 +177,13 @@ def test_a_killed_node_loses_nothing_that_it_accepted(archive, tmp_path):
     words = "serve", "--spool", tmp_path, "--to", f"ARCHIVE@{HOST}:{archive.port}", "--port", port
     sent = images(IMAGES)
     with archive.open():
-        with started(*words) as first:
+        with command_process(*words) as first:
             wait_for(lambda: connect(port)).release()
             assert store(port, sent) == [SUCCESS] * IMAGES
             wait_for(lambda: archive.about)
             first.kill()
         assert len(set(archive.about)) < IMAGES
-        with started(*words) as second:
+        with command_process(*words) as second:
             wait_for(lambda: len(set(archive.about)) == IMAGES, PATIENCE)
             second.send_signal(signal.SIGTERM)
             assert second.wait(PATIENCE) == 0

@@ -27,7 +27,7 @@ MANY = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4", "Modality": "XC"}
 GREY = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PlanarConfiguration": None}
 
 
-def expected(pixels: np.ndarray) -> np.ndarray:
+def expected_square(pixels: np.ndarray) -> np.ndarray:
     return from_array(pixels, WANTED).square.astype(int)
 
 
@@ -49,7 +49,7 @@ def ybr(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.stack([luminance, blueness, redness], axis=-1)), 0, 255).astype(np.uint8)
 
 
-def compressed(syntax: str) -> Dataset:
+def compress(syntax: str) -> Dataset:
     image = dermoscopic_object(PIXELS)
     image.compress(syntax, generate_instance_uid=False)
     return image
@@ -68,7 +68,7 @@ def with_palette(syntax: str = "") -> Dataset:
     return image
 
 
-def unmarked(quality: int = 90, subsampling: int = 2) -> Dataset:
+def without_marker(quality: int = 90, subsampling: int = 2) -> Dataset:
     """An object whose JPEG has no marker that says which colours it holds, though its header says RGB."""
     with io.BytesIO() as file:
         Image.fromarray(PIXELS).save(file, "JPEG", quality=quality, subsampling=subsampling)
@@ -90,7 +90,7 @@ WRITTEN = {
     },
     "a capture without modality": (lambda: dermoscopic_object(PIXELS, SOPClassUID=list(READ)[2], Modality=None), 0),
     **{
-        f"syntax {one.name}": (lambda one=one: compressed(one), 0)
+        f"syntax {one.name}": (lambda one=one: compress(one), 0)
         for one in (JPEG2000Lossless, RLELossless, JPEGLSLossless)
     },
     "JPEG": (lambda: dermoscopic_object(PIXELS, jpeg=True), 25),
@@ -108,7 +108,7 @@ WRITTEN = {
     "sixteen bits": (lambda: deep(257, BitsStored=16, HighBit=15), 0),
     "a palette": (with_palette, 40),
     "a palette, high byte first": (lambda: with_palette(ExplicitVRBigEndian), 40),
-    "JPEG of luminance and colour that nothing says to be so": (unmarked, 25),
+    "JPEG of luminance and colour that nothing says to be so": (without_marker, 25),
     "signed": (lambda: dermoscopic_object(PIXELS, PixelRepresentation=1), 0),
     "sixteen bits, signed": (lambda: deep(257, BitsStored=16, HighBit=15, PixelRepresentation=1), 0),
     "more pixels than frames": (lambda: dermoscopic_object(PIXELS, PixelData=PIXELS.tobytes() * 3), 0),
@@ -118,7 +118,7 @@ WRITTEN = {
 @pytest.mark.parametrize(("write", "off"), WRITTEN.values(), ids=WRITTEN)
 def test_every_way_of_writing_pixels_gives_their_colours(write, off):
     (found,) = squares(write())
-    difference = np.abs(found - expected(PIXELS))
+    difference = np.abs(found - expected_square(PIXELS))
     assert difference.max() <= off and difference.mean() <= 5
 
 
@@ -131,7 +131,7 @@ def test_other_orders_of_bytes(syntax):
             file, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian, enforce_file_format=True
         )
         (frame,) = read_object(file.getvalue(), WANTED)[1]
-    assert (frame.square == expected(PIXELS)).all()
+    assert (frame.square == expected_square(PIXELS)).all()
 
 
 def test_frames_are_read_one_by_one():
@@ -139,7 +139,7 @@ def test_frames_are_read_one_by_one():
     data = PIXELS.tobytes() + second.tobytes()
     place, frames = read_object(as_bytes(dermoscopic_object(PIXELS, NumberOfFrames=2, PixelData=data, **MANY)), WANTED)
     assert place.frames == 2 and [frame.frame for frame in frames] == [1, 2]
-    assert (frames[1].square == expected(second)).all()
+    assert (frames[1].square == expected_square(second)).all()
 
 
 BARS = [(255, 0, 0), (255, 128, 128), (0, 255, 0), (128, 255, 128), (0, 0, 255), (128, 128, 255)]
@@ -148,7 +148,7 @@ SHIPPED = ["SC_rgb_jpeg_gdcm", "SC_rgb_gdcm_KY", "SC_rgb_dcmtk_+eb+cy+np", "SC_r
 SHIPPED += ["SC_ybr_full_422_uncompressed", "SC_rgb_jpeg_lossy_gdcm", "SC_rgb_jpeg_dcmtk", "SC_rgb_rle_16bit"]
 
 
-def shipped(name: str, side: int) -> np.ndarray:
+def read_example(name: str, side: int) -> np.ndarray:
     """The first frame of an object that comes with pydicom, at full size."""
     data = Path(get_testdata_file(f"{name}.dcm", download=False)).read_bytes()
     return read_object(data, ImageFormat(side))[1][0].square.astype(int)
@@ -157,13 +157,13 @@ def shipped(name: str, side: int) -> np.ndarray:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_bars_of_known_colours_by_other_makers(name):
     """Ten bars of ten rows each; JPEG with its colour spaces among them, which may be off by a little."""
-    found = shipped(name, 100)[5::10, 50]
+    found = read_example(name, 100)[5::10, 50]
     assert np.abs(found - BARS).max() <= (5 if "eb" in name or "422" in name or "jpeg_" in name else 0)
 
 
 def test_words_in_the_colours_that_they_name():
     """In JPEG 2000 with its reversible space of colour: red above green above blue."""
-    image = shipped("GDCMJ2K_TextGBR", 400)
+    image = read_example("GDCMJ2K_TextGBR", 400)
     for channel, rows in enumerate((slice(40, 110), slice(145, 215), slice(240, 310))):
         coloured = image[rows][np.ptp(image[rows], axis=2) > 200]
         assert len(coloured) > 1000 and (coloured.argmax(axis=1) == channel).all()
@@ -171,13 +171,13 @@ def test_words_in_the_colours_that_they_name():
 
 def test_rows_of_known_colours_with_the_high_byte_first():
     expected = np.repeat([[(166, 141, 52)], [(63, 87, 176)], [(158, 158, 158)]], 3, axis=1)
-    assert (shipped("SC_rgb_small_odd_big_endian", 3) == expected).all()
+    assert (read_example("SC_rgb_small_odd_big_endian", 3) == expected).all()
 
 
 def test_a_colour_profile_is_converted_as_in_other_files(monkeypatch):
     monkeypatch.setattr(dicom, "to_srgb", lambda image, profile: ImageOps.invert(image) if profile == b"P3" else image)
-    assert (squares(dermoscopic_object(PIXELS, ICCProfile=b"P3"))[0] == expected(255 - PIXELS)).all()
-    assert (squares(dermoscopic_object(PIXELS))[0] == expected(PIXELS)).all()
+    assert (squares(dermoscopic_object(PIXELS, ICCProfile=b"P3"))[0] == expected_square(255 - PIXELS)).all()
+    assert (squares(dermoscopic_object(PIXELS))[0] == expected_square(PIXELS)).all()
 
 
 def test_a_file_without_a_preamble_is_read():
@@ -185,7 +185,7 @@ def test_a_file_without_a_preamble_is_read():
     data = as_bytes(image)
     meta = 144 + int.from_bytes(data[140:144], "little")  # where the object itself begins
     place, (frame,) = read_object(data[meta:], WANTED)
-    assert (frame.square == expected(PIXELS)).all() and place.sop_instance == image.SOPInstanceUID
+    assert (frame.square == expected_square(PIXELS)).all() and place.sop_instance == image.SOPInstanceUID
 
 
 def test_days_of_older_standards_are_understood():
@@ -278,7 +278,7 @@ def wrong_syntax() -> Dataset:
 OTHER_SIZE = dermoscopic_object(np.zeros((16, 16, 3), np.uint8), jpeg=True).PixelData
 LYING = {
     "a JPEG of one or the other colours": (
-        lambda: unmarked(subsampling=0),
+        lambda: without_marker(subsampling=0),
         "PhotometricInterpretation is RGB, but its JPEG",
     ),
     "another transfer syntax": (wrong_syntax, "decoded"),

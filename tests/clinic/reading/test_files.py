@@ -43,12 +43,12 @@ def test_a_folder_that_cannot_be_opened_is_a_fault(tmp_path, monkeypatch):
     image_file(tmp_path / "in" / "b" / "closed" / "c.jpg")
     scandir = os.scandir
 
-    def refusing(path):
+    def refuse(path):
         if os.fspath(path).endswith("closed"):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert faults(tmp_path / "in") == {"a.jpg": "", "closed": "a folder that cannot be opened"}
 
 

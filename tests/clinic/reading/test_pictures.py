@@ -15,14 +15,14 @@ from clinic.reading.pictures import MOST_PASSES, ImageFormat, Unreadable, decode
 from helpers.data.pixels import read_square, shades_of_gray
 
 
-def encoded(image: Image.Image, form: str, **options) -> bytes:
+def encode(image: Image.Image, form: str, **options) -> bytes:
     with io.BytesIO() as file:
         image.save(file, form, **options)
         return file.getvalue()
 
 
 def png(image: Image.Image, **options) -> bytes:
-    return encoded(image, "PNG", **options)
+    return encode(image, "PNG", **options)
 
 
 def huge_png(side: int) -> bytes:
@@ -57,7 +57,7 @@ def test_pixels_are_those_that_the_study_trained_on(tmp_path, size):
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "HEIF"])
 def test_files_of_phones_and_archives_are_read(form):
     """With their colours: those of a lossy form are a little off."""
-    whole, data = picture(2, 48), encoded(picture(2, 48), form, quality=100)
+    whole, data = picture(2, 48), encode(picture(2, 48), form, quality=100)
     read, expected = decode(data, ImageFormat(32, preview=48)), from_array(np.asarray(whole), ImageFormat(32)).square
     assert np.abs(read.square.astype(int) - expected).mean() < 4 and read.preview.shape == (48, 48, 3)
     assert file_kind(io.BytesIO(data)) == IMAGE
@@ -66,7 +66,7 @@ def test_files_of_phones_and_archives_are_read(form):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_every_mode_becomes_rgb(mode):
     image = Image.new("RGB", (40, 40), (255, 255, 255)).convert(mode)
-    square = decode(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), ImageFormat(16)).square
+    square = decode(encode(image, "JPEG" if mode == "CMYK" else "PNG"), ImageFormat(16)).square
     assert square.shape == (16, 16, 3) and square.min() > 250
 
 
@@ -92,10 +92,10 @@ BROKEN = {
     "a smaller bomb": (huge_png(9_000), "9000 x 9000 px: too many pixels"),
     "a lying header": (huge_png(8_000), "cut off"),
     "many passes": (in_passes(jpeg(), MOST_PASSES + 1), "passes"),
-    "many pixels many times": (in_passes(encoded(Image.new("RGB", (5000, 5000)), "JPEG"), 41), "passes"),
+    "many pixels many times": (in_passes(encode(Image.new("RGB", (5000, 5000)), "JPEG"), 41), "passes"),
     "a GIF": (b"GIF89a" + b"\0" * 99, "not a complete"),
-    "a film": (encoded(picture(0), "WEBP", save_all=True, append_images=[picture(1)]), "several images"),
-    "several pages": (encoded(picture(0), "TIFF", save_all=True, append_images=[picture(1)]), "several images"),
+    "a film": (encode(picture(0), "WEBP", save_all=True, append_images=[picture(1)]), "several images"),
+    "several pages": (encode(picture(0), "TIFF", save_all=True, append_images=[picture(1)]), "several images"),
     "nothing": (b"", "not a complete"),
 }
 
@@ -108,7 +108,7 @@ def test_what_is_no_image_is_refused(data, fault):
 
 def test_only_passes_over_the_pixels_are_counted():
     """Neither the thumbnail in a segment, nor a video behind the end, nor what looks like a marker in a PNG."""
-    progressive = encoded(picture(0, 64), "JPEG", progressive=True)
+    progressive = encode(picture(0, 64), "JPEG", progressive=True)
     assert passes(jpeg()) == 1 and passes(progressive) == progressive.count(b"\xff\xda") > 4
     assert passes(in_passes(jpeg(), 5)) == 5 and passes(in_passes(jpeg(), 999)) == MOST_PASSES + 1
     video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x02" * 99

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from clinical import CODES, bright, by_brightness, deployment, dicom_file
+from clinical import CODES, by_brightness, deployment, dicom_file, grey_image
 from pydicom import dcmread
 
 from clinic.answering.prediction import answer_files
@@ -22,7 +22,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("Erika")
     (folder / "sub").mkdir()
     for name, level in (("=Muster", 20), ("b", 235), ("sub/c", 128)):
-        bright(level).save(folder / f"{name}.png")
+        grey_image(level).save(folder / f"{name}.png")
     (folder / "sub" / "d.png").write_bytes(b"")
     return find_files([folder])
 
@@ -33,7 +33,7 @@ def outcomes(files):
         return list(answer_files(reader.read(files), DEPLOYED, by_brightness))
 
 
-def written(folder, name: str) -> pd.DataFrame:
+def read_written(folder, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv")
 
 
@@ -51,7 +51,7 @@ def test_tables_hold_every_answer_and_fault(files, outcomes, tmp_path):
     for outcome in outcomes:
         tables.add(outcome)
     tables.write()
-    content, table = json.loads((tmp_path / "predictions.json").read_text()), written(tmp_path, "predictions")
+    content, table = json.loads((tmp_path / "predictions.json").read_text()), read_written(tmp_path, "predictions")
     assert list(table["path"]) == ["'=Muster.png", "b.png", "sub/c.png"] and set(table["options"]) == {"fhir"}
     assert set(table["deployment"]) == {DEPLOYED.checksum} == {content["deployment"]} and table["time"].notna().all()
     assert [row["path"] for row in content["predictions"]] == ["=Muster.png", "b.png", "sub/c.png"]
@@ -67,7 +67,7 @@ def test_results_of_a_dicom_object_can_be_joined(tmp_path):
     with Reader(DEPLOYED.image_format()) as reader:
         (outcome,) = answer_files(reader.read(find_files([tmp_path])), DEPLOYED, by_brightness)
     write_tables(tmp_path, DEPLOYED, answer_rows(outcome, DEPLOYED), failed=[])
-    (row,) = written(tmp_path, "predictions").to_dict("records")
+    (row,) = read_written(tmp_path, "predictions").to_dict("records")
     header = dcmread(tmp_path / "a.dcm")
     assert row["sop_instance"] == header.SOPInstanceUID and row["accession_number"] == "'+A1"
     assert (row["series"], row["study"]) == (header.SeriesInstanceUID, header.StudyInstanceUID)
@@ -84,7 +84,7 @@ def test_no_text_becomes_a_formula(start):
 
 def test_tables_without_an_answer_have_their_columns(files, outcomes, tmp_path):
     Tables(tmp_path, DEPLOYED, files[3:]).write()
-    table = written(tmp_path, "predictions")
+    table = read_written(tmp_path, "predictions")
     whose = {"path", "time", "sop_instance", "series", "study", "accession_number"}
     assert len(table) == 0 and set(table) == set(answer_rows(outcomes[0], DEPLOYED)[0]) - whose
-    assert list(written(tmp_path, "failed")["fault"]) == ["the run ended before this file"]
+    assert list(read_written(tmp_path, "failed")["fault"]) == ["the run ended before this file"]
