@@ -49,7 +49,8 @@ STYLE = """
 body { font: 1rem/1.5 sans-serif; color: #222; max-width: 54rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.2rem } h2 { font-size: 1.6rem; margin: 1.5rem 0 .5rem }
 small, footer { color: #555; font-size: .85rem }
-.alarm { color: #b5470b } .calm { color: #1f5f99 } .columns { display: flex; flex-wrap: wrap; gap: 2rem }
+.alarm { color: #b5470b } .none { color: #555 } .calm { color: #1f5f99 }
+.columns { display: flex; flex-wrap: wrap; gap: 2rem }
 figure { margin: 0; max-width: 22rem }
 img { max-width: 100% } td { padding: .15rem .6rem .15rem 0 }
 td:last-child { text-align: right } meter { width: 8rem }
@@ -104,7 +105,7 @@ def as_html(picture: Picture, answer: Answer, deployment: Deployment) -> str:
     with io.BytesIO() as file:
         Image.fromarray(image).save(file, "PNG")
         data = base64.b64encode(file.getvalue()).decode()
-    colour = "calm" if answer.suspicious is False else "alarm"
+    colour = "none" if answer.abstained else "alarm" if answer.suspicious else "calm"
     text = f'<h2 id="answer" class="{colour}">{html.escape(describe_answer(answer))}.</h2>'
     text += "".join(f'<p class="alarm">Warning: {html.escape(words)}.</p>' for words in answer.warnings)
     text += '<div class="columns"><figure><img alt="The image, as the program shows it" '
@@ -117,14 +118,14 @@ def as_html(picture: Picture, answer: Answer, deployment: Deployment) -> str:
 
 def _probabilities(answer: Answer, deployment: Deployment) -> str:
     """The calibrated probabilities as a table, the highest first."""
-    order = answer.calibrated.argsort(kind="stable")[::-1]
+    shares, classes = answer.probabilities, deployment.classes
     rows = "".join(
-        f'<tr class="{"alarm" if deployment.classes[k].malignant else "calm"}"><td>'
-        f"{html.escape(deployment.classes[k].name)}</td>"
-        f'<td><meter value="{answer.calibrated[k]:.3f}"></meter></td><td>{percent(answer.calibrated[k])}</td></tr>'
-        for k in order
+        f'<tr class="{"alarm" if classes[k].malignant else "calm"}"><td>{html.escape(classes[k].name)}</td>'
+        f'<td><meter value="{shares[k]:.3f}"></meter></td><td>{percent(shares[k])}</td></tr>'
+        for k in shares.argsort(kind="stable")[::-1]
     )
-    return f"<div><p>How probable? {describe_total(answer)}</p><table>{rows}</table></div>"
+    total = describe_total(answer, deployment).replace("\n", "<br>")
+    return f"<div><p>{total}</p><table>{rows}</table></div>"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -95,7 +95,7 @@ def deployment(**other) -> Deployment:
         "classes": HAM10000,
         "temperature": 2.0,
         "biases": BIASES,
-        "threshold": 0.3,
+        "suspicious_from": 0.3,
         "confidence": "energy",
         "abstention_threshold": 2.0,
         "abstention": dict.fromkeys(ABSTENTION, FIGURE),
@@ -177,13 +177,12 @@ def decode_here(monkeypatch) -> None:
 
 
 def an_answer(reason: str = "", **other) -> Answer:
-    """An answer for melanoma, calibrated with 0.4, and 0.1 for all else: 0.6 for the three malignant classes."""
+    """An answer for melanoma with 0.4, and 0.1 for all else: 0.6 for the three malignant classes."""
     melanoma = np.array(CODES) == "mel"
     values = {
-        "probabilities": np.where(melanoma, 0.7, 0.05),
-        "calibrated": np.where(melanoma, 0.4, 0.1),
-        "malignancy": 0.8,
-        "calibrated_malignancy": 0.6,
+        "probabilities": np.where(melanoma, 0.4, 0.1),
+        "balanced": CODES.index("mel"),
+        "malignancy": 0.6,
         "confidence": 1.0 if reason == UNSURE else 3.0,
         "distance": 0.5,
         "reason": reason,

@@ -8,6 +8,7 @@ import numpy as np
 from clinic.answering.deployment import ENERGY, Deployment
 from clinic.answering.network import Prediction
 from clinic.reading.pictures import Picture
+from clinic.reading.quality import describe_fault
 from helpers.study import StudyError
 
 UNLIKE, UNSURE = "unlike", "unsure"  # why a model abstains
@@ -20,23 +21,24 @@ BURNED_IN = "the file says that text is burned into the image"
 class Answer:
     """The model's answer for one image.
 
-    probabilities: float64 [classes]; the highest is the answer. calibrated: the same, calibrated by the deployment's
-    temperature and biases. malignancy: the sum of `probabilities` over the malignant classes, a score with which the
-    operating point is compared. calibrated_malignancy: the same sum of `calibrated`; only this can be read as a
-    probability. confidence: the deployment's score of it. distance: from the training images, as a share of the
-    farthest one that is answered. reason: why the model abstains: UNLIKE, if the distance is above 1, UNSURE, if the
-    confidence is below its limit or score and probability contradict each other, or empty. suspicious: whether
-    malignancy reaches the operating point. warnings: about the image.
+    probabilities: float64 [classes], calibrated by the deployment's temperature and biases; the highest is the answer.
+    balanced: the class that would have the highest if all classes were equally frequent. malignancy: the sum of
+    `probabilities` over the malignant classes. confidence: the deployment's score of it. distance: from the training
+    images, as a share of the farthest one that is answered. reason: why the model abstains: UNLIKE, if the distance is
+    above 1, UNSURE, if the confidence is below its limit, or empty. suspicious: whether malignancy reaches the
+    operating point. cause: what makes the image unlike the
+    training images, where that is plain, or empty. warnings:
+    about the image.
     """
 
     probabilities: np.ndarray
-    calibrated: np.ndarray
+    balanced: int
     malignancy: float
-    calibrated_malignancy: float
     confidence: float
     distance: float
     reason: str
     suspicious: bool | None
+    cause: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -46,9 +48,8 @@ class Answer:
 
     def round(self) -> "Answer":
         """The same answer with probabilities in whole percent, by which nobody finds the image again."""
-        shares = {name: np.round(getattr(self, name), 2) for name in ("probabilities", "calibrated")}
-        numbers = ("malignancy", "calibrated_malignancy", "confidence", "distance")
-        return replace(self, **shares, **{name: round(getattr(self, name), 2) for name in numbers})
+        numbers = {name: round(getattr(self, name), 2) for name in ("malignancy", "confidence", "distance")}
+        return replace(self, probabilities=np.round(self.probabilities, 2), **numbers)
 
 
 def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: Deployment) -> list[Answer]:
@@ -58,20 +59,19 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     measured, look = np.array([picture.measures for picture in pictures]), deployment.appearance
     distances, colours = look.distances(measured, said.features)
     malignant = np.array([one.malignant for one in deployment.classes])
-    probabilities, energies = _softmax(said.logits)
-    calibrated, _ = _softmax(said.logits / deployment.temperature + np.array(deployment.biases))
-    scores, stated = (shares[:, malignant].sum(axis=1) for shares in (probabilities, calibrated))
-    confidence = energies if deployment.confidence == ENERGY else probabilities.max(axis=1)
-    suspicious = scores >= deployment.threshold
-    # An image must not look benign and be called malignant by its probability.
-    unsure = (confidence < deployment.abstention_threshold) | (~suspicious & (stated >= 0.5))
+    before, energies = _softmax(said.logits)
+    probabilities, _ = _softmax(said.logits / deployment.temperature + np.array(deployment.biases))
+    malignancy = probabilities[:, malignant].sum(axis=1)
+    confidence = energies if deployment.confidence == ENERGY else before.max(axis=1)
+    unsure = confidence < deployment.abstention_threshold
     reasons = np.where(distances > look.farthest, UNLIKE, np.where(unsure, UNSURE, ""))
     odd = (colours > look.farthest_colours) & (reasons == "")  # a warning is about an answer
+    numbers = (before.argmax(axis=1), malignancy, confidence, distances / look.farthest, reasons)
     columns = (
         probabilities,
-        calibrated,
-        *(values.tolist() for values in (scores, stated, confidence, distances / look.farthest, reasons)),
-        np.where(reasons == "", suspicious, None).tolist(),
+        *(values.tolist() for values in numbers),
+        np.where(reasons == "", malignancy >= deployment.suspicious_from, None).tolist(),
+        [describe_fault(one) if reason == UNLIKE else "" for one, reason in zip(measured, reasons, strict=True)],
         [_warnings(*pair, deployment.side) for pair in zip(pictures, odd, strict=True)],
     )
     return [Answer(*row) for row in zip(*columns, strict=True)]

@@ -31,7 +31,8 @@ class Deployment:
 
     name, study, notebook: where its run record is. version: of the code that trained it. model_sha256: of its file.
     classes: in the order of its outputs. temperature, biases: the logits are divided by the first, then the biases are
-    added, one per class, to calibrate them. threshold: an image counts as suspicious from this malignancy score on.
+    added, one per class, to calibrate them. suspicious_from: the operating point, the calibrated probability of
+    malignancy from which on an image counts as suspicious; 0.5 at most.
     confidence, abstention_threshold: the model abstains where this score, PROBABILITY or ENERGY, is below the
     threshold. side, colour_constancy: of the images that it takes. appearance: how these look; the model abstains from
     others. missing_images: how many of the publisher's images the study lacked.
@@ -48,7 +49,7 @@ class Deployment:
     classes: tuple[Diagnosis, ...]
     temperature: float
     biases: tuple[float, ...]
-    threshold: float
+    suspicious_from: float
     confidence: str
     abstention_threshold: float
     abstention: dict[str, dict]
@@ -134,7 +135,8 @@ def _check(deployment: Deployment) -> None:
         "a temperature that is not above 0": isfinite(deployment.temperature) and deployment.temperature > 0,
         "another number of biases than of classes": len(deployment.biases) == len(deployment.classes),
         "a bias that is not a number": all(map(isfinite, deployment.biases)),
-        "an operating point that is not between 0 and 1": 0 < deployment.threshold < 1,
+        # or an image could look benign and be malignant by its probability
+        "an operating point that is not between 0 and 0.5": 0 < deployment.suspicious_from <= 0.5,
         "an unknown score of confidence": deployment.confidence in (ENERGY, PROBABILITY),
         "an abstention threshold that is not a number": isfinite(deployment.abstention_threshold),
         "classes that share a code": len(set(deployment.codes)) == len(deployment.codes),

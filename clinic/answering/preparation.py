@@ -31,15 +31,15 @@ def prepare(
 ) -> Deployment:
     """The deployment of a model with a run record.
 
-    chosen: temperature, biases, confidence and abstention_threshold, set on validation. measured: by
+    chosen: temperature, biases, suspicious_from, confidence and abstention_threshold, set on validation. measured: by
     `measure_abstention`. Raises StudyError for a record without the checksum of its model.
     """
     if not record.get("model_sha256"):
         raise StudyError(f"The record of {record['name']} has no checksum. Run {record['notebook']} again.")
     commit, plus, changes = (record["environment"]["commit"] or "unknown").partition("+")
     return Deployment(
-        **{name: record[name] for name in ("name", "study", "notebook", "model_sha256", "threshold")},
-        **{name: float(chosen[name]) for name in ("temperature", "abstention_threshold")},
+        **{name: record[name] for name in ("name", "study", "notebook", "model_sha256")},
+        **{name: float(chosen[name]) for name in ("temperature", "suspicious_from", "abstention_threshold")},
         **{name: record["parameters"][name] for name in ("side", "colour_constancy")},
         biases=tuple(map(float, chosen["biases"])),
         confidence=chosen["confidence"],
@@ -68,9 +68,9 @@ def measure_abstention(
     """Measure the costs and benefits of abstention: the figures of ABSTENTION and MALIGNANT.
 
     Each is {"value", "low", "high", "images"}, None where undefined; images: how many the figure is based on.
-    answered: bool [n], the images of `predictions` on which the model does not abstain. threshold: the operating point
-    of the malignancy score. Sensitivity and specificity are on the answered images. Of the malignant images, `missed`
-    are answered and not suspicious. Raises StudyError if the model would abstain on all images.
+    predictions: calibrated. answered: bool [n], the images on which the model does not abstain. threshold: the
+    operating point. Sensitivity and specificity are on the answered images. Of the malignant images, `missed` are
+    answered and not suspicious. Raises StudyError if the model would abstain on all images.
     """
     from helpers.evaluation.means import mean_differences, proportion
     from helpers.evaluation.scores import measure

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 CELLS = 16  # per side of the small copy on which colours are measured
+DARK, BRIGHT, GREY = 12, 243, 4  # from 0 to 255: below, above and below these, an image is black, white and grey
 MEASURES = (
     *(f"mean {colour}" for colour in ("red", "green", "blue")),
     *(f"log deviation of {colour}" for colour in ("red", "green", "blue")),
@@ -32,6 +33,13 @@ def measures(square: np.ndarray) -> np.ndarray:
     border = (small[:rim].sum() + small[-rim:].sum()) / (2 * rim * small[0].size)
     sharp = _variance(_laplacian(np.asarray(image.convert("L"))))
     return np.array([*mean, *np.log1p([*np.sqrt(variance), colourful]), inside - border, np.log1p(sharp)])
+
+
+def describe_fault(measured: np.ndarray) -> str:
+    """What plainly spoils an image with these MEASURES: it is black, white, or black and white; or nothing."""
+    mean, colourful = measured[:3], np.expm1(measured[MEASURES.index("log colourfulness")])
+    faults = {"is black": mean.max() < DARK, "is white": mean.min() > BRIGHT, "is black and white": colourful < GREY}
+    return next((words for words, applies in faults.items() if applies), "")
 
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def bundle(name: str, answer: Answer, deployment: Deployment, *, place: Place | 
     source = {"device": _reference(device)} | _references("derivedFrom", [*studies, image]) | _at(sites, place)
     observations = [
         _entry(_observation(diagnosis, share, answer.reason) | number(diagnosis.code) | context | source)
-        for diagnosis, share in zip(deployment.classes, answer.calibrated, strict=True)
+        for diagnosis, share in zip(deployment.classes, answer.probabilities, strict=True)
     ]
     risk = _risk(answer, deployment) | number("risk") | {"subject": _reference(patient), "occurrenceDateTime": now}
     risk = _entry(risk | {"performer": _reference(device)} | _references("basis", observations))
@@ -190,7 +190,7 @@ def _risk(answer: Answer, deployment: Deployment) -> dict:
     prediction = {"outcome": _concept(codes.MALIGNANT)}
     if not answer.abstained:
         # With its unit, since some readers take a bare number as a fraction and others as a percentage.
-        probability = _percent(answer.calibrated_malignancy)
+        probability = _percent(answer.malignancy)
         prediction |= {
             "probabilityRange": {"low": probability, "high": probability},
             "qualitativeRisk": _concept(codes.risk_code(answer.suspicious)),

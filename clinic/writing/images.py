@@ -7,7 +7,7 @@ from clinic.reading.pictures import Picture
 
 PREVIEW = 512  # pixels per side of an image that is shown to people
 BAR = 5.0  # millimetres
-PARTLY = "The program saw the part inside the frame. "
+PARTLY, WHOLE = "The program used the part inside the frame. ", "The program used the whole image. "
 UNKNOWN_SCALE = "The scale is not known."
 
 
@@ -29,6 +29,8 @@ def show_image(picture: Picture, spacing: float = 0.0) -> tuple[np.ndarray, str]
         pale.paste(image.crop(box), corner)
         ImageDraw.Draw(pale).rectangle(box, outline="white", width=3)
         image, caption = pale, caption + PARTLY
+    else:
+        caption += WHOLE
     length = BAR / spacing * scale if spacing else 0
     if not 0 < length < image.width:
         return np.asarray(image), caption + UNKNOWN_SCALE

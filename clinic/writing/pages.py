@@ -45,7 +45,7 @@ class Page:
         """The page as a figure."""
         figure = Figure(figsize=SIZE, layout="none")
         figure.text(LEFT, 0.955, self._about(), fontsize=8, color=NEUTRAL, va="top")
-        colour = CALM if self.answer.suspicious is False else ALARM
+        colour = NEUTRAL if self.answer.abstained else ALARM if self.answer.suspicious else CALM
         line = textwrap.fill(f"{sentences.describe_answer(self.answer)}.", 64)
         figure.text(LEFT, 0.91, line, fontsize=14, weight="bold", color=colour, va="top")
         image, caption = show_image(self.picture, self.place.spacing if self.place else 0.0)
@@ -73,8 +73,8 @@ class Page:
 
     def _draw_bars(self, axes: Axes) -> None:
         """The calibrated probabilities, the highest first."""
-        order = np.argsort(-self.answer.calibrated, kind="stable")
-        classes, shares = [self.deployment.classes[k] for k in order], self.answer.calibrated[order]
+        order = np.argsort(-self.answer.probabilities, kind="stable")
+        classes, shares = [self.deployment.classes[k] for k in order], self.answer.probabilities[order]
         bars = axes.barh(np.arange(len(order)), shares, color=[ALARM if one.malignant else CALM for one in classes])
         axes.bar_label(bars, [sentences.percent(share) for share in shares], padding=3, fontsize=8)
         axes.set_yticks(np.arange(len(order)), [textwrap.fill(one.name, 28) for one in classes], fontsize=7.5)
@@ -82,13 +82,15 @@ class Page:
         axes.invert_yaxis()
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        axes.set_title(f"How probable?\n{sentences.describe_total(self.answer)}", fontsize=8.5, loc="right")
+        title = axes.set_title(sentences.describe_total(self.answer, self.deployment), fontsize=8.5, loc="left")
+        title.set_x(-0.85)  # where the names of the classes begin
 
     def _write_text(self, figure: Figure) -> None:
         """The warnings, what the answer is worth, the model and the disclaimer."""
         warnings = "".join(f"Warning: {text}. " for text in self.answer.warnings)
         worth = " ".join(sentences.describe_worth(self.answer, self.deployment))
-        small = f"{sentences.describe_malignant_classes(self.deployment)} {sentences.describe_model(self.deployment)}"
+        classes = "" if self.answer.abstained else f"{sentences.describe_malignant_classes(self.deployment)} "
+        small = classes + sentences.describe_model(self.deployment)
         height = 0.315
         for text, size, colour in ((warnings, 8.5, ALARM), (worth, 9.5, DARK), (small, 6.5, NEUTRAL)):
             lines = textwrap.wrap(text, int(1000 / size))

@@ -4,14 +4,17 @@ from clinic.answering.answers import UNLIKE, Answer
 from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, PREVALENCE, Deployment
 from helpers.study import results_folder
 
-SUSPICIOUS, BENIGN = "Suspicious", "Looks benign"
+SUSPICIOUS, BENIGN = "Suspicious: have this lesion examined", "Looks benign, but this rules nothing out"
 RARE = 2  # malignant lesions of 100, as in a practice that sees whoever comes
+EARLY = " (pre-malignant or in situ)"
 NOT_ALIKE = "No answer: this does not look like the dermatoscopic images that the program learnt from"
 NOT_SURE = "No answer: the program is not sure enough about this image"
 
 
 def describe_answer(answer: Answer) -> str:
     """The answer in one line, without a full stop."""
+    if answer.cause:
+        return f"No answer: the image {answer.cause}"
     if answer.reason:
         return NOT_ALIKE if answer.reason == UNLIKE else NOT_SURE
     return SUSPICIOUS if answer.suspicious else BENIGN
@@ -19,57 +22,69 @@ def describe_answer(answer: Answer) -> str:
 
 def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
     """How often the test bore such an answer out, in numbers of 100, and the prevalence that they hold for."""
-    share = {name: of_100(figure["value"]) for name, figure in deployment.malignant.items()}
+    share = {name: figure["value"] for name, figure in deployment.malignant.items()}
     if answer.abstained:
-        coverage = deployment.abstention["coverage"]["value"]
-        return [
-            f"In the test, {of_100(1 - coverage)} of 100 images got no answer, and {share['abstained']} of 100 "
-            "malignant ones. Have somebody look at the lesion itself."
-        ]
+        return _worth_of_none(answer, deployment, share)
     key, words = (IF_SUSPICIOUS, "suspicious") if answer.suspicious else (IF_NOT, "benign")
-    texts = [
-        f"Of 100 images called {words} in the test, {share[key]} were malignant: an average, while the percentages are "
-        "those of this image.",
-        f"Of 100 malignant images, {share['missed']} were called benign, and {share['abstained']} got no answer.",
-        f"All this holds for the mix of lesions in the test, where {share[PREVALENCE]} of 100 images were malignant.",
-    ]
-    rates = [deployment.malignant[name]["value"] for name in ("sensitivity", "specificity")]
-    if answer.suspicious and None not in rates:
-        texts[-1] = texts[-1][:-1] + f"; where {RARE} of 100 are, about {of_100(_if_rare(*rates))} of 100 suspicious "
-        texts[-1] += "ones would be."
+    average = f"On average, {of_100(share[key])} of 100 images called {words} in the test were malignant."
+    mix = f"There, {of_100(share[PREVALENCE])} of 100 images were malignant"
+    rates = [share[name] for name in ("sensitivity", "specificity")]
+    if None not in rates:
+        rare = of_100(_if_rare(*rates, answer.suspicious))
+        mix += f"; where only {RARE} of 100 are, {rare} of 100 called {words} would be"
+    missed = f"Of 100 malignant images, {of_100(share['missed'])} were called benign, and {of_100(share['abstained'])} "
+    texts = [average, f"{mix}.", f"{missed}got no answer."]
+    if not answer.suspicious and share[key] is not None and answer.malignancy > share[key]:
+        texts.append(f"At {percent(answer.malignancy)}, this image is above the average of those called benign.")
     return texts
 
 
-def _if_rare(sensitivity: float, specificity: float) -> float:
-    """The share of malignant images among those called suspicious, where RARE of 100 are malignant."""
-    found, alarms = sensitivity * RARE, (1 - specificity) * (100 - RARE)
-    return found / (found + alarms) if found + alarms else 0.0
+def _worth_of_none(answer: Answer, deployment: Deployment, share: dict[str, float | None]) -> list[str]:
+    """What no answer means, and what to do."""
+    remedy = "No answer does not mean benign: examine the lesion itself."
+    if answer.reason == UNLIKE:
+        remedy += " Take a new image with a dermatoscope."
+    none = 1 - deployment.abstention["coverage"]["value"]
+    if answer.cause or not none or None in (share["abstained"], share[PREVALENCE]):
+        return [remedy]
+    malignant = min(1.0, share["abstained"] * share[PREVALENCE] / none)
+    return [
+        f"In the test, {of_100(none)} of 100 images got no answer; of 100 such images, {of_100(malignant)} were "
+        f"malignant. {remedy}"
+    ]
 
 
-def describe_total(answer: Answer) -> str:
-    """The summed probabilities, with the colours of their bars."""
-    return f"Malignant (orange): {percent(answer.calibrated_malignancy)} in all, benign in blue"
+def _if_rare(sensitivity: float, specificity: float, is_suspicious: bool) -> float:
+    """The share of malignant images among those called suspicious, or benign, where RARE of 100 are malignant."""
+    caught = sensitivity if is_suspicious else 1 - sensitivity
+    malignant, benign = caught * RARE, (1 - specificity if is_suspicious else specificity) * (100 - RARE)
+    return malignant / (malignant + benign) if malignant + benign else 0.0
+
+
+def describe_total(answer: Answer, deployment: Deployment) -> str:
+    """The summed probabilities, with the colours of their bars, and the operating point, on two lines."""
+    limit = percent(deployment.suspicious_from)
+    return f"This image: malignant {percent(answer.malignancy)} (orange bars)\n{limit} or more is called suspicious"
 
 
 def of_100(share: float | None) -> str:
     """A measured share as a number of 100."""
-    return "an unknown number" if share is None else f"{100 * share:.0f}"
+    if share is None:
+        return "an unknown number"
+    return "fewer than 1" if 0 < share < 0.005 else f"{100 * share:.0f}"
 
 
 def percent(share: float) -> str:
     """A share from 0 to 1 in whole percent; only 0 itself is 0 %, and only 1 itself 100 %."""
-    rounded = f"{share:.0%}".replace("%", " %")
-    if rounded == "0 %" and share > 0:
+    if 0 < share < 0.01:
         return "<1 %"
-    return ">99 %" if rounded == "100 %" and share < 1 else rounded
+    return ">99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
 
 
 def describe_malignant_classes(deployment: Deployment) -> str:
     """Which classes count as malignant."""
-    listed = ", ".join(one.name for one in deployment.classes if one.malignant)
-    early = [name for name in ("actinic keratosis", "Bowen's disease") if name in listed]
-    word = "are pre-malignant or in situ" if len(early) > 1 else "is pre-malignant"
-    return f"Counted as malignant: {listed}" + (f"; {' and '.join(early)} {word}." if early else ".")
+    names = [one.name + (EARLY if "keratosis" in one.name else "") for one in deployment.classes if one.malignant]
+    return f"Counted as malignant: {', '.join(names)}. The program knows no diagnoses but those listed."
 
 
 def describe_model(deployment: Deployment) -> str:

@@ -33,8 +33,8 @@ def report(
 ) -> sr.ComprehensiveSR:
     """A Comprehensive SR (TID 1500) about the frames of one image, preliminary and not verified.
 
-    Each frame has one group for malignancy, with the calibrated probability and whether the score before calibration
-    reaches the operating point, and one group per class, with its calibrated probability in percent and the class as a
+    Each frame has one group for malignancy, with the calibrated probability and whether it reaches the
+    operating point, and one group per class, with its calibrated probability in percent and the class as a
     candidate, each with the region of the body if it is known. If the model abstains, a single group says so. The
     finding of every group is a skin lesion, since a group may be read without the others; only what is unlike the
     training images has none. The UIDs are the same for the same image, deployment and options; former: an earlier
@@ -105,9 +105,9 @@ def _groups(place: Place, answer: Answer, deployment: Deployment, *, frame: int)
     if answer.abstained:
         return [group(qualitative_evaluations=[answered])]
     level = sr.QualitativeEvaluation(codes.OPERATING_POINT, codes.risk_code(answer.suspicious))
-    share = _percent(codes.MALIGNANCY, answer.calibrated_malignancy)
+    share = _percent(codes.MALIGNANCY, answer.malignancy)
     groups = [group(measurements=[share], qualitative_evaluations=[answered, level])]
-    for diagnosis, probability in zip(deployment.classes, answer.calibrated, strict=True):
+    for diagnosis, probability in zip(deployment.classes, answer.probabilities, strict=True):
         candidate = sr.QualitativeEvaluation(codes.CANDIDATE, codes.diagnosis_code(diagnosis))
         share = _percent(codes.probability_code(diagnosis), probability)
         groups.append(group(measurements=[share], qualitative_evaluations=[candidate]))
@@ -126,7 +126,7 @@ def _percent(name: codes.Code, share: float) -> sr.Measurement:
 
 def _algorithm(deployment: Deployment) -> sr.AlgorithmIdentification:
     calibration = f"calibrated by a temperature of {deployment.temperature:.4g} and a bias per class"
-    point = f"suspicious from a score of {deployment.threshold:.4g} before calibration on"
+    point = f"suspicious from a probability of malignancy of {100 * deployment.suspicious_from:.3g} % on"
     return sr.AlgorithmIdentification(
         name=deployment.name,
         version=deployment.version,

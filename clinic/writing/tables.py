@@ -189,16 +189,16 @@ def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
     codes = deployment.codes
     row = {
         "answer": NO_ANSWER if answer.abstained else codes[int(answer.probabilities.argmax())],
+        "balanced_answer": NO_ANSWER if answer.abstained else codes[answer.balanced],
         "suspicious": NO_ANSWER if answer.abstained else "yes" if answer.suspicious else "no",
         "reason": answer.reason,
+        "cause": answer.cause,
     }
     row |= {f"p_{code}": number(p) for code, p in zip(codes, answer.probabilities, strict=True)}
-    row |= {f"calibrated_{code}": number(p) for code, p in zip(codes, answer.calibrated, strict=True)}
     return row | {
         "malignancy": number(answer.malignancy),
-        "calibrated_malignancy": number(answer.calibrated_malignancy),
-        "operating_point": round(deployment.threshold, digits),
-        "confidence": round(answer.confidence, digits),
+        "suspicious_from": round(deployment.suspicious_from, digits),
+        "confidence": number(answer.confidence),
         "distance": round(answer.distance, digits),
         "warnings": "; ".join(answer.warnings),
         "model": deployment.name,
@@ -211,7 +211,7 @@ def _answer_row(answer: Answer, deployment: Deployment, digits: int) -> dict:
 def _columns(deployment: Deployment) -> list[str]:
     """The columns of a table without a row."""
     nothing = np.zeros(len(deployment.classes))
-    blank = Answer(nothing, nothing, 0.0, 0.0, 0.0, distance=0.0, reason="", suspicious=None)
+    blank = Answer(nothing, 0, 0.0, 0.0, distance=0.0, reason="", suspicious=None)
     return ["file", "image", "frame", *_answer_row(blank, deployment, DIGITS)]
 
 
@@ -230,7 +230,7 @@ def _about(deployment: Deployment) -> dict:
             "below": deployment.abstention_threshold,
             "on_test": deployment.abstention,
         },
-        "operating_point": {"malignancy": deployment.threshold, "on_test": deployment.malignant},
+        "operating_point": {"suspicious_from": deployment.suspicious_from, "on_test": deployment.malignant},
         "calibration": {
             "temperature": deployment.temperature,
             "biases": dict(zip(deployment.codes, deployment.biases, strict=True)),

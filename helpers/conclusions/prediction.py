@@ -88,17 +88,37 @@ def readings(different: Mapping, right: Mapping[str, Mapping], gains: Mapping[st
 
 
 def choice(gain: Mapping, recall: Mapping[str, Mapping]) -> str:
-    """Whether validation speaks for the balanced answer, which the report takes.
+    """What it costs to print the most probable diagnosis, which the program does.
 
-    gain: in balanced accuracy, by prevalence minus balanced; recall: the share of the malignant images that get a
-    malignant diagnosis, by reading.
+    gain: in balanced accuracy on validation, by prevalence minus balanced; recall: the share of the malignant images
+    that get a malignant diagnosis, by reading.
     """
-    changes = by_sign(gain, above="although", below="because", unclear="although")
-    verb = by_sign(gain, above="gains", below="loses", unclear="does not clearly lose")
+    verb = by_sign(gain, above="gains", below="costs", unclear="does not clearly change the")
     return (
-        f"The clinic's report takes the balanced answer, {changes} on validation the reading by prevalence {verb} "
-        f"balanced accuracy ({with_interval(gain)}). Of the malignant images there, it calls "
-        f"{with_interval(recall['by prevalence'])} malignant, the balanced one {with_interval(recall['balanced'])}."
+        f"The program prints the most probable diagnosis. On validation this {verb} balanced accuracy "
+        f"({with_interval(gain)}): of the malignant images there, it calls {with_interval(recall['by prevalence'])} "
+        f"malignant, the balanced reading {with_interval(recall['balanced'])}. What is suspicious is decided by "
+        "neither, but by the summed probability of the malignant classes."
+    )
+
+
+def scale(limit: float, figures: Mapping[str, Mapping[str, Mapping]], gain: Mapping, *, images: int) -> str:
+    """What is gained or lost where the calibrated probability decides what is suspicious.
+
+    limit: the operating point. figures: on test, of the scores `calibrated` and `before calibration` and of their
+    `difference`. gain: in AUC on validation. images: of the test.
+    """
+    verb = {
+        part: by_sign(one, above="clearly better", below="clearly worse", unclear="not clearly better or worse")
+        for part, one in (("validation", gain), ("test", figures["difference"]["malignant_auc"]))
+    }
+    deployed = {name: with_interval(one) for name, one in figures["calibrated"].items()}
+    return (
+        f"From a calibrated probability of {100 * limit:.1f} % on, a lesion is called suspicious: sensitivity "
+        f"{deployed['malignant_sensitivity']}, specificity {deployed['malignant_specificity']} on "
+        f"{counted(images, 'test image')}. Calibration separates malignant from benign {verb['validation']} than the "
+        f"score before it on validation (difference in AUC {with_interval(gain)}) and {verb['test']} on test "
+        f"({with_interval(figures['difference']['malignant_auc'])})."
     )
 
 

@@ -177,18 +177,26 @@ def calibrate_answers(answers: pd.DataFrame, setting: tuple[float, Sequence[floa
 
 
 def reliance(
-    given: Collection, calibrated: Collection, abstains: np.ndarray, *, bootstrap: Bootstrap = STANDARD
+    given: Collection,
+    calibrated: Collection,
+    abstains: np.ndarray,
+    *,
+    threshold: float,
+    bootstrap: Bootstrap = STANDARD,
 ) -> dict[str, dict]:
     """How far calibrated probabilities and abstention can be relied on, each as {"value", "low", "high"}.
 
     calibrated: the same collection after calibration; abstains: bool [n], on which images the model abstains.
+    threshold: the operating point of the calibrated probability; its sensitivity and specificity are of all images.
     """
     part, stated = given.malignancy, calibrated.malignancy.malignant_score
     excess = means({"excess": stated - part.is_malignant}, part.lesions, bootstrap).loc["excess"]
-    bad = part.is_malignant
+    bad, options = part.is_malignant, {"threshold": threshold, "bootstrap": bootstrap}
+    names = ("malignant_sensitivity", "malignant_specificity")
     return {
         "stated minus true share malignant": excess.to_dict(),
         "ECE, calibrated": measure(calibrated.by_class, "ece", bootstrap=bootstrap),
+        **{f"{METRICS[name]}, calibrated": measure(calibrated.malignancy, name, **options) for name in names},
         "abstained": proportion(abstains, part.lesions, bootstrap),
         "abstained, of the malignant": proportion(abstains[bad], part.lesions[bad], bootstrap),
     }

@@ -26,6 +26,14 @@ def threshold_for_sensitivity(predictions: Predictions, sensitivity: float = 0.9
     return float(_quantile(scores, sensitivity, "malignant"))
 
 
+def operating_point(calibrated: Predictions, sensitivity: float = 0.90) -> float:
+    """The calibrated probability of malignancy from which on a lesion is called suspicious in use.
+
+    As `threshold_for_sensitivity`, but at most 0.5: nothing that is probably malignant may look benign.
+    """
+    return min(0.5, threshold_for_sensitivity(calibrated, sensitivity))
+
+
 def threshold_for_specificity(predictions: Predictions, specificity: float = 0.90) -> float:
     """The smallest malignant-score threshold that calls at least `specificity` of these benign images benign.
 

@@ -44,7 +44,7 @@ def ask(server: Server, path: str, body: bytes | None = None, **headers: str) ->
 def test_an_upload_is_answered(server):
     status, text = ask(server, f"/answer{TOKEN}", jpeg())
     assert status == 200 and text.count("<tr") == len(CODES) and "data:image/png" in text
-    assert ("Suspicious." in text or "Looks benign." in text) and "melanoma" in text and "Of 100 " in text
+    assert ("Suspicious:" in text or "Looks benign," in text) and "melanoma" in text and "Of 100 " in text
 
 
 def test_where_the_model_abstains_no_table_is_shown(desk, monkeypatch):

@@ -36,14 +36,24 @@ def test_both_readings_with_what_each_costs():
     assert "does not clearly change accuracy" in conclude.readings(UP, right, unclear)
 
 
-def test_the_choice_has_a_reason():
+def test_the_printed_reading_has_its_price():
     recall = {"balanced": UP, "by prevalence": figure(0.1, 0.05, 0.15)}
-    assert "because on validation the reading by prevalence loses" in conclude.choice(DOWN, recall)
-    assert "although on validation the reading by prevalence does not clearly lose" in conclude.choice(OPEN, recall)
-    assert "although on validation the reading by prevalence gains" in conclude.choice(UP, recall)
-    assert conclude.choice(UP, recall).endswith(
-        "calls 0.100 [0.050, 0.150] malignant, the balanced one 0.200 [0.100, 0.300]."
-    )
+    assert "On validation this costs balanced accuracy (-0.200" in conclude.choice(DOWN, recall)
+    assert "this does not clearly change the balanced accuracy" in conclude.choice(OPEN, recall)
+    assert "this gains balanced accuracy" in conclude.choice(UP, recall)
+    words = "calls 0.100 [0.050, 0.150] malignant, the balanced reading 0.200 [0.100, 0.300]."
+    assert words in conclude.choice(UP, recall)
+
+
+def test_the_calibrated_scale_separates_better_worse_or_neither():
+    names = ("malignant_auc", "malignant_sensitivity", "malignant_specificity")
+    figures = {"calibrated": dict.fromkeys(names, UP), "difference": dict.fromkeys(names, OPEN)}
+    sentence = conclude.scale(0.123, figures, UP, images=175)
+    assert sentence.startswith("From a calibrated probability of 12.3 % on, a lesion is called suspicious: sensitivity")
+    assert "benign clearly better than the score before it on validation" in sentence
+    assert sentence.endswith("and not clearly better or worse on test (0.010 [-0.100, 0.100]).")
+    worse = conclude.scale(0.1, figures | {"difference": dict.fromkeys(names, DOWN)}, OPEN, images=175)
+    assert "not clearly better or worse than the score" in worse and "and clearly worse on test" in worse
 
 
 def test_the_score_that_is_deployed_is_judged_on_test_as_well():

@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from helpers.data.colour import to_srgb
 from helpers.data.pixels import read_grey, read_square
@@ -49,6 +49,22 @@ def test_colours_are_those_that_the_profile_means(tmp_path, primaries, suffix):
     assert np.abs(np.asarray(other).astype(int) - np.asarray(original)).max() > 10  # it matters
     grey = np.abs(np.asarray(read_grey(tmp_path / f"a.{suffix}", 64)).astype(int) - np.asarray(original.convert("L")))
     assert grey.max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_a_png_may_state_its_gamma(tmp_path, mode):
+    """At a gamma of 1 the numbers are light itself, which is dark on a screen."""
+    original = picture(0, 64).convert("L" if mode == "L" else "RGB")
+    light = original.point(lambda level: round(255 * (level / 255) ** 2.2))
+    chunks, path = PngImagePlugin.PngInfo(), tmp_path / "a.png"
+    chunks.add(b"gAMA", struct.pack(">I", 100_000))
+    light.quantize(256).save(path, pnginfo=chunks) if mode == "P" else light.convert(mode).save(path, pnginfo=chunks)
+    wanted = np.asarray(original.convert("RGB"), int)
+    assert np.abs(read_square(path, 64) - wanted).mean() < (8 if mode == "P" else 2)  # a palette has 256 colours
+    assert np.abs(np.asarray(light.convert("RGB"), int) - wanted).mean() > 20
+    chunks.add(b"sRGB", b"\0")
+    light.save(path, pnginfo=chunks)
+    assert np.array_equal(read_square(path, 64), np.asarray(light.convert("RGB")))
 
 
 def test_no_profile_and_that_of_srgb_change_nothing():

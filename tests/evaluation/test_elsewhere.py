@@ -11,6 +11,7 @@ from helpers.evaluation.external import (
     external_collection,
     malignancy_scores,
     parts_of_difference,
+    reliance,
     same_mix,
     scores,
 )
@@ -100,3 +101,21 @@ def test_the_mix_is_told_from_the_images():
     there = collection(predictions([0] * 30 + [1] * 10 + [2] * 10, [2] * 30 + [1] * 10 + [2] * 10))
     found = parts_of_difference(home, there, 0.5, bootstrap=BOOTSTRAP)["value"].unstack()["malignant_sensitivity"]
     assert found.to_dict() == pytest.approx({"diagnoses": 0, "images": 0, "mix": -0.5, "all": -0.5})
+
+
+def test_calibrated_probabilities_and_abstention_elsewhere():
+    """Two of three malignant images are called so with 0.9, one has 0.2, like the benign one; one has no answer."""
+    found = external(["mel", "bcc", "mel", "nv"], [True, True, True, False], [1, 0, 2, 2])
+    abstains = np.array([True, False, False, False])
+    relied = reliance(found, found, abstains, threshold=0.25, bootstrap=BOOTSTRAP)
+    values = {name: figure["value"] for name, figure in relied.items()}
+    assert values.pop("ECE, calibrated") > 0
+    assert values == pytest.approx(
+        {
+            "stated minus true share malignant": (0.9 + 0.9 + 0.2 + 0.2) / 4 - 0.75,
+            "sensitivity, malignant, calibrated": 2 / 3,
+            "specificity, malignant, calibrated": 1,
+            "abstained": 0.25,
+            "abstained, of the malignant": 1 / 3,
+        }
+    )

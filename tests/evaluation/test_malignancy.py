@@ -13,6 +13,7 @@ from helpers.evaluation.malignancy import (
     compare_malignancy,
     decision_curve,
     malignant_by_fifths,
+    operating_point,
     predictive_values,
     threshold_for_sensitivity,
     threshold_for_specificity,
@@ -39,6 +40,14 @@ def test_threshold_is_the_largest_that_reaches_the_sensitivity(rows, sensitivity
     assert (score[malignant] >= threshold).mean() >= sensitivity
     for higher in score[score > threshold]:
         assert (score[malignant] >= higher).mean() < sensitivity
+
+
+def test_nothing_that_is_probably_malignant_is_below_the_operating_point():
+    score = np.array([0.9, 0.8, 0.7, 0.2])
+    p = make([0, 0, 0, 1], np.c_[score, 1 - score])
+    assert operating_point(p, 1.0) == 0.5 < threshold_for_sensitivity(p, 1.0)
+    low = make([0, 0, 0, 1], np.c_[score / 2, 1 - score / 2])
+    assert operating_point(low, 1.0) == threshold_for_sensitivity(low, 1.0) == 0.35
 
 
 @pytest.mark.parametrize(("specificity", "threshold"), [(0.5, 0.2), (0.75, 0.3), (0.76, 0.4), (1.0, 0.4)])

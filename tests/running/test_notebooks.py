@@ -116,4 +116,4 @@ def test_every_reference_has_something_to_check(path):
 
 
 def test_most_of_what_is_the_same_everywhere_is_compared():
-    assert sum(len(checked_cells(path)) for path in NOTEBOOKS) >= 125
+    assert sum(len(checked_cells(path)) for path in NOTEBOOKS) >= 136

@@ -29,18 +29,16 @@ def prediction(pictures, logits) -> Prediction:
 
 def test_probabilities_are_softmax_and_calibrated_by_temperature_and_biases():
     (answer,) = answers(LOGITS)
-    assert np.allclose(answer.probabilities, softmax(LOGITS))
-    assert np.allclose(answer.calibrated, softmax(LOGITS / 2 + BIASES))
-    assert answer.malignancy == pytest.approx(softmax(LOGITS)[MALIGNANT].sum())
-    assert answer.calibrated_malignancy == pytest.approx(softmax(LOGITS / 2 + BIASES)[MALIGNANT].sum())
+    assert np.allclose(answer.probabilities, softmax(LOGITS / 2 + BIASES))
+    assert answer.malignancy == pytest.approx(softmax(LOGITS / 2 + BIASES)[MALIGNANT].sum())
     assert answer.confidence == pytest.approx(np.log(np.exp(LOGITS).sum()))
 
 
-def test_the_score_before_calibration_counts_at_the_operating_point_and_above():
+def test_the_calibrated_probability_counts_at_the_operating_point_and_above():
     (answer,) = answers(LOGITS)
-    assert answer.malignancy != answer.calibrated_malignancy
+    assert 0 < answer.malignancy < 0.5
     for threshold, suspicious in ((answer.malignancy, True), (np.nextafter(answer.malignancy, 1), False)):
-        (again,) = answers(LOGITS, deployed=deployment(threshold=float(threshold)))
+        (again,) = answers(LOGITS, deployed=deployment(suspicious_from=float(threshold)))
         assert again.suspicious is suspicious
 
 
@@ -62,10 +60,10 @@ def test_the_model_abstains_below_its_maximum_probability():
     assert (high.reason, high.confidence) == ("", pytest.approx(1.0))
 
 
-def test_what_looks_benign_and_is_probably_malignant_gets_no_answer():
+def test_the_balanced_answer_is_that_before_calibration():
     biases = tuple(np.where(np.array(CODES) == "mel", 20.0, 0.0))
     (answer,) = answers(np.where(np.array(CODES) == "nv", 10.0, 0.0), deployed=deployment(biases=biases))
-    assert answer.malignancy < 0.01 and answer.calibrated_malignancy > 0.5 and answer.reason == UNSURE
+    assert (CODES[answer.probabilities.argmax()], CODES[answer.balanced]) == ("mel", "nv") and answer.suspicious
 
 
 def test_what_is_unlike_the_training_images_gets_no_answer():
@@ -74,7 +72,7 @@ def test_what_is_unlike_the_training_images_gets_no_answer():
     white = from_array(np.full((20, 20, 3), 255, np.uint8), deployed.image_format())
     for level in (-9.0, 9.0):
         (answer,) = answer_pictures([white], prediction([white], [np.full(7, level)]), deployed)
-        assert (answer.reason, answer.suspicious) == (UNLIKE, None) and answer.distance > 1
+        assert (answer.reason, answer.suspicious, answer.cause) == (UNLIKE, None, "is white") and answer.distance > 1
         assert answer.warnings == (SMALL.format(20, 20, SIDE),)
     however_far = deployment(appearance=replace(usual_appearance(), farthest=1e9))
     (answer,) = answer_pictures([white], prediction([white], [np.full(7, 9.0)]), however_far)

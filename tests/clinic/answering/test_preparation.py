@@ -25,12 +25,11 @@ RECORD = {
     "study": "demo",
     "notebook": "05_mobilenet",
     "model_sha256": "ab" * 32,
-    "threshold": 0.3,
     "environment": {"commit": "0123456789abcdef"},
     "parameters": {"side": SIDE, "colour_constancy": "none"},
 }
 CHOSEN = {"temperature": 2.0, "biases": np.array(BIASES), "confidence": "maximum probability"}
-CHOSEN |= {"abstention_threshold": 2.0}
+CHOSEN |= {"suspicious_from": 0.3, "abstention_threshold": 2.0}
 
 
 def measure(lowest: float, copies: int = 1) -> dict:

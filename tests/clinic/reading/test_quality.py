@@ -5,7 +5,7 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from clinic.reading.quality import MEASURES, measures
+from clinic.reading.quality import MEASURES, describe_fault, measures
 
 
 @pytest.mark.parametrize("side", [7, 33, 112])
@@ -28,3 +28,14 @@ def test_only_a_grey_image_has_no_colourfulness():
     grey = np.repeat(square[..., :1], 3, axis=2)
     place = MEASURES.index("log colourfulness")
     assert measures(grey)[place] == 0 < 3 < measures(square)[place]
+
+
+def test_a_plain_fault_is_named():
+    square = np.asarray(picture(1, 48))
+    shown = {
+        "": square,
+        "is black": square // 30,
+        "is white": 245 + square // 30,
+        "is black and white": square[..., [1, 1, 1]],
+    }
+    assert [describe_fault(measures(one)) for one in shown.values()] == list(shown)

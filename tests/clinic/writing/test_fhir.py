@@ -63,7 +63,9 @@ def test_a_bundle_holds_the_answer_and_its_model():
     assert probability["low"] == probability["high"] and probability["low"]["unit"] == "%"
     assert probability["low"]["value"] == pytest.approx(60)
     assert prediction["qualitativeRisk"]["coding"][0]["code"] == "reached"
-    assert prediction["rationale"].startswith("Of 100 images called suspicious in the test, 80 were malignant:")
+    assert prediction["rationale"].startswith(
+        "On average, 80 of 100 images called suspicious in the test were malignant."
+    )
     assert prediction["outcome"]["coding"] == [coding(MALIGNANT)] and "pre-malignant" in risk["note"][0]["text"]
     digests = [one["valueCode"][0]["text"] for one in device["property"]]
     assert digests == ["ab" * 32, deployment().checksum]
@@ -145,7 +147,7 @@ def test_the_patient_has_a_number_and_its_issuer_and_nothing_else(place, identif
 
 def test_a_report_has_an_identifier_among_the_reports_of_its_model():
     """It is the same in every run and another for another model; its system is none of codes."""
-    another = bundle("0123", an_answer(), deployment(threshold=0.4))["entry"][0]["resource"]
+    another = bundle("0123", an_answer(), deployment(suspicious_from=0.4))["entry"][0]["resource"]
     (first,), (second,) = resources()["DiagnosticReport"][0]["identifier"], another["identifier"]
     assert first["value"] == second["value"] == "0123-1" and first["system"] != second["system"]
     assert first["system"].startswith("urn:oid:2.25.") and first["system"] not in SYSTEMS.values()

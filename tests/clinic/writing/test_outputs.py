@@ -109,7 +109,10 @@ def test_pixels_that_may_name_or_show_a_person_are_not_shown(tmp_path, stated, d
 
 def test_reports_of_one_study_share_a_series_and_name_those_of_an_earlier_run(tmp_path):
     Outputs(tmp_path / "old", deployment(), dicom=True).write(outcome())
-    written, made = Outputs(tmp_path / "new", deployment(threshold=0.4), dicom=True, previous=tmp_path / "old"), []
+    written, made = (
+        Outputs(tmp_path / "new", deployment(suspicious_from=0.4), dicom=True, previous=tmp_path / "old"),
+        [],
+    )
     for place in (CLEAR, replace(CLEAR, sop_instance="1.2.3.5")):
         assert written.write(outcome(place)) == []
         made.append(dcmread(tmp_path / "new" / "dicom" / "0123-report.dcm"))

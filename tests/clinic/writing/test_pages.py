@@ -28,15 +28,15 @@ def draw(place=None, **answer) -> Figure:
 
 def texts(page: Figure) -> list[str]:
     """The titles and the texts of a page, each on one line."""
-    titles = [axes.get_title(loc="right") for axes in page.axes]
+    titles = [axes.get_title(loc="left") for axes in page.axes]
     return [" ".join(text.split()) for text in (*titles, *(text.get_text() for text in page.texts))]
 
 
 @pytest.mark.parametrize("reason", ["", UNLIKE, UNSURE])
 def test_a_page_has_its_line_the_disclaimer_and_bars_only_for_an_answer(reason):
     lines = texts(draw(reason=reason))
-    assert DISCLAIMER in lines and sum(line.startswith(("Suspicious.", "No answer:")) for line in lines) == 1
-    assert any("How probable?" in line for line in lines) != bool(reason)
+    assert DISCLAIMER in lines and sum(line.startswith(("Suspicious:", "No answer:")) for line in lines) == 1
+    assert any("(orange bars)" in line for line in lines) != bool(reason)
     assert not any(word in " ".join(lines) for word in ("energy", "logit", "score", "Grad-CAM"))
 
 
@@ -47,7 +47,7 @@ def test_patient_and_study_are_named_where_they_may_be():
 
 
 def test_bars_tell_a_small_probability_from_none_and_the_highest_is_first():
-    page = draw(calibrated=np.array([0.0006, 0.9994, *np.zeros(5)]))
+    page = draw(probabilities=np.array([0.0006, 0.9994, *np.zeros(5)]))
     assert [text.get_text() for text in page.axes[-1].texts] == [">99 %", "<1 %", *["0 %"] * 5]
 
 
@@ -56,7 +56,8 @@ def test_the_whole_image_is_shown_with_what_the_program_saw_in_its_colours(size)
     image = from_array(PIXELS[: size[0], : size[1]], ImageFormat(SIDE, preview=90))
     shown, caption = show_image(image)
     assert shown.shape[0] * size[1] == shown.shape[1] * size[0]
-    assert ("inside the frame" in caption) == (size[0] != size[1]) and "The scale is not known." in caption
+    assert ("inside the frame" in caption) == (size[0] != size[1]) != ("the whole image" in caption)
+    assert "The scale is not known." in caption
     if size == (60, 90):  # the middle as it was, the edges paler
         assert (shown[5:-5, 20:70] == PIXELS[5:55, 20:70]).all() and shown[:, :14].mean() > PIXELS[:60, :14].mean()
 
@@ -69,7 +70,16 @@ def test_the_scale_is_a_bar_where_it_is_known():
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0 %"), (0.0006, "<1 %"), (0.006, "1 %"), (0.5, "50 %"), (0.994, "99 %"), (0.998, ">99 %"), (1, "100 %")],
+    [
+        (0, "0 %"),
+        (0.0006, "<1 %"),
+        (0.006, "<1 %"),
+        (0.012, "1 %"),
+        (0.5, "50 %"),
+        (0.988, "99 %"),
+        (0.994, ">99 %"),
+        (1, "100 %"),
+    ],
 )
 def test_zero_and_one_hundred_percent_are_exact(share, text):
     assert percent(share) == percent(np.float32(share)) == text

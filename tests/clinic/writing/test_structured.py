@@ -91,7 +91,7 @@ def test_results_are_valid(tmp_path, kind):
 def test_a_report_holds_the_answer(document):
     malignancy, *classes = map(items, groups(document))
     assert malignancy["Calibrated probability of the malignant classes"] == [60] and len(classes) == len(CODES)
-    assert malignancy["Malignancy score at the operating point"] == ["reached"]
+    assert malignancy["Probability of the malignant classes at the operating point"] == ["reached"]
     melanoma = classes[CODES.index("mel")]
     assert melanoma["Calibrated probability of melanoma"] == [40]
     assert melanoma["Candidate diagnosis, not a finding"] == ["93655004"]
@@ -100,7 +100,7 @@ def test_a_report_holds_the_answer(document):
     assert (
         "ab" * 32 in checksum
         and deployment().checksum in checksum
-        and "before calibration" in calibration
+        and "from a probability of malignancy of 30 % on" in calibration
         and "pre-malignant" in malignant
     )
     assert (document.PreliminaryFlag, document.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
@@ -150,7 +150,7 @@ def test_a_report_refers_to_its_image_frame_by_frame():
 
 
 def test_the_same_report_has_the_same_uids_and_another_names_its_predecessor():
-    again, other = make_report(), report(PLACE, [an_answer()], deployment(threshold=0.4), former=make_report())
+    again, other = make_report(), report(PLACE, [an_answer()], deployment(suspicious_from=0.4), former=make_report())
     for name in ("SOPInstanceUID", "SeriesInstanceUID"):
         assert again[name].value == make_report()[name].value != other[name].value
     assert report(PLACE, [an_answer()], deployment(), options="deidentified").SOPInstanceUID != again.SOPInstanceUID
