@@ -139,10 +139,9 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], inflations: pd.DataFram
             f"claims less than {percent(GOAL)},"
         )
     rest = [f"the {name} {claimed['accuracy']['value']:.3f}" for name, (claimed, _) in goals.items() if name != best]
-    others = f" (by the same way {listed(rest)})" if rest else ""
     return (
-        f"{way} an accuracy of {said}{others}. On unseen lesions the same network has an accuracy of {left}. Splitting "
-        f"by image alone {VERBS[effect(inflations, 'by image')]}."
+        f"{way} an accuracy of {', '.join([said, *rest])}. On unseen lesions the {best} has an accuracy of {left}. "
+        f"Splitting by image alone {VERBS[effect(inflations, 'by image')]}."
     )
 
 
