@@ -44,13 +44,14 @@ def hardest(recalls: Mapping[str, Mapping], confusion: pd.DataFrame, network: st
 
 def confident(excess: Mapping) -> str:
     """How confident a network is, from its mean probability minus its accuracy."""
-    return by_sign(excess, above="overconfident", below="underconfident", unclear="about as confident as it is right")
+    words = {"above": "overconfident", "below": "underconfident", "unclear": "about as confident as it is right"}
+    return f"{by_sign(excess, **words)} on average"
 
 
 def confidence(excess: Mapping, accuracy: float, network: str, *, images: int) -> str:
     """Whether stated probabilities fit the accuracy. excess: mean probability minus accuracy."""
     return (
-        f"The {network} gives its answers a probability of {percent(accuracy + excess['value'])} on average and "
+        f"The {network} gives its answers a mean probability of {percent(accuracy + excess['value'])}, and "
         f"{percent(accuracy)} of them are right, so it is {confident(excess)}: the difference is "
         f"{with_interval(excess)} on {images:,} test images."
     )

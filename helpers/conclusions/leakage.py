@@ -99,10 +99,11 @@ def chosen_on_test(inflations: pd.DataFrame, kept: tuple[int, int]) -> str:
 def resolution(inflations: pd.DataFrame, images: int) -> str:
     """How large an inflation has to be before the unseen images show it. inflations: by `measure_inflation`."""
     beyond = inflations.xs("beyond", level="what").iloc[1:]
-    half = ((beyond["high"] - beyond["low"]) / 2).median()
-    text = f"On {counted(images, 'unseen image')}, an inflation has to exceed about {half:.2f} to be clear."
+    halves = (beyond["high"] - beyond["low"]) / 2
+    size = " to ".join(dict.fromkeys(f"{half:.2f}" for half in (halves.min(), halves.max())))
+    text = f"On {counted(images, 'unseen image')}, an inflation has to exceed about {size} to be clear."
     small = f" Smaller ones stay hidden: this page shows how the experiment works, and that of {RESULT} what it found."
-    return text + small if half > COARSE else text
+    return text + small if halves.median() > COARSE else text
 
 
 def goal_reached(claimed: Mapping[str, Mapping], true: Mapping[str, Mapping], network: str) -> str:
@@ -137,9 +138,10 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], inflations: pd.DataFram
             f"Not in this study: with rare images copied, a split by image and the epoch chosen on test, the {best} "
             f"claims less than {percent(GOAL)},"
         )
+    rest = [f"the {name} {claimed['accuracy']['value']:.3f}" for name, (claimed, _) in goals.items() if name != best]
     return (
-        f"{way} an accuracy of {said}. On unseen lesions the same network has an accuracy of {left}. Splitting by "
-        f"image alone {VERBS[effect(inflations, 'by image')]}."
+        f"{way} an accuracy of {', '.join([said, *rest])}. On unseen lesions the {best} has an accuracy of {left}. "
+        f"Splitting by image alone {VERBS[effect(inflations, 'by image')]}."
     )
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 
 from helpers.sentences import by_sign, counted, percent, with_interval
 
-STOPPED = 0.9  # from this share of images without an answer on, a way to spoil images counts as stopped
+STOPPED = 0.9  # from this share of images without an answer, or with a warning, on, a way to spoil them counts so
+FIGURES = {"abstained": "malignant images without an answer", "missed": "malignant images called benign"}
 
 
 def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
@@ -34,14 +35,15 @@ def half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
 
 def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
     """Which confidence score is deployed, and what that brings. gaps: its mean risk minus the other's, by part."""
-    fewer = {
-        part: by_sign(gap, above="clearly more", below="clearly fewer", unclear="not clearly fewer")
-        for part, gap in gaps.items()
-    }
+    fewer = [
+        by_sign(gaps[part], above="clearly more", below="clearly fewer", unclear="not clearly fewer")
+        for part in ("validation", "test")
+    ]
+    where = "both on validation and on test" if len(set(fewer)) == 1 else f"on validation, and {fewer[1]} on test"
     return (
-        f"The deployment uses the {chosen}, which has the lower mean risk on validation. With it, "
-        f"{fewer['validation']} answers are wrong than with the {other} on validation, and {fewer['test']} on test: "
-        f"difference in mean risk {with_interval(gaps['validation'])} and {with_interval(gaps['test'])}."
+        f"The deployment uses the {chosen}, which has the lower mean risk on validation. It makes {fewer[0]} errors "
+        f"than the {other} {where}: difference in mean risk {with_interval(gaps['validation'])} and "
+        f"{with_interval(gaps['test'])}."
     )
 
 
@@ -140,10 +142,11 @@ def strangers(rules: pd.DataFrame, count: int) -> str:
 
 def passing(shares: pd.DataFrame) -> str:
     """What to make of a way to spoil images. shares: with the rows `no answer` and `warning`."""
-    if shares.loc["no answer", "value"] >= STOPPED:
+    stopped, warned = shares.loc["no answer", "value"], shares.loc["warning", "value"]
+    passes = (1 - stopped) * (1 - warned) if stopped < 1 else 0.0  # of none that is answered, no share has a warning
+    if stopped >= STOPPED:
         return "stopped"
-    warned = shares.loc["warning", "value"] >= STOPPED
-    return "answered with a warning" if warned else "answered, mostly without a warning"
+    return "stopped or warned of" if passes <= 1 - STOPPED else f"{percent(passes)} pass without a warning"
 
 
 def spoilt(ways: Mapping[str, pd.DataFrame]) -> str:

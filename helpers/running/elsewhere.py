@@ -75,5 +75,6 @@ def _with_a_class(best: pd.DataFrame) -> str:
     images = best["images"].unstack("metric")
     some = images[images["balanced_accuracy"] < images["malignant_auc"]]["balanced_accuracy"]
     return "".join(
-        f"; in {name} they rest on {count:,} images, whose diagnosis is a class" for name, count in some.items()
+        f"; in {name} they rest on the {count:,} images whose diagnosis is a class of the study"
+        for name, count in some.items()
     )

@@ -39,14 +39,17 @@ def test_the_hardest_diagnosis_is_the_one_with_the_lowest_recall():
 @pytest.mark.parametrize(
     ("excess", "words"),
     [
-        (figure(0.1), "overconfident"),
-        (figure(-0.1), "underconfident"),
-        (figure(0.0), "about as confident as it is right"),
+        (figure(0.1), "overconfident on average"),
+        (figure(-0.1), "underconfident on average"),
+        (figure(0.0), "about as confident as it is right on average"),
     ],
 )
 def test_confidence_is_held_beside_accuracy(excess, words):
     sentence = conclude.confidence(excess, 0.6, "CNN", images=141)
-    assert f"of {60 + 100 * excess['value']:.0f} % on average and 60 % of them are right, so it is {words}:" in sentence
+    assert (
+        f"mean probability of {60 + 100 * excess['value']:.0f} %, and 60 % of them are right, so it is {words}:"
+        in sentence
+    )
 
 
 def test_the_threshold_is_judged_on_test():

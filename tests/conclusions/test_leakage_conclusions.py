@@ -107,7 +107,8 @@ def test_the_answer_turns_round():
     assert (
         said.startswith("By copying rare images") and "the CNN-LSTM then claims an accuracy of 0.950 (balanced" in said
     )
-    assert "the same network has an accuracy of 0.720 (balanced accuracy: 0.600)." in said
+    assert "(balanced accuracy: 0.940), the MobileNet 0.930. On unseen lesions the CNN-LSTM has" in said
+    assert "the CNN-LSTM has an accuracy of 0.720 (balanced accuracy: 0.600)." in said
     assert said.endswith("Splitting by image alone does not clearly inflate the claim.")
     assert conclude.answer(goals, inflations(FLATTERS, NONE)).endswith("alone inflates the claim.")
     below = conclude.answer({"CNN": (both(0.935, 0.95), both(0.5, 0.4))}, inflations(NONE, NONE))
