@@ -26,8 +26,7 @@ class Answer:
     `probabilities` over the malignant classes. confidence: the deployment's score of it. distance: from the training
     images, as a share of the farthest one that is answered. reason: why the model abstains: UNLIKE, if the distance is
     above 1, UNSURE, if the confidence is below its limit, or empty. suspicious: whether malignancy reaches the
-    operating point. cause: what makes the image unlike the
-    training images, where that is plain, or empty. warnings:
+    operating point. cause: what makes the image unlike the training images, where that is plain, or empty. warnings:
     about the image.
     """
 

@@ -32,10 +32,10 @@ class Deployment:
     name, study, notebook: where its run record is. version: of the code that trained it. model_sha256: of its file.
     classes: in the order of its outputs. temperature, biases: the logits are divided by the first, then the biases are
     added, one per class, to calibrate them. suspicious_from: the operating point, the calibrated probability of
-    malignancy from which on an image counts as suspicious; 0.5 at most.
-    confidence, abstention_threshold: the model abstains where this score, PROBABILITY or ENERGY, is below the
-    threshold. side, colour_constancy: of the images that it takes. appearance: how these look; the model abstains from
-    others. missing_images: how many of the publisher's images the study lacked.
+    malignancy from which on an image counts as suspicious; 0.5 at most. confidence, abstention_threshold: the model
+    abstains where this score, PROBABILITY or ENERGY, is below the threshold. side, colour_constancy: of the images that
+    it takes. appearance: how these look; the model abstains from others. missing_images: how many of the publisher's
+    images the study lacked.
 
     Measured on test, each as {"value", "low", "high", "images"}: abstention: by ABSTENTION. malignant: by MALIGNANT, as
     in `preparation.measure_abstention`.

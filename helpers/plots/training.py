@@ -16,7 +16,6 @@ from helpers.plots.style import (
     error_bars,
     legend_below,
     model_styles,
-    panel_row,
 )
 
 
@@ -58,22 +57,26 @@ def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: s
     histories: by protocol; columns epoch, and accuracy and balanced_accuracy with the prefixes claimed_ and test_;
     goal: an accuracy that was promised, drawn as a dotted line.
     """
-    figure, row = panel_row(len(histories), 2.9, 3.3)
+    rows, across = -(-len(histories) // 3), min(3, len(histories))  # more than three in a row are too small to read
+    figure, grid = plt.subplots(rows, across, figsize=(10, 2.9 * rows), sharey=True, squeeze=False)
+    panels, spare = grid.ravel()[: len(histories)], grid.ravel()[len(histories) :]
+    for axes in spare:
+        axes.remove()
     looks = (
         ("claimed_accuracy", MODEL_COLOURS[1], "-", "accuracy claimed"),
         ("claimed_balanced_accuracy", MODEL_COLOURS[1], "--", "balanced accuracy claimed"),
         ("test_accuracy", MODEL_COLOURS[0], "-", "accuracy on unseen lesions"),
         ("test_balanced_accuracy", MODEL_COLOURS[0], "--", "balanced accuracy on unseen lesions"),
     )
-    for axes, (name, history) in zip(row, histories.items(), strict=True):
+    for axes, (name, history) in zip(panels, histories.items(), strict=True):
         for column, colour, line, label in looks:
             axes.plot(history["epoch"], history[column], line, color=colour, label=label, marker=".")
         axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as promised")
-        axes.set(title=fill(name, 26), xlabel="epoch", ylim=(0, 1.02))
+        axes.set(title=fill(name, 36), xlabel="epoch", ylim=(0, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    row[0].set_ylabel("share of images")
+    grid[0, 0].set_ylabel("share of images")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    legend_below(figure, row)
+    legend_below(figure, panels)
     return figure
 
 
