@@ -10,7 +10,7 @@ from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_records
 from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
 from helpers.running.notebooks import all_notebooks
-from helpers.sentences import listed, markdown_table, with_interval
+from helpers.sentences import join, markdown_table, with_interval
 from helpers.study import ROOT, asked_question, load_study
 
 # The studies of each dataset that are shown once their models have been compared, the one that leads first.
@@ -39,7 +39,7 @@ def published_studies(results: Path) -> dict[str, str]:
     found = {}
     for dataset, studies in PUBLISHED.items():
         for name in (name for name in studies if (results / name / LAST_TABLE).is_file()):
-            absent = listed(absent_collections(results / name), "")
+            absent = join(absent_collections(results / name), "")
             title = f"{dataset}, without {absent}" if absent else dataset
             found[f"{title} at {_side(name)} px" if title in found else title] = name
     return found
@@ -133,7 +133,7 @@ def headline(results: Path) -> str:
     if not first[1]:
         return "No results are published yet."
     cards = [f"[{dataset}](results/{study}/MODEL_CARD.md)" for dataset, study in others]
-    also = f"The model cards have more, also of {listed(cards)}; the site has all tables." if cards else ""
+    also = f"The model cards have more, also of {join(cards)}; the site has all tables." if cards else ""
     return "\n\n".join(filter(None, (_results_table(first[0], results / first[1]), also)))
 
 
