@@ -14,15 +14,15 @@ class Findings:
         findings = Findings(run)
         findings.add(
             f"The CNN {by_sign(lead, above='beats', below='loses to', unclear='cannot be separated from')} the "
-            f"baseline: {with_interval(lead)} on {counted(n, 'test image')}."
+            f"baseline: {with_interval(lead)} on {pluralise(n, 'test image')}."
         )
         findings.write(answer=f"A plain CNN reaches a balanced accuracy of {with_interval(reached)}.")
 
     `write` stands in a cell of its own below the heading `## Summary`. It shows the answer and, under "What we found",
     the findings. A Markdown cell with "### What to take away" follows, which holds in every study. The question is that
-    of the opening cell. Tag cells that only add or write findings with `hide-input`. `by_sign`, `clear_sign`, `listed`,
-    `counted` and `with_interval` (helpers.sentences) turn the sentence round when the numbers do: test it with numbers
-    that should.
+    of the opening cell. Tag cells that only add or write findings with `hide-input`. `by_sign`, `clear_sign`, `join`,
+    `pluralise` and `with_interval` (helpers.sentences) turn the sentence round when the numbers do: test it with
+    numbers that should.
     """
 
     def __init__(self, run: Run):

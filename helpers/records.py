@@ -135,7 +135,7 @@ class Run:
         # TensorFlow warns when it traces a function again, which happens in every notebook with several networks.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-    def shared(self, path: Path) -> Path:
+    def shared_path(self, path: Path) -> Path:
         """Where to write a file that other notebooks read at `path`: there or, in a trial, in the trial's folder."""
         return self.folder / path.name if os.environ.get(TRIAL) else path
 

@@ -47,7 +47,7 @@ def by_sign(figure: Mapping, *, above: str, below: str, unclear: str) -> str:
     return {1: above, -1: below}.get(clear_sign(figure), unclear)
 
 
-def listed(names: Iterable[str], none: str = "none") -> str:
+def join(names: Iterable[str], none: str = "none") -> str:
     """Names as a reader lists them: `a`, `a and b`, `a, b and c`; the word of `none` if there are no names.
 
     Semicolons keep three and more names apart that hold commas themselves.
@@ -59,7 +59,7 @@ def listed(names: Iterable[str], none: str = "none") -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def counted(number: int, unit: str, units: str = "") -> str:
+def pluralise(number: int, unit: str, units: str = "") -> str:
     """A number with its noun: `1 lesion`, `2,004 images`. units: the plural, unless it only adds an s."""
     return f"{number:,} {unit if number == 1 else units or unit + 's'}"
 

@@ -4,9 +4,9 @@ import pytest
 
 from helpers.sentences import (
     clear_sign,
-    counted,
     difference_table,
-    listed,
+    join,
+    pluralise,
     show_table,
     with_interval,
     wording,
@@ -43,11 +43,11 @@ def test_a_difference_is_clear_if_its_interval_leaves_out_zero(figure, sign, wor
 
 
 def test_lists_and_counts_read_like_prose():
-    assert listed([]) == "none" and listed([], "no model") == "no model"
-    assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(pd.Index(list("abc"))) == "a, b and c"
-    assert listed(["a", "b, c", "d"]) == "a; b, c; and d" and listed(["a, b", "c"]) == "a, b and c"
-    assert counted(1, "lesion") == "1 lesion" and counted(2004, "image") == "2,004 images"
-    assert counted(0, "diagnosis", "diagnoses") == "0 diagnoses"
+    assert join([]) == "none" and join([], "no model") == "no model"
+    assert join(["a"]) == "a" and join(["a", "b"]) == "a and b" and join(pd.Index(list("abc"))) == "a, b and c"
+    assert join(["a", "b, c", "d"]) == "a; b, c; and d" and join(["a, b", "c"]) == "a, b and c"
+    assert pluralise(1, "lesion") == "1 lesion" and pluralise(2004, "image") == "2,004 images"
+    assert pluralise(0, "diagnosis", "diagnoses") == "0 diagnoses"
 
 
 def test_a_table_of_sentences_is_shown_whole(monkeypatch):

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, percent, with_interval
+from helpers.sentences import by_sign, clear_sign, join, percent, pluralise, with_interval
 
 ONE = {"ruler": "a ruler"}  # artefacts of which an image has one
 TRUSTED = 0.8  # a finder with at least this precision is trusted
 
 
-def mirrored(changed: Mapping, network: str) -> str:
+def mirror_image(changed: Mapping, network: str) -> str:
     """How often mirroring alone changes an answer. changed: the share of answers, with images."""
     rarely = ", although" if changed["high"] is not None and changed["high"] >= 0.02 else ", as it should be:"
     return (
         f"Mirroring an image changes the answer of the {network} for {with_interval(changed)} of "
-        f"{counted(int(changed['images']), 'test image')}{rarely} a mirrored lesion is the same lesion."
+        f"{pluralise(int(changed['images']), 'test image')}{rarely} a mirrored lesion is the same lesion."
     )
 
 
@@ -33,7 +33,7 @@ def beyond_shift(excess: Mapping) -> str:
     )
 
 
-def pasted(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
+def worst_artefact(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
     """Which pasted artefact changes most answers. changed, excess: one row per artefact; excess: minus a shift."""
     worst = excess["value"].astype(float).idxmax()
     than = by_sign(excess.loc[worst], above="more than", below="less than", unclear="not clearly more than")
@@ -65,11 +65,11 @@ def found_images(
         accuracy = by_sign(gap, above="higher", below="lower", unclear="not clearly different")
         precision = precisions[what]
         trust = with_interval(precision) if _is_known(precision) else "unknown"
-        about = f"difference {with_interval(gap)}, {counted(images[what], 'image')}, precision {trust}"
+        about = f"difference {with_interval(gap)}, {pluralise(images[what], 'image')}, precision {trust}"
         parts.append(f"{accuracy} with {ONE.get(what, what)} ({about})")
     return (
         "Compared with other images of the same diagnoses, and according to finders of artefacts, the accuracy of the "
-        f"{network} is {listed(parts)}."
+        f"{network} is {join(parts)}."
     )
 
 
@@ -87,20 +87,16 @@ def cause(gap: Mapping, removed: Mapping, precision: Mapping | None) -> str:
 
 
 def answer(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
-    """The answer to the notebook's question. changed, excess: as in `pasted`, with all changes in `changed`."""
+    """The answer to the notebook's question. changed, excess: as in `worst_artefact`, with all changes in `changed`."""
     harmless = changed.loc[["mirror image", "shift"], "value"].astype(float)
     pasted = changed["value"].drop(harmless.index).astype(float)
-    found = [f"{what} {percent(share)}" for what, share in pasted.items()]
+    found = [f"{what} in {percent(share)}" for what, share in pasted.items()]
     more = [what for what in pasted.index if clear_sign(excess.loc[what]) == 1]
-    moved = (
-        f"Yes, {listed(more)} do so clearly more often"
-        if more
-        else "None of these artefacts does so clearly more often"
-    )
+    clearer = f"{join(more).capitalize()} do" if more else "None of them does"
     return (
-        f"{moved} than a shift by two pixels. Of the answers of the {network}, these pasted artefacts change: "
-        f"{listed(found)}. A mirror image of the same lesion changes {percent(harmless['mirror image'])}, the shift "
-        f"{percent(harmless['shift'])}."
+        f"{'Yes' if more else 'Not clearly'}. Pasted on an image, artefacts change the answer of the {network}: "
+        f"{join(found)} of the images. {clearer} so clearly more often than a shift by two pixels "
+        f"({percent(harmless['shift'])}). A mirror image changes {percent(harmless['mirror image'])} of the answers."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, counted, percent, with_interval
+from helpers.sentences import by_sign, join, percent, pluralise, with_interval
 
 
 def beside_colour(lead: Mapping, colour: Mapping, images: int, *, trainings: int) -> str:
@@ -27,6 +27,12 @@ def malignancy(test: Mapping[str, Mapping], network: str, images: int, *, sensit
     )
 
 
+def lowest(areas: Mapping[str, Mapping], codes: list[str]) -> str:
+    """The classes whose AUC is lowest, all that share it as it is shown, to two digits. areas: by class code."""
+    shown = {code: f"{areas[code]['auc']:.2f}" for code in codes}
+    return join(code for code in codes if shown[code] == min(shown.values()))
+
+
 def hardest(recalls: Mapping[str, Mapping], confusion: pd.DataFrame, network: str) -> str:
     """The diagnosis that is found least often, and what it is taken for.
 
@@ -38,7 +44,7 @@ def hardest(recalls: Mapping[str, Mapping], confusion: pd.DataFrame, network: st
     taken = f"most often taken for {wrong.idxmax()} ({wrong.max()} of {row.sum()})" if wrong.any() else "never missed"
     return (
         f"The hardest diagnosis for the {network} is {code}, with a recall of {with_interval(recalls[code], 2)} on "
-        f"{counted(row.sum(), 'test image')}; it is {taken}."
+        f"{pluralise(row.sum(), 'test image')}; it is {taken}."
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers.sentences import by_sign, clear_sign, listed, with_interval
+from helpers.sentences import by_sign, clear_sign, join, with_interval
 
 
 def calibration(excess: Mapping[str, Mapping], images: Mapping[str, int]) -> str:
@@ -12,7 +12,7 @@ def calibration(excess: Mapping[str, Mapping], images: Mapping[str, int]) -> str
         f"{by_sign(one, **words)} on {name} ({with_interval(one)}, n = {images[name]:,})"
         for name, one in excess.items()
     ]
-    return f"The calibrated probability of malignancy is on average {listed(judged)}."
+    return f"The calibrated probability of malignancy is on average {join(judged)}."
 
 
 def answer(model: str, changes: Mapping[str, Mapping], same_mix: Mapping[str, Mapping]) -> str:
@@ -25,10 +25,10 @@ def answer(model: str, changes: Mapping[str, Mapping], same_mix: Mapping[str, Ma
     holds = [name for name in changes if name not in lower]
     if not lower:
         return f"As far as these sets show, yes: the AUC for malignancy of {model} is not clearly lower on any of them."
-    rest = f" and not clearly lower on {listed(holds)}" if holds else ""
+    rest = f" and not clearly lower on {join(holds)}" if holds else ""
     stays = [name for name in lower if clear_sign(same_mix[name]) == -1]
-    why = f"stays clearly lower on {listed(stays)}" if stays else "is no longer clearly lower there"
+    why = f"stays clearly lower on {join(stays)}" if stays else "is no longer clearly lower there"
     return (
-        f"Not everywhere: the AUC for malignancy of {model} is clearly lower on {listed(lower)}{rest}. "
+        f"Not everywhere: the AUC for malignancy of {model} is clearly lower on {join(lower)}{rest}. "
         f"With the study's mix of diagnoses it {why}."
     )

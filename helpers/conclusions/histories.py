@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers.sentences import by_sign, clear_sign, counted, percent, with_interval
+from helpers.sentences import by_sign, clear_sign, percent, pluralise, with_interval
 
 
 def reading(gain: Mapping, beyond: Mapping | None = None) -> str:
@@ -27,7 +27,7 @@ def photographs(gain: Mapping, beyond: Mapping | None, lesions: int) -> str:
         control += f"{with_interval(beyond)})"
     return (
         f"Reading all photographs of a lesion with an LSTM {verb} reading one: the balanced accuracy differs by "
-        f"{with_interval(gain)} on {counted(lesions, 'test lesion')}{control}."
+        f"{with_interval(gain)} on {pluralise(lesions, 'test lesion')}{control}."
     )
 
 

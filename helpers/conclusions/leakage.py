@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, percent, with_interval
+from helpers.sentences import by_sign, clear_sign, join, percent, pluralise, with_interval
 
 GOAL = 0.94  # the accuracy that a project description promises, see the notebook
 COARSE = 0.1  # from this half-width of an interval on, a study is too small for the question
@@ -81,7 +81,7 @@ def worst_protocol(inflations: pd.DataFrame) -> str:
     )
 
 
-def chosen_on_test(inflations: pd.DataFrame, kept: tuple[int, int]) -> str:
+def choice_on_test(inflations: pd.DataFrame, kept: tuple[int, int]) -> str:
     """What choosing the epoch on test changes. inflations: by `measure_inflation`; kept: epoch by validation, by test.
 
     The protocol is the second one.
@@ -101,12 +101,12 @@ def resolution(inflations: pd.DataFrame, images: int) -> str:
     beyond = inflations.xs("beyond", level="what").iloc[1:]
     halves = (beyond["high"] - beyond["low"]) / 2
     size = " to ".join(dict.fromkeys(f"{half:.2f}" for half in (halves.min(), halves.max())))
-    text = f"On {counted(images, 'unseen image')}, an inflation has to exceed about {size} to be clear."
+    text = f"On {pluralise(images, 'unseen image')}, an inflation has to exceed about {size} to be clear."
     small = f" Smaller ones stay hidden: this page shows how the experiment works, and that of {RESULT} what it found."
     return text + small if halves.median() > COARSE else text
 
 
-def goal_reached(claimed: Mapping[str, Mapping], true: Mapping[str, Mapping], network: str) -> str:
+def beside_goal(claimed: Mapping[str, Mapping], true: Mapping[str, Mapping], network: str) -> str:
     """Whether a network's claimed accuracy gets to GOAL, and its scores on unseen lesions.
 
     claimed, true: accuracy and balanced_accuracy, each with its interval.
@@ -125,7 +125,7 @@ def goal_reached(claimed: Mapping[str, Mapping], true: Mapping[str, Mapping], ne
 def answer(goals: Mapping[str, tuple[Mapping, Mapping]], inflations: pd.DataFrame) -> str:
     """The answer to the notebook's question.
 
-    goals: claimed and true scores by network, as in `goal_reached`; inflations: by `measure_inflation`.
+    goals: claimed and true scores by network, as in `beside_goal`; inflations: by `measure_inflation`.
     """
     best = max(goals, key=lambda name: goals[name][0]["accuracy"]["value"])
     said, left = (
@@ -153,14 +153,17 @@ def title(inflations: pd.DataFrame) -> str:
     return f"{text}; {lower} only {'lowers' if lower < 2 else 'lower'} the true score" if lower else text
 
 
-def compared(found: pd.DataFrame, claimed: Mapping[str, float]) -> str:
-    """How many claimed images have comparable ones. found: see `where_it_sits`, with images; claimed: by protocol."""
+def comparable_images(found: pd.DataFrame, claimed: Mapping[str, float]) -> str:
+    """How many claimed images have comparable ones.
+
+    found: see `advantage_of_seen`, with images; claimed: by protocol.
+    """
     used = {name: f"{row['images']:,.0f} of {claimed[name]:,.0f}" for name, row in _differences(found).items()}
-    counts = listed(f"{count} for *{name}*" for name, count in used.items())
+    counts = join(f"{count} for *{name}*" for name, count in used.items())
     return f"Claimed images that could be compared: {counts}."
 
 
-def where_it_sits(found: pd.DataFrame) -> str:
+def advantage_of_seen(found: pd.DataFrame) -> str:
     """Whether images that were seen in training are answered better than comparable ones that were not.
 
     found: index protocol and kind of images, see the notebook; columns value, low, high.
@@ -169,7 +172,7 @@ def where_it_sits(found: pd.DataFrame) -> str:
     if not rows:
         return "For no protocol are there enough comparable images to say where an inflation comes from (fewer than 5)."
     clear = {name: row for name, row in rows.items() if clear_sign(row) == 1}
-    figures = listed(f"{with_interval(row)} for *{name}*" for name, row in (clear or rows).items())
+    figures = join(f"{with_interval(row)} for *{name}*" for name, row in (clear or rows).items())
     if not clear:
         return (
             "For no protocol are claimed images that were seen in training answered clearly more accurately than "
@@ -177,15 +180,15 @@ def where_it_sits(found: pd.DataFrame) -> str:
         )
     return (
         "Claimed images that were seen in training are answered clearly more accurately than comparable ones that were "
-        f"not in {len(clear)} of {counted(len(rows), 'protocol')}: by {figures}."
+        f"not in {len(clear)} of {pluralise(len(rows), 'protocol')}: by {figures}."
     )
 
 
 def matched_title(found: pd.DataFrame) -> str:
-    """The title of the figure of images seen in training. found: see `where_it_sits`."""
+    """The title of the figure of images seen in training. found: see `advantage_of_seen`."""
     rows = _differences(found).values()
     clear = sum(clear_sign(row) == 1 for row in rows)
-    return f"Images seen in training are clearly answered better in {clear} of {counted(len(rows), 'protocol')}"
+    return f"Images seen in training are clearly answered better in {clear} of {pluralise(len(rows), 'protocol')}"
 
 
 def _differences(found: pd.DataFrame) -> dict[str, pd.Series]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, counted, listed, with_interval
+from helpers.sentences import by_sign, clear_sign, join, pluralise, with_interval
 
 ALIKE = 0.7  # from this rank correlation on, two maps show the reader much the same
 
@@ -42,7 +42,7 @@ def blob_title(leads: Mapping[str, pd.DataFrame]) -> str:
     counts = {name: sum(clear_sign(row) == 1 for _, row in table.iterrows()) for name, table in leads.items()}
     total = len(next(iter(leads.values())))
     parts = [f"{count or 'none'} of {total} by {name}" for name, count in counts.items()]
-    return f"Maps that beat a blob in the centre: {listed(parts)}"
+    return f"Maps that beat a blob in the centre: {join(parts)}"
 
 
 def agreement(pairs: pd.DataFrame) -> str:
@@ -61,7 +61,7 @@ def verdict(leads: Mapping[str, Mapping], method: str, network: str) -> str:
     figures = ", ".join(f"{name} {with_interval(lead)}" for name, lead in leads.items())
     return (
         f"{method} of the {network} is better than a blob in the centre, which ignores the image, on {better} of "
-        f"{len(leads)} measures and worse on {worse}: {figures} (map minus blob, {counted(images, 'test image')})."
+        f"{len(leads)} measures and worse on {worse}: {figures} (map minus blob, {pluralise(images, 'test image')})."
     )
 
 
@@ -70,7 +70,7 @@ def turning(row: Mapping, method: str, network: str) -> str:
     turns = "turns" if row["low"] is not None and row["low"] >= ALIKE else "does not turn"
     return (
         f"{method} of the {network} {turns} with the image: the map of a turned or mirrored lesion has a rank "
-        f"correlation of {with_interval(row)} with the original one, on {counted(int(row['images']), 'image')}."
+        f"correlation of {with_interval(row)} with the original one, on {pluralise(int(row['images']), 'image')}."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, counted, percent, with_interval
+from helpers.sentences import by_sign, percent, pluralise, with_interval
 
 STOPPED = 0.9  # from this share of images without an answer, or with a warning, on, a way to spoil them counts so
 FIGURES = {"abstained": "malignant images without an answer", "missed": "malignant images called benign"}
@@ -21,16 +21,16 @@ def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
     wrong = {name: with_interval(figures[f"error rate of {name}"]) for name in ("answers", "abstentions")}
     return (
         f"The model {verdict}: it answers {with_interval(figures['coverage'])} of "
-        f"{counted(figures['coverage']['images'], 'test image')}, of which {wrong['answers']} wrongly, and would "
+        f"{pluralise(figures['coverage']['images'], 'test image')}, of which {wrong['answers']} wrongly, and would "
         f"answer {wrong['abstentions']} of the others wrongly."
     )
 
 
-def half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
+def confident_half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
     """Two lines on the share of wrong answers among the more confident half. curves: see `risk_coverage`."""
     risks = {name: curve.iloc[(curve["coverage"] - 0.5).abs().argmin()]["risk"] for name, curve in curves.items()}
     by = " and ".join(f"{percent(risk)} by {name}" for name, risk in risks.items())
-    return f"Wrong in the more confident half of {counted(images, 'image')}:\n{by}"
+    return f"Wrong in the more confident half of {pluralise(images, 'image')}:\n{by}"
 
 
 def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
@@ -47,17 +47,15 @@ def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
     )
 
 
-def missed(abstained: Mapping) -> str:
+def price_of_abstention(abstained: Mapping) -> str:
     """What abstention costs. abstained: the share of malignant images without an answer, with images."""
+    images = pluralise(abstained["images"], "malignant image")
     if not abstained["value"]:
-        return f"None of the {counted(abstained['images'], 'malignant image')} is left without an answer."
-    return (
-        f"The price of abstention: {with_interval(abstained)} of the {counted(abstained['images'], 'malignant image')} "
-        "get no answer, so they are not found."
-    )
+        return f"None of the {images} is left without an answer."
+    return f"The price of abstention: {with_interval(abstained)} of the {images} get no answer, so they are not found."
 
 
-def stated(excess: Mapping) -> str:
+def calibration_error(excess: Mapping) -> str:
     """Stated minus true share of malignant images, in words."""
     return by_sign(excess, above="overstates malignancy", below="understates malignancy", unclear="no clear error")
 
@@ -66,7 +64,7 @@ def calibration(alone: Mapping, biased: Mapping, images: int) -> str:
     """What the biases are for. alone, biased: stated minus true share, with the temperature alone and with biases."""
     return (
         f"With a temperature alone the model {_states(alone)} ({with_interval(alone)}); with a bias per class as well "
-        f"it {_states(biased)} ({with_interval(biased)}, {counted(images, 'test image')})."
+        f"it {_states(biased)} ({with_interval(biased)}, {pluralise(images, 'test image')})."
     )
 
 
@@ -118,13 +116,13 @@ def scale(limit: float, figures: Mapping[str, Mapping[str, Mapping]], gain: Mapp
     return (
         f"From a calibrated probability of {100 * limit:.1f} % on, a lesion is called suspicious: sensitivity "
         f"{deployed['malignant_sensitivity']}, specificity {deployed['malignant_specificity']} on "
-        f"{counted(images, 'test image')}. Calibration separates malignant from benign {verb['validation']} than the "
+        f"{pluralise(images, 'test image')}. Calibration separates malignant from benign {verb['validation']} than the "
         f"score before it on validation (difference in AUC {with_interval(gain)}) and {verb['test']} on test "
         f"({with_interval(figures['difference']['malignant_auc'])})."
     )
 
 
-def strangers(rules: pd.DataFrame, count: int) -> str:
+def non_lesions(rules: pd.DataFrame, count: int) -> str:
     """How well the rule of the deployment stops what is no lesion.
 
     rules: the share without an answer, one row per kind, test images first, and one column per rule, the deployment's
@@ -134,13 +132,13 @@ def strangers(rules: pd.DataFrame, count: int) -> str:
     drawn = (rules.iloc[1:].sum() * count).round().astype(int)
     best = drawn[others].idxmax()
     return (
-        f"Of {counted(count * (len(rules) - 1), 'drawn picture')} that are no lesion, the {rule} stops "
+        f"Of {pluralise(count * (len(rules) - 1), 'drawn picture')} that are no lesion, the {rule} stops "
         f"{drawn[rule]:,}; the best other rule, the {best}, stops {drawn[best]:,}. The deployment's rule also stops "
         f"{percent(rules[rule].iloc[0])} of the test images."
     )
 
 
-def passing(shares: pd.DataFrame) -> str:
+def fault_verdict(shares: pd.DataFrame) -> str:
     """What to make of a way to spoil images. shares: with the rows `no answer` and `warning`."""
     stopped, warned = shares.loc["no answer", "value"], shares.loc["warning", "value"]
     passes = (1 - stopped) * (1 - warned) if stopped < 1 else 0.0  # of none that is answered, no share has a warning
@@ -149,22 +147,22 @@ def passing(shares: pd.DataFrame) -> str:
     return "stopped or warned of" if passes <= 1 - STOPPED else f"{percent(passes)} pass without a warning"
 
 
-def spoilt(ways: Mapping[str, pd.DataFrame]) -> str:
+def worst_fault(ways: Mapping[str, pd.DataFrame]) -> str:
     """What passes of images that were spoilt. ways: the shares of `measure_spoilt` by way, images as they are first."""
     (plain, *_), missed = ways, {name: shares.loc["missed"] for name, shares in ways.items()}
     spoils = [name for name in ways if name != plain]
     worst = max(spoils, key=lambda name: missed[name]["value"])
     stopped = sum(ways[name].loc["no answer", "value"] >= STOPPED for name in spoils)
     return (
-        f"Of {counted(len(spoils), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of "
+        f"Of {pluralise(len(spoils), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of "
         f"such images get no answer. The most dangerous way is *{worst}*: {with_interval(missed[worst])} of "
-        f"{counted(int(missed[worst]['images']), 'malignant image')} are then called benign without a warning, "
+        f"{pluralise(int(missed[worst]['images']), 'malignant image')} are then called benign without a warning, "
         f"compared with {with_interval(missed[plain])} unspoilt."
     )
 
 
 def answer(coverage: Mapping, errors: Mapping, rules: pd.DataFrame) -> str:
-    """The answer to the notebook's question. rules: as in `strangers`."""
+    """The answer to the notebook's question. rules: as in `non_lesions`."""
     return (
         f"An answer with calibrated probabilities for {percent(coverage['value'])} of the images; "
         f"{percent(errors['value'])} of these answers are wrong. Of drawn pictures that are no lesion, "

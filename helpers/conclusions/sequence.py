@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers.sentences import by_sign, clear_sign, listed, with_interval
+from helpers.sentences import by_sign, clear_sign, join, with_interval
 
 CONTROLS = {
     "pooled": "a pooled head with as many weights",
@@ -36,10 +36,10 @@ def beside_controls(gaps: Mapping[str, Mapping], network: str, images: int) -> s
     parts = []
     for sign, verb in VERBS.items():
         group = {head: gap for head, gap in gaps.items() if (clear_sign(gap) or 0) == sign}
-        names = listed(f"{CONTROLS[head]} ({with_interval(gap)})" for head, gap in group.items())
+        names = join(f"{CONTROLS[head]} ({with_interval(gap)})" for head, gap in group.items())
         if group:
             parts.append(f"{verb} {ALL[sign]}: {names}" if len(group) == len(CONTROLS) else f"{verb} {names}")
-    return f"The {network} {listed(parts)}, on {images:,} test images."
+    return f"The {network} {join(parts)}, on {images:,} test images."
 
 
 def beside_plain(gap: Mapping, network: str, images: int, *, trained: tuple[int, int]) -> str:
@@ -50,7 +50,7 @@ def beside_plain(gap: Mapping, network: str, images: int, *, trained: tuple[int,
     )
 
 
-def repeated(network: str, trained: tuple[int, int]) -> str:
+def repetitions(network: str, trained: tuple[int, int]) -> str:
     """Which networks enter the comparison as means. trained: how often `network` and the plain CNN were trained."""
     if max(trained) == 1:
         return "Every network was trained once, so the intervals leave out how much two trainings differ."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, counted, with_interval
+from helpers.sentences import by_sign, pluralise, with_interval
 
 
 def spread(folds: pd.DataFrame, images: int) -> str:
@@ -14,7 +14,7 @@ def spread(folds: pd.DataFrame, images: int) -> str:
     low, high = ends.loc[widest]
     return (
         f"Depending on which lesions are in the test part, the balanced accuracy of the {widest} ranges from {low:.3f} "
-        f"to {high:.3f} ({counted(folds['fold'].nunique(), 'fold')}, {images:,} images together)."
+        f"to {high:.3f} ({pluralise(folds['fold'].nunique(), 'fold')}, {images:,} images together)."
     )
 
 
@@ -38,11 +38,11 @@ def reading(pair: Mapping) -> str:
     return by_sign(pair, above=f"{pair['first']} is better", below=f"{pair['second']} is better", unclear="no winner")
 
 
-def tuned(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
+def gain_of_search(gain: Mapping[str, Mapping], network: str, trials: int) -> str:
     """Whether the search helped. gain: tuned minus default, on validation and on test."""
     verb = by_sign(gain["test"], above="improves", below="worsens", unclear="does not clearly change")
     return (
-        f"A search of {counted(trials, 'trial')} {verb} the {network} on test: the balanced accuracy differs by "
+        f"A search of {pluralise(trials, 'trial')} {verb} the {network} on test: the balanced accuracy differs by "
         f"{with_interval(gain['test'])}, and by {with_interval(gain['validation'])} on validation, where the "
         f"hyperparameters were chosen."
     )

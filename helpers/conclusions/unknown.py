@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.sentences import by_sign, clear_sign, listed, percent, with_interval
+from helpers.sentences import by_sign, clear_sign, join, percent, with_interval
 
 CHANCE, USEFUL = 0.5, 0.8  # areas under the ROC curve: of guessing, and from which on a score is of practical use
 
@@ -24,7 +24,7 @@ def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -
     """How well the better score tells known from unknown. aucs: rows by score; images: known and unknown."""
     best = aucs["value"].astype(float).idxmax()
     return (
-        f"Confidence {_tells(aucs.loc[best])} diagnoses that the network knows from {listed(unknown)}, which it never "
+        f"Confidence {_tells(aucs.loc[best])} diagnoses that the network knows from {join(unknown)}, which it never "
         f"saw: the AUC of the better score, the {best}, is {with_interval(aucs.loc[best])} ({images[0]:,} known and "
         f"{images[1]:,} unknown images; 0.5 is chance)."
     )
@@ -35,7 +35,7 @@ def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
     figures = ", ".join(f"{with_interval(gap)} with the {name}" for name, gap in gaps.items())
     often = [("more", helps)] * bool(helps) + [("less", hurts)] * bool(hurts)
-    words = [f"{more} often" + f" with the {listed(own)}" * (len(own) < len(gaps)) for more, own in often]
+    words = [f"{more} often" + f" with the {join(own)}" * (len(own) < len(gaps)) for more, own in often]
     verdict = "abstains " + " and ".join(words) if words else "does not clearly abstain more often"
     return (
         f"A threshold that answers {percent(coverage)} of the known validation images {verdict} on unknown than on "
@@ -43,7 +43,7 @@ def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     )
 
 
-def keeping(gap: Mapping) -> str:
+def abstention_gap(gap: Mapping) -> str:
     """The share answered of known minus unknown diagnoses, in words."""
     return by_sign(
         gap, above="abstains more on the unknown", below="abstains more on the known", unclear="no clear difference"
@@ -69,7 +69,7 @@ def other_source(gaps: Mapping[str, Mapping]) -> str:
     """How a network does on a source that it was not trained on. gaps: without the source minus with it, by source."""
     worse = [name for name, gap in gaps.items() if clear_sign(gap) == -1]
     figures = "; ".join(f"{name}: {with_interval(gap)}" for name, gap in gaps.items())
-    verdict = f"worse on {listed(worse)}" if worse else "not clearly worse"
+    verdict = f"worse on {join(worse)}" if worse else "not clearly worse"
     return (
         f"Trained without a source and tested on it, the network is {verdict} than one that was trained "
         f"on all sources (balanced accuracy without minus with, {figures})."

@@ -134,7 +134,7 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
     return corrected
 
 
-def missed_by_all(models: Mapping[str, Predictions], image_ids: Sequence[str]) -> pd.DataFrame:
+def common_errors(models: Mapping[str, Predictions], image_ids: Sequence[str]) -> pd.DataFrame:
     """The images that every model gets wrong, those with the most confident answers first.
 
     Columns: image_id, lesion_id, label, answer (the most frequent one) and confidence (mean over the models). Raises

@@ -156,7 +156,7 @@ def answer_table(sets: Mapping[str, pd.DataFrame], answers: Mapping[tuple[str, s
     return pd.concat(tables, names=["model", "set"]).reset_index(["model", "set"])
 
 
-def counted_as_here(table: pd.DataFrame, given: Collection, classes: Sequence) -> Predictions | None:
+def relabel_malignancy(table: pd.DataFrame, given: Collection, classes: Sequence) -> Predictions | None:
     """`Collection.malignancy` with what counts as malignant in the study; None if the other clinic counts the same.
 
     table, classes: as in `external_collection`. A diagnosis without a class counts as the publisher counts it.

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from helpers.plots.style import MODEL_COLOURS, NEUTRAL, legend_below, rows_downwards
-from helpers.sentences import listed
+from helpers.sentences import join
 
 PARTS = {"train": "training", "validation": "validation", "claimed": "claimed", "test": "locked away"}
 TURNS = {"photograph": 45, "copy": 45, "altered copy": 70}  # of a square standing on its corner, degrees
@@ -59,7 +59,7 @@ def _overlap(table: pd.DataFrame) -> str:
     """Which lesions are on both sides, in words."""
     trained, claimed = (set(table.loc[table["part"] == part, "lesion_id"]) for part in ("train", "claimed"))
     both = sorted(trained & claimed)
-    names = f"lesion{'s' if len(both) > 1 else ''} {listed(both)}" if both else "no lesion"
+    names = f"lesion{'s' if len(both) > 1 else ''} {join(both)}" if both else "no lesion"
     return f"{names} in training and claimed"
 
 

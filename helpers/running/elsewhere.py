@@ -8,7 +8,7 @@ from helpers.data.external import EXTERNAL as SETS
 from helpers.evaluation.external import INTERNAL, METRICS, figure_of
 from helpers.reading import read_csv
 from helpers.records import RESTORE
-from helpers.sentences import clear_sign, listed, markdown_table, with_interval
+from helpers.sentences import clear_sign, join, markdown_table, with_interval
 from helpers.study import ROOT, load_study
 
 EXTERNAL = Path("15_external_validation") / "external.csv"
@@ -44,7 +44,7 @@ def clearly_lower(folder: Path) -> str:
     best = _best(folder)
     model, best = best["model"].iloc[0], best.drop(INTERNAL, level="set")
     places = {
-        metric: listed((name for name, row in rows.droplevel("metric").iterrows() if _lower(row)), none="none of them")
+        metric: join((name for name, row in rows.droplevel("metric").iterrows() if _lower(row)), none="none of them")
         for metric, rows in best.groupby("metric")
     }
     return (

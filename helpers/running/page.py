@@ -10,7 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from helpers.sentences import counted, markdown_table
+from helpers.sentences import markdown_table, pluralise
 from helpers.study import ROOT
 
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
@@ -123,7 +123,7 @@ def parameter_table(source: str, given: dict[str, str]) -> str:
         differs = ast.literal_eval(value) != ast.literal_eval(default)
         changed += differs
         rows.append([f"`{name}`", f"`{value}`", escape(meaning), f"`{default}`" if differs else "unchanged"])
-    title = f"{counted(len(rows), 'parameter')} of this run, {changed} not at the default"
+    title = f"{pluralise(len(rows), 'parameter')} of this run, {changed} not at the default"
     table = markdown_table(["name", "value", "meaning", "default"], rows)
     return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
 

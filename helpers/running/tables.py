@@ -1,6 +1,7 @@
 """The tables of README.md and of the site's front page: questions with their answers, and the figures of the models."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers.data.lesions import COLLECTIONS
@@ -9,10 +10,10 @@ from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_records
 from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
 from helpers.running.notebooks import all_notebooks
-from helpers.sentences import listed, markdown_table, with_interval
-from helpers.study import ROOT, asked_question
+from helpers.sentences import join, markdown_table, with_interval
+from helpers.study import ROOT, asked_question, load_study
 
-# For each dataset, the first of these studies whose models have been compared is the one that is shown.
+# The studies of each dataset that are shown once their models have been compared, the one that leads first.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
 SUMMARY = Path("01_eda") / "dataset.json"
@@ -30,18 +31,28 @@ ON_PAGE = "*Its page has the answer.*"  # of a notebook that ran before answers 
 
 
 def published_studies(results: Path) -> dict[str, str]:
-    """The study that is shown for each dataset: `{"HAM10000": "ham10000_cpu", …}`, without datasets that have none.
+    """The published studies by title: `{"HAM10000": "ham10000", "HAM10000 at 112 px": "ham10000_cpu", …}`.
 
-    A dataset is named with its collections of which the study had no image: `ISIC 2019, without BCN_20000`.
+    A dataset is named with its collections of which the study had no image: `ISIC 2019, without BCN_20000`. Where it
+    has several studies, the later ones are named with their image size.
     """
-    found = {
-        dataset: next((name for name in studies if (results / name / LAST_TABLE).is_file()), None)
-        for dataset, studies in PUBLISHED.items()
-    }
-    lacking = {dataset: listed(absent_collections(results / study), "") for dataset, study in found.items() if study}
-    return {
-        f"{dataset}, without {absent}" if absent else dataset: found[dataset] for dataset, absent in lacking.items()
-    }
+    found = {}
+    for dataset, studies in PUBLISHED.items():
+        for name in (name for name in studies if (results / name / LAST_TABLE).is_file()):
+            absent = join(absent_collections(results / name), "")
+            title = f"{dataset}, without {absent}" if absent else dataset
+            found[f"{title} at {_side(name)} px" if title in found else title] = name
+    return found
+
+
+def _side(study: str) -> int:
+    return load_study(ROOT / "studies" / f"{study}.yaml")["side"]
+
+
+def study_of(notebook: str, results: Path) -> str:
+    """The first published study that ran a notebook, else the first published one, else the demo."""
+    studies = list(published_studies(results).values()) or ["demo"]
+    return next((study for study in studies if answer_of(results / study, notebook) != NOT_RUN), studies[0])
 
 
 def absent_collections(folder: Path) -> list[str]:
@@ -66,46 +77,49 @@ def answer_of(folder: Path, notebook: str) -> str:
 
 
 def question_index(results: Path) -> str:
-    """The notebooks with their questions, the answers of the first published study, and links to the executed ones.
+    """The notebooks with their questions, the answers of the first study that ran them, and links to executed ones.
 
     results: folder of all results, as for the other tables here.
     """
     studies, rows = published_studies(results), []
     for name in all_notebooks():
         path = f"notebooks/{name}.ipynb"
-        run = [(data, study) for data, study in studies.items() if name in pages_of(results / study)]
-        answer = answer_of(results / next(iter(studies.values()), "demo"), name)
-        links = ", ".join(f"[{data}](results/{study}/{path})" for data, study in run)
+        run = [(title, study) for title, study in studies.items() if name in pages_of(results / study)]
+        answer = answer_of(results / study_of(name, results), name)
+        links = ", ".join(f"[{title}](results/{study}/{path})" for title, study in run)
         rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])
     return markdown_table(["notebook", "question and answer", "rendered"], rows)
 
 
 def first_findings(results: Path) -> str | None:
-    """The questions of FIRST with their answers in the first published study; None unless all were answered.
+    """The questions of FIRST with the answers of the first study that ran each; None unless all were answered.
 
     Numbers in brackets are left to the index.
     """
-    study = next(iter(published_studies(results).values()), "")
     names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
-    found = {name: answer_of(results / study, name) for name in names}
+    folders = {name: results / study_of(name, results) for name in names}
+    found = {name: answer_of(folder, name) for name, folder in folders.items()}
     if {NOT_RUN, ON_PAGE} & set(found.values()):
         return None
-    if outside := clearly_lower(results / study):
-        found[EXTERNAL.parent.name] = outside
-    asked = {name: asked_question(ROOT / "notebooks" / f"{name}.ipynb") for name in found}
-    link = f"results/{study}/notebooks"
+    external = EXTERNAL.parent.name
+    found[external] = clearly_lower(folders[external]) or found[external]
     return "\n".join(
-        f"- **{asked[name]}** {NUMBERS.sub('', answer)} ([{name}]({link}/{name}.ipynb))"
+        f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {NUMBERS.sub('', answer)} "
+        f"([{name}](results/{folders[name].name}/notebooks/{name}.ipynb))"
         for name, answer in found.items()
     )
 
 
-def answers(folder: Path, names: list[str]) -> str:
-    """The questions of some notebooks, each a link to its page, with their answers. folder: results of a study."""
-    rows = [
-        [f"[{asked_question(ROOT / path)}](results/{folder.name}/{path})", _in_cell(answer_of(folder, Path(path).stem))]
-        for path in (f"notebooks/{name}.ipynb" for name in names)
-    ]
+def answers(names: list[str], folder_of: Callable[[str], Path]) -> str:
+    """The questions of some notebooks, each a link to its page, with their answers.
+
+    folder_of: the results of the study whose answer is shown, by the name of a notebook.
+    """
+    rows = []
+    for name in names:
+        folder, path = folder_of(name), f"notebooks/{name}.ipynb"
+        link = f"[{asked_question(ROOT / path)}](results/{folder.name}/{path})"
+        rows.append([link, _in_cell(answer_of(folder, name))])
     return markdown_table(["question", "answer"], rows)
 
 
@@ -119,7 +133,7 @@ def headline(results: Path) -> str:
     if not first[1]:
         return "No results are published yet."
     cards = [f"[{dataset}](results/{study}/MODEL_CARD.md)" for dataset, study in others]
-    also = f"The model cards have more, also of {listed(cards)}; the site has all tables." if cards else ""
+    also = f"The model cards have more, also of {join(cards)}; the site has all tables." if cards else ""
     return "\n\n".join(filter(None, (_results_table(first[0], results / first[1]), also)))
 
 

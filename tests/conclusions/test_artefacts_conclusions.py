@@ -6,15 +6,17 @@ GOOD = {"value": 0.95, "low": 0.9, "high": 1}
 
 
 def test_mirroring_is_a_headline_only_where_it_changes_answers():
-    assert "the CNN for 0.200 [0.100, 0.300] of 175 test images, although" in artefacts.mirrored(UP, "CNN")
-    assert "as it should be" in artefacts.mirrored({"value": 0.005, "low": 0, "high": 0.01, "images": 9}, "CNN")
+    assert "the CNN for 0.200 [0.100, 0.300] of 175 test images, although" in artefacts.mirror_image(UP, "CNN")
+    assert "as it should be" in artefacts.mirror_image({"value": 0.005, "low": 0, "high": 0.01, "images": 9}, "CNN")
     title = artefacts.title({"CNN": table(mirror_image=OPEN), "MobileNet": table(mirror_image=UP)})
     assert title.endswith("20 % of the answers of the MobileNet")
 
 
 def test_what_was_pasted_is_compared_with_a_shift():
-    assert "change with hairs" in artefacts.pasted(table(hairs=UP, ruler=UP), table(hairs=UP, ruler=OPEN), "CNN")
-    assert "not clearly more than with a shift" in artefacts.pasted(table(ruler=UP), table(ruler=OPEN), "CNN")
+    assert "change with hairs" in artefacts.worst_artefact(
+        table(hairs=UP, ruler=UP), table(hairs=UP, ruler=OPEN), "CNN"
+    )
+    assert "not clearly more than with a shift" in artefacts.worst_artefact(table(ruler=UP), table(ruler=OPEN), "CNN")
     assert artefacts.beyond_shift(UP).startswith("more") and artefacts.beyond_shift(OPEN).startswith("not clearly")
 
 
@@ -45,8 +47,11 @@ def test_the_cause():
 def test_the_answer_turns_round():
     changed = table(mirror_image=UP, shift=OPEN, hairs={**UP, "value": 0.4})
     text = artefacts.answer(changed, table(hairs=UP), "CNN")
-    assert text.startswith("Yes, hairs do so clearly more often than a shift by two pixels. ")
-    assert "change: hairs 40 %. A mirror image" in text and "changes 20 %" in text
-    assert artefacts.answer(changed, table(hairs=OPEN), "CNN").startswith(
-        "None of these artefacts does so clearly more"
+    assert text.startswith(
+        "Yes. Pasted on an image, artefacts change the answer of the CNN: hairs in 40 % of the images."
     )
+    assert " Hairs do so clearly more often than a shift" in text and text.endswith(
+        "image changes 20 % of the answers."
+    )
+    text = artefacts.answer(changed, table(hairs=OPEN), "CNN")
+    assert text.startswith("Not clearly. ") and " None of them does so clearly more often than a shift" in text

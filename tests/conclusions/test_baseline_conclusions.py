@@ -24,6 +24,12 @@ def test_the_cnn_is_judged_beside_the_colours(lead, verb, more):
     assert answer.endswith(f", {more} a logistic regression on colour (0.400).")
 
 
+def test_all_classes_that_share_the_lowest_area_are_named():
+    areas = {"nv": {"auc": 0.951}, "mel": {"auc": 0.881}, "bkl": {"auc": 0.884}, "malignant": {"auc": 0.1}}
+    assert conclude.lowest(areas, ["nv", "mel", "bkl"]) == "mel and bkl"
+    assert conclude.lowest(areas | {"bkl": {"auc": 0.886}}, ["nv", "mel", "bkl"]) == "mel"
+
+
 def test_the_hardest_diagnosis_is_the_one_with_the_lowest_recall():
     counts = pd.DataFrame([[5, 3, 1], [0, 1, 0], [2, 1, 7]], ["nv", "df", "mel"], ["nv", "df", "mel"])
     recalls = {"nv": figure(0.56), "df": figure(1.0), "mel": figure(0.7)}

@@ -71,7 +71,7 @@ def test_the_worst_protocol_is_only_named_so_if_it_flatters():
 
 def test_choosing_the_epoch_on_test_is_judged_by_both_scores():
     def sentence(*own):
-        return conclude.chosen_on_test(inflations(changes(*own), FLATTERS), (8, 6))
+        return conclude.choice_on_test(inflations(changes(*own), FLATTERS), (8, 6))
 
     assert sentence(UP).startswith("Validation keeps epoch 8, test keeps epoch 6.")
     assert "(no clear change), the true one by -0.200 [-0.210, -0.190] (clearly lower)." in sentence(UP, NOTHING, DOWN)
@@ -92,13 +92,13 @@ def both(accuracy, balanced):
 
 
 def test_the_goal_is_reached_or_not_and_both_accuracies_stand_on_both_sides():
-    reached = conclude.goal_reached(both(0.95, 0.93), both(0.8, 0.6), "CNN-LSTM")
+    reached = conclude.beside_goal(both(0.95, 0.93), both(0.8, 0.6), "CNN-LSTM")
     assert (
         "CNN-LSTM reaches the promised 94 %: it claims an accuracy of 0.950 [0.940, 0.960], balanced 0.930" in reached
     )
     assert reached.endswith("on unseen lesions it has 0.800 [0.790, 0.810], balanced 0.600 [0.590, 0.610].")
     for below in (0.88, 0.935):  # the interval of the second includes 0.94
-        assert "does not reach" in conclude.goal_reached(both(below, 0.95), both(0.8, 0.6), "CNN-LSTM")
+        assert "does not reach" in conclude.beside_goal(both(below, 0.95), both(0.8, 0.6), "CNN-LSTM")
 
 
 def test_the_answer_turns_round():
@@ -134,16 +134,18 @@ def test_where_the_inflation_sits():
         rows = {("a", "difference"): one, ("b", "difference"): other, ("b", "not seen"): NOTHING}
         return pd.DataFrame({key: row | {"images": 1200} for key, row in rows.items()}).T
 
-    one = conclude.where_it_sits(table(figure(0.2), NOTHING))
+    one = conclude.advantage_of_seen(table(figure(0.2), NOTHING))
     assert "answered clearly more accurately" in one and one.count("*a*") == 1 and "*b*" not in one
     assert one.endswith("not in 1 of 2 protocols: by 0.200 [0.190, 0.210] for *a*.")
     assert conclude.matched_title(table(figure(0.2), NOTHING)).endswith("better in 1 of 2 protocols")
-    assert "for *a* and 0.300 [0.290, 0.310] for *b*." in conclude.where_it_sits(table(figure(0.2), figure(0.3)))
-    assert conclude.where_it_sits(table(NOTHING, NOTHING)).startswith("For no protocol are claimed images")
-    assert "the differences are 0.000 [-0.100, 0.100] for *a* and" in conclude.where_it_sits(table(NOTHING, NOTHING))
-    assert "the difference is 0.000" in conclude.where_it_sits(table(NOTHING, NOTHING).iloc[1:])
-    assert "enough comparable images" in conclude.where_it_sits(table(NOTHING, NOTHING).iloc[2:])
-    counts = conclude.compared(table(NOTHING, NOTHING), {"a": 2005, "b": 1300})
+    assert "for *a* and 0.300 [0.290, 0.310] for *b*." in conclude.advantage_of_seen(table(figure(0.2), figure(0.3)))
+    assert conclude.advantage_of_seen(table(NOTHING, NOTHING)).startswith("For no protocol are claimed images")
+    assert "the differences are 0.000 [-0.100, 0.100] for *a* and" in conclude.advantage_of_seen(
+        table(NOTHING, NOTHING)
+    )
+    assert "the difference is 0.000" in conclude.advantage_of_seen(table(NOTHING, NOTHING).iloc[1:])
+    assert "enough comparable images" in conclude.advantage_of_seen(table(NOTHING, NOTHING).iloc[2:])
+    counts = conclude.comparable_images(table(NOTHING, NOTHING), {"a": 2005, "b": 1300})
     assert counts == "Claimed images that could be compared: 1,200 of 2,005 for *a* and 1,200 of 1,300 for *b*."
 
 

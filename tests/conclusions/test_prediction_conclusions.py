@@ -17,14 +17,14 @@ def test_abstention_helps_hurts_or_does_neither(difference, words):
 def test_the_more_confident_half_by_each_score():
     curves = {"energy": [0.3, 0.2], "maximum probability": [0.1, 0.2]}
     curves = {name: pd.DataFrame({"coverage": [0.5, 1.0], "risk": risk}) for name, risk in curves.items()}
-    assert conclude.half(curves, 9).endswith("of 9 images:\n30 % by energy and 10 % by maximum probability")
+    assert conclude.confident_half(curves, 9).endswith("of 9 images:\n30 % by energy and 10 % by maximum probability")
 
 
 def test_calibration_in_words():
     assert "alone the model overstates" in conclude.calibration(UP, OPEN, 9)
     assert "as well it does not clearly overstate or understate" in conclude.calibration(UP, OPEN, 9)
     assert "as well it understates" in conclude.calibration(OPEN, DOWN, 9)
-    assert conclude.stated(OPEN) == "no clear error" and conclude.stated(DOWN).startswith("under")
+    assert conclude.calibration_error(OPEN) == "no clear error" and conclude.calibration_error(DOWN).startswith("under")
 
 
 def test_both_readings_with_what_each_costs():
@@ -68,16 +68,18 @@ def test_the_score_that_is_deployed_is_judged_on_test_as_well():
 
 def test_strangers_and_the_answer():
     rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
-    assert "Of 80 drawn pictures that are no lesion, the distance stops 76; the best" in conclude.strangers(rules, 40)
-    assert "the energy, stops 4. The deployment's rule also stops 2 % of the test images" in conclude.strangers(
+    assert "Of 80 drawn pictures that are no lesion, the distance stops 76; the best" in conclude.non_lesions(rules, 40)
+    assert "the energy, stops 4. The deployment's rule also stops 2 % of the test images" in conclude.non_lesions(
         rules, 40
     )
-    assert "energy stops 4; the best other rule, the distance" in conclude.strangers(rules[["energy", "distance"]], 40)
+    assert "energy stops 4; the best other rule, the distance" in conclude.non_lesions(
+        rules[["energy", "distance"]], 40
+    )
     assert conclude.answer(UP, UP, rules).endswith(
         "20 % of these answers are wrong. Of drawn pictures that are no lesion, 95 % get no answer."
     )
-    assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.missed(UP)
-    assert conclude.missed(figure(0.0, 0.0, 0.1)).startswith("None of the 175")
+    assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.price_of_abstention(UP)
+    assert conclude.price_of_abstention(figure(0.0, 0.0, 0.1)).startswith("None of the 175")
 
 
 def test_what_passes_of_spoilt_images():
@@ -87,10 +89,10 @@ def test_what_passes_of_spoilt_images():
         return pd.DataFrame({name: figure(share, 0.0, 1.0) for name, share in found.items()}).T
 
     ways = {"as they are": shares(0.02, 0, 0.1), "grey": shares(0.9, 0), "warm": shares(0.1, 0, 0.3)}
-    words = conclude.spoilt(ways)
+    words = conclude.worst_fault(ways)
     assert "Of 2 ways to spoil an image, 1 are stopped" in words
     assert "way is *warm*: 0.300 [0.000, 1.000] of 175 malignant images are" in words
     assert words.endswith("compared with 0.100 [0.000, 1.000] unspoilt.")
-    assert conclude.passing(shares(0.95, 0.95)) == "stopped"
-    assert conclude.passing(shares(0.1, 0.95)) == "stopped or warned of"
-    assert conclude.passing(shares(0.1, 0.2)) == "72 % pass without a warning"
+    assert conclude.fault_verdict(shares(0.95, 0.95)) == "stopped"
+    assert conclude.fault_verdict(shares(0.1, 0.95)) == "stopped or warned of"
+    assert conclude.fault_verdict(shares(0.1, 0.2)) == "72 % pass without a warning"

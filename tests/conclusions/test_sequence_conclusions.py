@@ -42,7 +42,7 @@ def test_controls_are_grouped_by_who_wins():
 def test_the_plain_cnn_is_compared_by_all_trainings(gap, trained, words):
     sentence = conclude.beside_plain(gap, "CNN-LSTM", 2004, trained=trained)
     assert words[0] in sentence and sentence.endswith(words[1])
-    assert ("was trained once, so" in conclude.repeated("CNN-LSTM", trained)) == (trained == (1, 1))
+    assert ("was trained once, so" in conclude.repetitions("CNN-LSTM", trained)) == (trained == (1, 1))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_the_better_network_comes_first():
 def test_the_search_helps_hurts_or_does_neither():
     for test, verb in (((0.1, 0.05, 0.2), "improves"), ((-0.1, -0.2, -0.05), "worsens"), ((0, -0.1, 0.1), "does not")):
         gain = {"test": figure(*test), "validation": figure(0.01, -0.05, 0.08)}
-        assert f"12 trials {verb}" in conclude.tuned(gain, "CNN-LSTM", 12)
+        assert f"12 trials {verb}" in conclude.gain_of_search(gain, "CNN-LSTM", 12)
 
 
 def test_the_answer_turns_round():

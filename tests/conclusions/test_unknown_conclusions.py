@@ -28,7 +28,10 @@ def test_a_threshold_helps_by_all_scores_by_one_or_by_none():
     assert "abstains more often with the energy on" in conclude.threshold({"energy": UP, "probability": OPEN}, 0.95)
     both = conclude.threshold({"energy": UP, "probability": UP}, 0.95)
     assert "answers 95 % of" in both and "abstains more often on unknown than on known diagnoses: share" in both
-    assert conclude.keeping(DOWN) == "abstains more on the known" and conclude.keeping(OPEN) == "no clear difference"
+    assert (
+        conclude.abstention_gap(DOWN) == "abstains more on the known"
+        and conclude.abstention_gap(OPEN) == "no clear difference"
+    )
 
 
 def test_the_score_that_avoids_more_errors():

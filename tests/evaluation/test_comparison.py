@@ -103,6 +103,6 @@ def test_holm_by_hand():
 def test_images_that_all_models_miss_come_with_the_most_confident_first():
     labels, first = [0, 0, 1], make([0, 0, 1], [[0.4, 0.6], [0.9, 0.1], [0.8, 0.2]])
     other = make(labels, [[0.1, 0.9], [0.2, 0.8], [0.8, 0.2]])
-    missed = comparison.missed_by_all({"one": first, "other": other}, ["a", "b", "c"])
+    missed = comparison.common_errors({"one": first, "other": other}, ["a", "b", "c"])
     assert missed["image_id"].tolist() == ["c", "a"] and missed["confidence"].tolist() == [0.8, 0.75]
     assert missed["label"].tolist() == ["b", "a"] and missed["answer"].tolist() == ["a", "b"]

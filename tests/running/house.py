@@ -25,9 +25,9 @@ from helpers.data.split import save_split
 run = Run("02_preprocessing", globals())
 lesions = load_lesions(dataset, originals_folder(dataset))
 build_cache(lesions, side, dataset_folder(dataset) / "cache", colour_constancy=colour_constancy)
-save_lesions(lesions, run.shared(dataset_folder(dataset) / "cache" / "lesions.csv"))
+save_lesions(lesions, run.shared_path(dataset_folder(dataset) / "cache" / "lesions.csv"))
 split = lesions[["image_id", "lesion_id", "label"]].assign(part="train", fold=1)
-save_split(split, run.shared(run.results / "split.csv"))
+save_split(split, run.shared_path(run.results / "split.csv"))
 """
 TRAINING = """
 run = Run("03_cnn_baseline", globals())

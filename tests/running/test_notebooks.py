@@ -36,6 +36,11 @@ def test_sources_are_stripped(path):
 
 
 @every_notebook
+def test_cells_are_numbered_in_order_as_nbstripout_leaves_them(path):
+    assert [cell.id for cell in read(path)] == [str(place) for place in range(len(read(path)))]
+
+
+@every_notebook
 def test_the_opening_says_what_is_asked_read_written_and_how_long_it_takes(path):
     title, opening = read(path)[:2]
     assert title.source.startswith(f"# {path.stem[:2]} · ")

@@ -9,7 +9,7 @@ from clinic.answering.deployment import find_deployment
 from clinic.command import arguments
 from helpers.records import file_sha256, write_json, write_text
 from helpers.running.notebooks import all_notebooks
-from helpers.running.tables import FIRST, LAST_TABLE, first_findings, question_index
+from helpers.running.tables import FIRST, LAST_TABLE, first_findings, published_studies, question_index
 from helpers.study import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -66,3 +66,19 @@ def test_it_begins_with_answers_as_soon_as_all_are_there(tmp_path):
     assert len(found) == len(FIRST) and all(line.startswith("- **") and "?** Answer " in line for line in found)
     assert all(" | 1 (CNN). (" in line for line in found)
     assert "(results/ham10000_cpu/notebooks/" in found[0] and "Answer 0 \\| 1 (0.5" in question_index(tmp_path)
+
+
+def test_what_the_first_study_did_not_run_is_answered_by_the_next(tmp_path):
+    names, (leakage,) = all_notebooks(), [name for name in all_notebooks() if name.endswith("_leakage")]
+    for study, run in (("ham10000", [name for name in names if name != leakage]), ("ham10000_cpu", names)):
+        write_text(tmp_path / study / LAST_TABLE, "")
+        for name in run:
+            write_json(tmp_path / study / name / "findings.json", {"answer": f"Answer of {study}."})
+            write_text(tmp_path / study / "notebooks" / f"{name}.ipynb", "")
+    assert published_studies(tmp_path) == {"HAM10000": "ham10000", "HAM10000 at 112 px": "ham10000_cpu"}
+    rows = {row.split("|")[1].split("]")[0].strip(" ["): row for row in question_index(tmp_path).splitlines()[2:]}
+    assert "Answer of ham10000_cpu." in rows[leakage] and "(results/ham10000/" not in rows[leakage]
+    others = [row for name, row in rows.items() if name != leakage]
+    assert all("Answer of ham10000." in row and "[HAM10000 at 112 px](" in row for row in others)
+    found = {line.rpartition("[")[2].partition("]")[0]: line for line in first_findings(tmp_path).splitlines()}
+    assert all(("ham10000_cpu/" in line) == (name == leakage) for name, line in found.items())

@@ -39,13 +39,13 @@ def test_a_name_that_would_lead_elsewhere_is_refused(name):
 def test_a_run_of_a_trial_reads_the_study_and_writes_beside_it(tmp_path, monkeypatch):
     run = make_study(tmp_path, monkeypatch, "03_cnn_baseline")
     assert (run.folder, run.work) == (run.results / "03_cnn_baseline", tmp_path / "build" / "demo")
-    assert run.shared(run.results / "split.csv") == run.results / "split.csv"
+    assert run.shared_path(run.results / "split.csv") == run.results / "split.csv"
     monkeypatch.setenv(TRIAL, "trials/03_cnn_baseline/epochs=5")
     trial = Run("03_cnn_baseline", run.parameters)
     assert trial.results == run.results
     assert trial.folder == run.results / "trials" / "03_cnn_baseline" / "epochs=5"
     assert trial.work == tmp_path / "build" / "demo" / "trials" / "03_cnn_baseline" / "epochs=5"
-    assert trial.shared(run.results / "split.csv") == trial.folder / "split.csv"
+    assert trial.shared_path(run.results / "split.csv") == trial.folder / "split.csv"
 
 
 @pytest.fixture
