@@ -14,14 +14,14 @@ import nbformat
 from helpers.records import atomic_path, write_text
 from helpers.running.model_card import write_card
 from helpers.running.site import build_site
-from helpers.running.tables import first_findings, headline, question_index
+from helpers.running.tables import first_screen, headline, question_index
 from helpers.running.verification import print_verification
 from helpers.study import ROOT, StudyError, exit_code
 
 README = ROOT / "README.md"
 REFERENCES = ROOT / "tests" / "references"
 # The parts of README.md that are written from the results, by what stands in the comments around them.
-WRITTEN = {"findings": first_findings, "results": headline, "index": question_index}
+WRITTEN = {"findings": first_screen, "results": headline, "index": question_index}
 
 
 def write_readme(check: bool = False) -> bool:

@@ -16,6 +16,7 @@ from helpers.study import ROOT, asked_question, load_study
 # The studies of each dataset that are shown once their models have been compared, the one that leads first.
 PUBLISHED = {"HAM10000": ("ham10000", "ham10000_cpu"), "ISIC 2019": ("isic2019", "isic2019_cpu")}
 LAST_TABLE = Path("07_model_comparison") / "comparison.csv"
+LEAD = LAST_TABLE.parent / "figures" / "balanced_accuracy.png"
 SUMMARY = Path("01_eda") / "dataset.json"
 COLUMNS = {
     "balanced accuracy": "balanced_accuracy",
@@ -108,6 +109,13 @@ def first_findings(results: Path) -> str | None:
         f"([{name}](results/{folders[name].name}/notebooks/{name}.ipynb))"
         for name, answer in found.items()
     )
+
+
+def first_screen(results: Path) -> str | None:
+    """`first_findings` and the figure with the models of the first published study, in Markdown."""
+    findings, studies = first_findings(results), published_studies(results)
+    alternative = "Balanced accuracy of each model with its 95 % interval"
+    return findings and f"{findings}\n\n![{alternative}](results/{next(iter(studies.values()))}/{LEAD})"
 
 
 def answers(names: list[str], folder_of: Callable[[str], Path]) -> str:

@@ -9,7 +9,15 @@ from clinic.answering.deployment import find_deployment
 from clinic.command import arguments
 from helpers.records import file_sha256, write_json, write_text
 from helpers.running.notebooks import all_notebooks
-from helpers.running.tables import FIRST, LAST_TABLE, first_findings, published_studies, question_index
+from helpers.running.tables import (
+    FIRST,
+    LAST_TABLE,
+    LEAD,
+    first_findings,
+    first_screen,
+    published_studies,
+    question_index,
+)
 from helpers.study import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -82,3 +90,4 @@ def test_what_the_first_study_did_not_run_is_answered_by_the_next(tmp_path):
     assert all("Answer of ham10000." in row and "[HAM10000 at 112 px](" in row for row in others)
     found = {line.rpartition("[")[2].partition("]")[0]: line for line in first_findings(tmp_path).splitlines()}
     assert all(("ham10000_cpu/" in line) == (name == leakage) for name, line in found.items())
+    assert first_screen(tmp_path).endswith(f"(results/ham10000/{LEAD})") and first_screen(tmp_path / "none") is None
