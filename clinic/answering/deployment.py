@@ -22,7 +22,8 @@ ABSTENTION = ("coverage", "error rate without abstention", "error rate of answer
 ABSTENTION = (*ABSTENTION, DIFFERENCE)
 ENERGY, PROBABILITY = "energy", "maximum probability"  # the confidence scores of `helpers.evaluation.abstention`
 PREVALENCE, IF_SUSPICIOUS, IF_NOT = "prevalence", "malignant if suspicious", "malignant if not suspicious"
-MALIGNANT = ("sensitivity", "specificity", "abstained", "missed", IF_SUSPICIOUS, IF_NOT, PREVALENCE)
+MISSED, MISSED_MELANOMAS = "missed", "missed melanomas"  # called benign, of all malignant images and of the melanomas
+MALIGNANT = ("sensitivity", "specificity", "abstained", MISSED, MISSED_MELANOMAS, IF_SUSPICIOUS, IF_NOT, PREVALENCE)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from clinic.answering.network import Predict
 from clinic.answering.strangers import FAULTS
 from clinic.reading.pictures import ImageFormat, from_array
 from clinic.reading.quality import MEASURES, measures
-from helpers.data.diagnoses import Diagnosis
+from helpers.data.diagnoses import MELANOMA, Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
 from helpers.study import StudyError
 
@@ -70,7 +70,8 @@ def measure_abstention(
     Each is {"value", "low", "high", "images"}, None where undefined; images: how many the figure is based on.
     predictions: calibrated. answered: bool [n], the images on which the model does not abstain. threshold: the
     operating point. Sensitivity and specificity are on the answered images. Of the malignant images, `missed` are
-    answered and not suspicious. Raises StudyError if the model would abstain on all images.
+    answered and not suspicious, and likewise of the melanomas. Raises StudyError if the model would abstain on all
+    images.
     """
     from helpers.evaluation.means import mean_differences, proportion
     from helpers.evaluation.scores import measure
@@ -81,8 +82,9 @@ def measure_abstention(
     measured = {f"{name}": measure(answers, f"malignant_{name}", **options) for name in MALIGNANT[:2]}
     difference = mean_differences({DIFFERENCE: wrong}, ~answered, p.lesions, bootstrap=bootstrap).astype(object)
     measured[DIFFERENCE] = difference.where(difference.notna(), None).loc[DIFFERENCE].to_dict()
-    events = (answered, wrong, wrong, wrong, ~answered, answered & ~suspicious, malignant, malignant, malignant)
-    rows = (every, every, answered, ~answered, malignant, malignant, suspicious, answered & ~suspicious, every)
+    benign, melanoma = answered & ~suspicious, np.char.lower(p.classes)[p.labels] == MELANOMA
+    events = (answered, wrong, wrong, wrong, ~answered, benign, benign, malignant, malignant, malignant)
+    rows = (every, every, answered, ~answered, malignant, malignant, melanoma, suspicious, benign, every)
     names = (*ABSTENTION[:-1], *MALIGNANT[2:])
     for name, event, among in zip(names, events, rows, strict=True):
         measured[name] = proportion(event[among], p.lesions[among], bootstrap)

@@ -1,7 +1,7 @@
 """What an answer says and what it is worth, in words for a reader without statistics."""
 
 from clinic.answering.answers import UNLIKE, Answer
-from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, PREVALENCE, Deployment
+from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, MISSED, MISSED_MELANOMAS, PREVALENCE, Deployment
 from helpers.study import results_folder
 
 SUSPICIOUS, BENIGN = "Suspicious: have this lesion examined", "Looks benign, but this rules nothing out"
@@ -32,8 +32,11 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
     if None not in rates:
         rare = of_100(_if_rare(*rates, answer.suspicious))
         mix += f"; where only {RARE} of 100 are, {rare} of 100 called {words} would be"
-    missed = f"Of 100 malignant images, {of_100(share['missed'])} were called benign, and {of_100(share['abstained'])} "
-    texts = [average, f"{mix}.", f"{missed}got no answer."]
+    missed = f"Of 100 malignant images, {of_100(share[MISSED])} were called benign, and {of_100(share['abstained'])} "
+    missed += "got no answer"
+    if share[MISSED_MELANOMAS] is not None:
+        missed += f"; of 100 melanomas, {of_100(share[MISSED_MELANOMAS])} were called benign"
+    texts = [average, f"{mix}.", f"{missed}."]
     if not answer.suspicious and share[key] is not None and answer.malignancy > share[key]:
         texts.append(f"At {percent(answer.malignancy)}, this image is above the average of those called benign.")
     return texts

@@ -7,7 +7,11 @@ import pandas as pd
 from helpers.sentences import by_sign, percent, pluralise, with_interval
 
 STOPPED = 0.9  # from this share of images without an answer, or with a warning, on, a way to spoil them counts so
-FIGURES = {"abstained": "malignant images without an answer", "missed": "malignant images called benign"}
+FIGURES = {
+    "abstained": "malignant images without an answer",
+    "missed": "malignant images called benign",
+    "missed melanomas": "melanomas called benign",
+}
 
 
 def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:

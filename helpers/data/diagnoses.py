@@ -12,6 +12,7 @@ class Diagnosis:
     malignant: bool
 
 
+MELANOMA = "mel"  # its code in both datasets, in small letters
 # akiec and AK are pre-malignant or in situ. Like most work on these data, the study counts them as malignant.
 HAM10000 = (
     Diagnosis("akiec", "actinic keratosis or Bowen's disease", True),

@@ -6,7 +6,7 @@ import pytest
 from clinical import BIASES, FIGURE, SIDE, deployment
 
 from clinic.answering.appearance import learn_appearance
-from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT
+from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, MISSED_MELANOMAS
 from clinic.answering.network import Prediction
 from clinic.answering.preparation import compare_rules, measure_abstention, measure_spoilt, prepare
 from clinic.reading.quality import measures
@@ -46,15 +46,32 @@ def test_figures_counted_by_hand():
     of five is answered and not suspicious. Five of eight are malignant."""
     found = measure(4.5)
     names = (*ABSTENTION, *MALIGNANT)
-    values = [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6, 0.2, 0.5, 0.5, 0.625]
+    values = [0.5, 0.375, 0.5, 0.25, -0.25, 0.5, 0.5, 0.6, 0.2, 0.2, 0.5, 0.5, 0.625]
     assert list(found) == list(names) and [found[name]["value"] for name in names] == values
-    assert [found[name]["images"] for name in names] == [8, 8, 4, 4, 8, 2, 2, 5, 5, 2, 2, 8]
+    assert [found[name]["images"] for name in names] == [8, 8, 4, 4, 8, 2, 2, 5, 5, 5, 2, 2, 8]
     assert all(found[name]["low"] < found[name]["value"] < found[name]["high"] for name in (*MALIGNANT, DIFFERENCE))
+
+
+def test_melanomas_are_counted_apart_from_other_malignant_images():
+    """Malignant images 0 and 1 are carcinomas; of the three melanomas one is answered and not suspicious."""
+    labels = np.where(LABELS == 1, 2, 0)
+    malignant = np.flatnonzero(LABELS)
+    labels[malignant[:2]] = 1
+    probabilities = np.stack([1 - SCORES, np.zeros_like(SCORES), SCORES], axis=1)
+    predictions = Predictions(labels, probabilities, LESIONS, ("NV", "BCC", "MEL"), (False, True, True))
+    found = measure_abstention(predictions, np.ones(len(labels), bool), 0.5, bootstrap=Bootstrap(200))
+    benign = SCORES < 0.5
+    assert found["missed"]["value"] == pytest.approx(benign[malignant].mean()) and found["missed"]["images"] == 5
+    assert found[MISSED_MELANOMAS]["value"] == pytest.approx(benign[malignant[2:]].mean())
+    assert found[MISSED_MELANOMAS]["images"] == 3 and benign[malignant[2:]].mean() != benign[malignant].mean()
+    carcinomas = Predictions(labels.clip(max=1), probabilities[:, [0, 2]], LESIONS, ("NV", "BCC"), (False, True))
+    found = measure_abstention(carcinomas, np.ones(len(labels), bool), 0.5, bootstrap=Bootstrap(200))
+    assert found[MISSED_MELANOMAS] == dict.fromkeys(("value", "low", "high")) | {"images": 0}
 
 
 def test_without_abstention_there_is_nothing_to_compare():
     found, undefined = measure(0.0), dict.fromkeys(("value", "low", "high"))
-    assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0, 0.4, 0.75, 0.5, 0.625])
+    assert [found[name]["value"] for name in MALIGNANT] == pytest.approx([0.6, 2 / 3, 0, 0.4, 0.4, 0.75, 0.5, 0.625])
     assert found["error rate of abstentions"] == undefined | {"images": 0}
     assert found[DIFFERENCE] == undefined | {"images": 8}
     with pytest.raises(StudyError, match="no images"):

@@ -4,16 +4,25 @@ import pytest
 from clinical import FIGURE, an_answer, deployment
 
 from clinic.answering.answers import UNLIKE, UNSURE
-from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, MALIGNANT, PREVALENCE
+from clinic.answering.deployment import IF_NOT, IF_SUSPICIOUS, MALIGNANT, MISSED_MELANOMAS, PREVALENCE
 from clinic.writing.sentences import describe_answer, describe_malignant_classes, describe_model, describe_worth
 from helpers.data.lesions import BENIGN_OR_MALIGNANT, HAM10000, ISIC2019
 
-SHARES = {IF_SUSPICIOUS: 0.463, IF_NOT: 0.034, "missed": 0.08, "abstained": 0.05, PREVALENCE: 0.195}
+SHARES = {
+    IF_SUSPICIOUS: 0.463,
+    IF_NOT: 0.034,
+    "missed": 0.08,
+    MISSED_MELANOMAS: 0.12,
+    "abstained": 0.05,
+    PREVALENCE: 0.195,
+}
 SHARES |= {"sensitivity": 0.9, "specificity": 0.7}
 DEPLOYED = deployment(
     malignant=dict.fromkeys(MALIGNANT, FIGURE) | {name: FIGURE | {"value": share} for name, share in SHARES.items()}
 )
-OF_MALIGNANT = "Of 100 malignant images, 8 were called benign, and 5 got no answer."
+OF_MALIGNANT = (
+    "Of 100 malignant images, 8 were called benign, and 5 got no answer; of 100 melanomas, 12 were called benign."
+)
 NO_ANSWER = "In the test, 20 of 100 images got no answer; of 100 such images, 5 were malignant. "
 
 
@@ -61,7 +70,7 @@ def test_no_answer_names_a_plain_cause():
 def test_a_share_that_is_not_known_is_no_number():
     unknown = dict.fromkeys(("value", "low", "high"))
     text = " ".join(describe_worth(an_answer(), deployment(malignant=dict.fromkeys(MALIGNANT, unknown))))
-    assert "On average, an unknown number of 100 images" in text and "None" not in text
+    assert "On average, an unknown number of 100 images" in text and "None" not in text and "melanoma" not in text
 
 
 @pytest.mark.parametrize(
