@@ -19,7 +19,7 @@ from helpers.study import ROOT
 FOLDER = ROOT / "build" / "test"
 UNITS = "unit tests"
 COVERED = 95  # percent of the lines, where all tests can run
-EXTRAS = ("jax", "tf2onnx", "pynetdicom", "sphinx")  # packages without which tests are skipped
+EXTRAS = ("jax", "tf2onnx", "pynetdicom", "sphinx")  # packages without which tests are skipped, and nothing is measured
 NOT_STARTED = ("Kernel died before replying", "Kernel didn't respond")
 # Set by make for the study that it was called for; the tests have studies of their own.
 NOT_FOR_TESTS = ("STUDY", "DATA_DIR", "ARGS", "NAME", "JOBS", "WAIT", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
@@ -50,10 +50,12 @@ def run_test(task: str) -> None:
 
 
 def _run_units() -> int:
+    tests = ["-m", "pytest", "tests", "-n", "2", "--dist", "worksteal", "--durations=5"]
+    if not all(map(find_spec, EXTRAS)):
+        return _call([sys.executable, *tests])
     coverage, slipcover = ROOT / "build" / "coverage.json", [sys.executable, "-m", "slipcover"]
-    measured = [*slipcover, "--source", "helpers,clinic", "--json", "--out", str(coverage)]
-    code = _call([*measured, "-m", "pytest", "tests", "-n", "2", "--dist", "worksteal", "--durations=5"])
-    if code or not all(map(find_spec, EXTRAS)):
+    measured = ["--source", "helpers,clinic", "--json", "--out", str(coverage)]
+    if code := _call([*slipcover, *measured, *tests]):
         return code
     merged = ["--merge", str(coverage), "--out", str(coverage), "--skip-covered", "--fail-under", str(COVERED)]
     return _call([*slipcover, *merged])

@@ -29,6 +29,6 @@ def test_coverage_is_asked_for_only_where_no_test_is_skipped(monkeypatch):
     commands = []
     monkeypatch.setattr(suite, "_call", lambda command, log=None: commands.append(command) or 0)
     monkeypatch.setattr(suite, "EXTRAS", ("os", "nosuchpackage"))
-    assert suite._run_units() == 0 and len(commands) == 1
+    assert suite._run_units() == 0 and len(commands) == 1 and "slipcover" not in commands[0]
     monkeypatch.setattr(suite, "EXTRAS", ("os",))
     assert suite._run_units() == 0 and "--fail-under" in commands[-1] and len(commands) == 3
