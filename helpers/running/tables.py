@@ -95,9 +95,10 @@ def question_index(results: Path) -> str:
 def first_findings(results: Path) -> str | None:
     """The questions of FIRST with the answers of the first study that ran each; None unless all were answered.
 
-    Numbers in brackets are left to the index.
+    Numbers in brackets are left to the index. An answer that is not the leading study's has its image size.
     """
     names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
+    leading = next(iter(published_studies(results).values()), "demo")
     folders = {name: results / study_of(name, results) for name in names}
     found = {name: answer_of(folder, name) for name, folder in folders.items()}
     if {NOT_RUN, ON_PAGE} & set(found.values()):
@@ -106,7 +107,8 @@ def first_findings(results: Path) -> str | None:
     found[external] = clearly_lower(folders[external]) or found[external]
     return "\n".join(
         f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {NUMBERS.sub('', answer)} "
-        f"([{name}](results/{folders[name].name}/notebooks/{name}.ipynb))"
+        f"([{name}](results/{folders[name].name}/notebooks/{name}.ipynb)"
+        + (")" if folders[name].name == leading else f", at {_side(folders[name].name)} px)")
         for name, answer in found.items()
     )
 

@@ -90,4 +90,5 @@ def test_what_the_first_study_did_not_run_is_answered_by_the_next(tmp_path):
     assert all("Answer of ham10000." in row and "[HAM10000 at 112 px](" in row for row in others)
     found = {line.rpartition("[")[2].partition("]")[0]: line for line in first_findings(tmp_path).splitlines()}
     assert all(("ham10000_cpu/" in line) == (name == leakage) for name, line in found.items())
+    assert all(line.endswith(", at 112 px)") == (name == leakage) for name, line in found.items())
     assert first_screen(tmp_path).endswith(f"(results/ham10000/{LEAD})") and first_screen(tmp_path / "none") is None
