@@ -63,7 +63,7 @@ def called_malignant(predictions: Predictions, bootstrap: Bootstrap = STANDARD) 
     )
 
 
-def operating_points(validation: Predictions) -> dict[str, float]:
+def thresholds_from(validation: Predictions) -> dict[str, float]:
     """Thresholds that reach the specificities and sensitivities of POINTS on validation, by name."""
     points = {f"{100 * share:.0f} % specificity": threshold_for_specificity(validation, share) for share in POINTS}
     return points | {
@@ -76,7 +76,7 @@ def compare_malignancy(
 ) -> pd.DataFrame:
     """Compare how well two models, each given as (validation, test), separate malignant from benign test images.
 
-    Index: point and figure. The point `ranking` has the AUC and the average precision. Each of the `operating_points`,
+    Index: point and figure. The point `ranking` has the AUC and the average precision. Each of the `thresholds_from`,
     chosen on validation for each model, has the sensitivity and the specificity on test. Columns: first, second and
     difference (first minus second), each with value, low and high. The intervals treat the thresholds as fixed. The
     models may have different classes. Raises StudyError unless both were tested on the same images.
@@ -97,7 +97,7 @@ def _malignancy(validation: Predictions, test: Predictions, bootstrap: Bootstrap
     ranking = resample(test, ("malignant_auc", "malignant_average_precision"), weights)
     columns = {("ranking", "AUC"): ranking["malignant_auc"]}
     columns["ranking", "average precision"] = ranking["malignant_average_precision"]
-    for point, threshold in operating_points(validation).items():
+    for point, threshold in thresholds_from(validation).items():
         names = {name: f"malignant_{name}" for name in ("sensitivity", "specificity")}
         reached = resample(test, list(names.values()), weights, threshold=threshold)
         columns |= {(point, name): reached[metric] for name, metric in names.items()}
