@@ -58,14 +58,14 @@ def answer_pictures(pictures: Sequence[Picture], said: Prediction, deployment: D
     measured, look = np.array([picture.measures for picture in pictures]), deployment.appearance
     distances, colours = look.distances(measured, said.features)
     malignant = np.array([one.malignant for one in deployment.classes])
-    before, energies = _softmax(said.logits)
+    _, energies = _softmax(said.logits)
     probabilities, _ = _softmax(said.logits / deployment.temperature + np.array(deployment.biases))
     malignancy = probabilities[:, malignant].sum(axis=1)
-    confidence = energies if deployment.confidence == ENERGY else before.max(axis=1)
+    confidence = energies if deployment.confidence == ENERGY else probabilities.max(axis=1)
     unsure = confidence < deployment.abstention_threshold
     reasons = np.where(distances > look.farthest, UNLIKE, np.where(unsure, UNSURE, ""))
     odd = (colours > look.farthest_colours) & (reasons == "")  # a warning is about an answer
-    numbers = (before.argmax(axis=1), malignancy, confidence, distances / look.farthest, reasons)
+    numbers = (said.logits.argmax(axis=1), malignancy, confidence, distances / look.farthest, reasons)
     columns = (
         probabilities,
         *(values.tolist() for values in numbers),

@@ -15,20 +15,43 @@ def calibration(excess: Mapping[str, Mapping], images: Mapping[str, int]) -> str
     return f"The calibrated probability of malignancy is on average {join(judged)}."
 
 
-def answer(model: str, changes: Mapping[str, Mapping], same_mix: Mapping[str, Mapping]) -> str:
+def abstention(abstained: Mapping[str, Mapping]) -> str:
+    """How often a model abstains. abstained: the share of images, by set, the internal test first."""
+    (inside, own), *others = abstained.items()
+    words = {"above": "more often", "below": "less often", "unclear": "not clearly more or less often"}
+    judged = [f"{by_sign(_apart(one, own), **words)} on {name} ({with_interval(one)})" for name, one in others]
+    return f"The model abstains on {with_interval(own)} of the images of the {inside}, {join(judged)}."
+
+
+def answer(model: str, changes: Mapping[str, Mapping[str, Mapping]], same_mix: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question.
 
-    changes: the AUC for malignancy outside minus inside, by set; same_mix: that difference with the study's mix of
-    diagnoses.
+    changes: figures outside minus inside, by figure and set, the AUC for malignancy first; same_mix: the difference of
+    that AUC with the study's mix of diagnoses.
     """
-    lower = [name for name, one in changes.items() if clear_sign(one) == -1]
-    holds = [name for name in changes if name not in lower]
-    if not lower:
-        return f"As far as these sets show, yes: the AUC for malignancy of {model} is not clearly lower on any of them."
-    rest = f" and not clearly lower on {join(holds)}" if holds else ""
-    stays = [name for name in lower if clear_sign(same_mix[name]) == -1]
+    lower = {
+        figure: [name for name, one in by_set.items() if clear_sign(one) == -1] for figure, by_set in changes.items()
+    }
+    if not any(lower.values()):
+        return (
+            f"As far as these sets show, yes: no figure of {model} is clearly lower on any of them ({join(changes)})."
+        )
+    places = join(f"{figure} on {join(names)}" for figure, names in lower.items() if names)
+    auc = next(iter(changes))
+    stays = [name for name in lower[auc] if clear_sign(same_mix[name]) == -1]
     why = f"stays clearly lower on {join(stays)}" if stays else "is no longer clearly lower there"
-    return (
-        f"Not everywhere: the AUC for malignancy of {model} is clearly lower on {join(lower)}{rest}. "
-        f"With the study's mix of diagnoses it {why}."
+    mix = (
+        f" With the study's mix of diagnoses, {auc} {why}."
+        if lower[auc]
+        else f" {auc[0].upper()}{auc[1:]} is clearly lower on none."
     )
+    return f"Not everywhere. What is clearly lower for {model}: {places}.{mix}"
+
+
+def _apart(outside: Mapping, inside: Mapping) -> dict:
+    """A difference of two independent shares whose interval includes zero where their own intervals overlap."""
+    return {
+        "value": outside["value"] - inside["value"],
+        "low": outside["low"] - inside["high"],
+        "high": outside["high"] - inside["low"],
+    }

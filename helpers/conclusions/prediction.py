@@ -18,13 +18,13 @@ def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
     """What abstention brings. figures: as measured for the deployment; difference: of the two error rates."""
     verdict = by_sign(
         difference,
-        above="abstains where it would be wrong more often",
-        below="abstains where it would be right more often",
-        unclear="does not clearly abstain where it would be wrong more often",
+        above="The model abstains where it would be wrong more often",
+        below="The model abstains where it would be right more often",
+        unclear="It is not clear that the model abstains where it would be wrong more often",
     )
     wrong = {name: with_interval(figures[f"error rate of {name}"]) for name in ("answers", "abstentions")}
     return (
-        f"The model {verdict}: it answers {with_interval(figures['coverage'])} of "
+        f"{verdict}: it answers {with_interval(figures['coverage'])} of "
         f"{pluralise(figures['coverage']['images'], 'test image')}, of which {wrong['answers']} wrongly, and would "
         f"answer {wrong['abstentions']} of the others wrongly."
     )
@@ -34,20 +34,17 @@ def confident_half(curves: Mapping[str, pd.DataFrame], images: int) -> str:
     """Two lines on the share of wrong answers among the more confident half. curves: see `risk_coverage`."""
     risks = {name: curve.iloc[(curve["coverage"] - 0.5).abs().argmin()]["risk"] for name, curve in curves.items()}
     by = " and ".join(f"{percent(risk)} by {name}" for name, risk in risks.items())
-    return f"Wrong in the more confident half of {pluralise(images, 'image')}:\n{by}"
+    return f"In the more confident half of {pluralise(images, 'image')},\n{by} are wrong"
 
 
 def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
     """Which confidence score is deployed, and what that brings. gaps: its mean risk minus the other's, by part."""
-    fewer = [
-        by_sign(gaps[part], above="clearly more", below="clearly fewer", unclear="not clearly fewer")
-        for part in ("validation", "test")
-    ]
-    where = "both on validation and on test" if len(set(fewer)) == 1 else f"on validation, and {fewer[1]} on test"
+    words = {"above": "clearly higher than", "below": "clearly lower than", "unclear": "not clearly different from"}
+    is_so = {part: f"{by_sign(gap, **words)} that of the {other}" for part, gap in gaps.items()}
     return (
-        f"The deployment uses the {chosen}, which has the lower mean risk on validation. It makes {fewer[0]} errors "
-        f"than the {other} {where}: difference in mean risk {with_interval(gaps['validation'])} and "
-        f"{with_interval(gaps['test'])}."
+        f"The deployment uses the {chosen}, which has the lower mean risk on validation. There it is "
+        f"{is_so['validation']} (difference {with_interval(gaps['validation'])}), and on test {is_so['test']} "
+        f"({with_interval(gaps['test'])})."
     )
 
 
@@ -120,9 +117,9 @@ def scale(limit: float, figures: Mapping[str, Mapping[str, Mapping]], gain: Mapp
     return (
         f"From a calibrated probability of {100 * limit:.1f} % on, a lesion is called suspicious: sensitivity "
         f"{deployed['malignant_sensitivity']}, specificity {deployed['malignant_specificity']} on "
-        f"{pluralise(images, 'test image')}. Calibration separates malignant from benign {verb['validation']} than the "
-        f"score before it on validation (difference in AUC {with_interval(gain)}) and {verb['test']} on test "
-        f"({with_interval(figures['difference']['malignant_auc'])})."
+        f"{pluralise(images, 'test image')}. The calibrated score separates malignant from benign "
+        f"{verb['validation']} than the uncalibrated one on validation (difference in AUC {with_interval(gain)}) and "
+        f"{verb['test']} on test ({with_interval(figures['difference']['malignant_auc'])})."
     )
 
 
@@ -157,19 +154,30 @@ def worst_fault(ways: Mapping[str, pd.DataFrame]) -> str:
     spoils = [name for name in ways if name != plain]
     worst = max(spoils, key=lambda name: missed[name]["value"])
     stopped = sum(ways[name].loc["no answer", "value"] >= STOPPED for name in spoils)
+    images = pluralise(int(missed[worst]["images"]), "malignant image")
+    danger = (
+        f"The most dangerous way is *{worst}*: {with_interval(missed[worst])} of {images} are then called benign "
+        f"without a warning, compared with {with_interval(missed[plain])} unspoilt."
+        if missed[worst]["value"] > missed[plain]["value"]
+        else f"In no way are more of the {images} called benign without a warning than unspoilt, "
+        f"{with_interval(missed[plain])}."
+    )
     return (
         f"Of {pluralise(len(spoils), 'way')} to spoil an image, {stopped} are stopped: at least {percent(STOPPED)} of "
-        f"such images get no answer. The most dangerous way is *{worst}*: {with_interval(missed[worst])} of "
-        f"{pluralise(int(missed[worst]['images']), 'malignant image')} are then called benign without a warning, "
-        f"compared with {with_interval(missed[plain])} unspoilt."
+        f"such images get no answer. {danger}"
     )
 
 
-def answer(coverage: Mapping, errors: Mapping, rules: pd.DataFrame) -> str:
-    """The answer to the notebook's question. rules: as in `non_lesions`."""
+def answer(figures: Mapping[str, Mapping], rules: pd.DataFrame) -> str:
+    """The answer to the notebook's question. figures: as in `abstention`; rules: as in `non_lesions`."""
+    shares = {
+        name: percent(figures[name]["value"])
+        for name in ("coverage", "error rate of answers", "error rate without abstention")
+    }
     return (
-        f"An answer with calibrated probabilities for {percent(coverage['value'])} of the images; "
-        f"{percent(errors['value'])} of these answers are wrong. Of drawn pictures that are no lesion, "
+        f"An answer with calibrated probabilities for {shares['coverage']} of the images; "
+        f"{shares['error rate of answers']} of these answers are wrong, compared with "
+        f"{shares['error rate without abstention']} if all were answered. Of drawn pictures that are no lesion, "
         f"{percent(rules.iloc[1:, 0].mean())} get no answer."
     )
 

@@ -88,11 +88,12 @@ def title(aucs: pd.DataFrame) -> str:
 def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
     less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with not clearly less"
-    helps = any(clear_sign(gap) == 1 for gap in gaps.values())
+    helps, not_so = ([name for name, gap in gaps.items() if (clear_sign(gap) == 1) == is_so] for is_so in (True, False))
     told = "makes it abstain more often" if helps else "does not clearly make it abstain more often"
+    scores = f" with the {join(helps)}, not clearly with the {join(not_so)}" if helps and not_so else ""
     return (
         f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told} than on "
-        "known diagnoses."
+        f"known diagnoses{scores}."
     )
 
 

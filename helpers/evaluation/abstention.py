@@ -15,14 +15,16 @@ ISIC_ORDER = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")  # column or
 COVERAGES = np.linspace(0.05, 1.0, 39)  # at which the risk is measured
 
 
-def confidence_scores(logits: np.ndarray) -> dict[str, np.ndarray]:
+def confidence_scores(logits: np.ndarray, probabilities: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Two confidence scores per image, float64 [n], from logits [n, classes].
 
     `maximum probability` is the probability of the predicted class (Hendrycks and Gimpel, ICLR 2017). `energy` is the
-    log-sum-exp of the logits (Liu et al., NeurIPS 2020), which also depends on their overall size.
+    log-sum-exp of the logits (Liu et al., NeurIPS 2020), which also depends on their overall size. probabilities: those
+    that the prediction is made from, if it is made after calibration; else the softmax of the logits.
     """
     energy = logsumexp(logits, axis=1)
-    return {"maximum probability": np.exp(logits.max(axis=1) - energy), "energy": energy}
+    highest = np.exp(logits.max(axis=1) - energy) if probabilities is None else probabilities.max(axis=1)
+    return {"maximum probability": highest, "energy": energy}
 
 
 def detection_auc(

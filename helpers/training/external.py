@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from helpers.data.look import changes
 from helpers.data.pixels import build_cache
@@ -57,19 +58,30 @@ def ask_published(
 
 
 def abstentions(
-    network: keras.Model, experiment: Experiment, squares: Mapping[str, np.ndarray], *, coverage: float
+    network: keras.Model,
+    experiment: Experiment,
+    squares: Mapping[str, np.ndarray],
+    *,
+    setting: tuple[float, np.ndarray],
+    coverage: float,
 ) -> dict[str, np.ndarray]:
     """The images on which a network abstains, bool [n], by set, the internal test first.
 
-    It does so by the confidence score that avoids most errors on validation. coverage: the share of the validation
-    images that it answers, which sets the limit.
+    It does so by the confidence score that avoids most errors of the most probable class on validation. setting: the
+    network's temperature and biases. coverage: the share of the validation images that it answers, which sets the
+    limit.
     """
     samples = {INTERNAL: experiment.samples["test"]} | {name: all_images(images) for name, images in squares.items()}
+    temperature, biases = setting
+
+    def scores(values: np.ndarray) -> dict[str, np.ndarray]:
+        return confidence_scores(values, softmax(values / temperature + biases, axis=1))
+
     known = logits(network, experiment.samples["validation"])
-    scores = confidence_scores(known)
-    chosen = least_risky(scores, known.argmax(axis=1) != experiment.samples["validation"].labels)
-    limit = abstention_threshold(scores[chosen], coverage)
-    return {name: confidence_scores(logits(network, one))[chosen] < limit for name, one in samples.items()}
+    wrong = (known / temperature + biases).argmax(axis=1) != experiment.samples["validation"].labels
+    chosen = least_risky(scores(known), wrong)
+    limit = abstention_threshold(scores(known)[chosen], coverage)
+    return {name: scores(logits(network, one))[chosen] < limit for name, one in samples.items()}
 
 
 def effects_of_changes(

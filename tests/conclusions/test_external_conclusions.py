@@ -1,4 +1,4 @@
-from intervals import DOWN, OPEN, UP
+from intervals import DOWN, OPEN, UP, figure
 
 from helpers.conclusions import external
 
@@ -9,14 +9,22 @@ def test_calibration_elsewhere():
     assert "and not clearly too high or too low on C (0.010" in sentence
 
 
-def test_the_answer_says_what_the_mix_of_diagnoses_explains():
-    text = external.answer("CNN", {"A": DOWN, "B": DOWN, "C": OPEN}, {"A": OPEN, "B": DOWN, "C": DOWN})
-    assert "clearly lower on A and B and not clearly lower on C. With" in text
-    assert text.endswith("With the study's mix of diagnoses it stays clearly lower on B.")
-    explained = external.answer("CNN", {"A": DOWN}, {"A": OPEN})
-    assert explained.endswith(
-        "clearly lower on A. With the study's mix of diagnoses it is no longer clearly lower there."
+def test_abstention_elsewhere_is_judged_beside_that_inside():
+    sentence = external.abstention({"internal test": figure(0.05, 0.04, 0.06), "A": UP, "B": figure(0.05, 0.02, 0.09)})
+    assert sentence.startswith("The model abstains on 0.050 [0.040, 0.060] of the images of the internal test, more ")
+    assert sentence.endswith(
+        "often on A (0.200 [0.100, 0.300]) and not clearly more or less often on B (0.050 [0.020, 0.090])."
     )
-    assert external.answer("CNN", {"A": OPEN, "B": UP}, {"A": DOWN, "B": DOWN}).startswith(
-        "As far as these sets show, yes"
-    )
+
+
+def test_the_answer_says_what_is_lower_where_and_what_the_mix_of_diagnoses_explains():
+    auc, recall = {"A": DOWN, "B": DOWN, "C": OPEN}, {"A": OPEN, "B": OPEN, "C": DOWN}
+    text = external.answer("CNN", {"AUC": auc, "sensitivity": recall}, {"A": OPEN, "B": DOWN, "C": DOWN})
+    assert text.startswith("Not everywhere. What is clearly lower for CNN: AUC on A and B and sensitivity on C. With")
+    assert text.endswith("With the study's mix of diagnoses, AUC stays clearly lower on B.")
+    explained = external.answer("CNN", {"AUC": {"A": DOWN}}, {"A": OPEN})
+    assert explained.endswith("AUC on A. With the study's mix of diagnoses, AUC is no longer clearly lower there.")
+    other = external.answer("CNN", {"AUC": {"A": OPEN}, "sensitivity": {"A": DOWN}}, {"A": DOWN})
+    assert other.endswith("sensitivity on A. AUC is clearly lower on none.")
+    holds = external.answer("CNN", {"AUC": {"A": OPEN, "B": UP}, "sensitivity": {"A": UP, "B": OPEN}}, {})
+    assert holds.endswith("no figure of CNN is clearly lower on any of them (AUC and sensitivity).")

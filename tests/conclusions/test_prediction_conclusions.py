@@ -6,7 +6,8 @@ from helpers.conclusions import prediction as conclude
 
 
 @pytest.mark.parametrize(
-    ("difference", "words"), [(UP, "abstains where it would be wrong"), (DOWN, "right more"), (OPEN, "not clearly")]
+    ("difference", "words"),
+    [(UP, "abstains where it would be wrong"), (DOWN, "right more"), (OPEN, "It is not clear that")],
 )
 def test_abstention_helps_hurts_or_does_neither(difference, words):
     measured = dict.fromkeys(("coverage", "error rate of answers", "error rate of abstentions"), UP)
@@ -17,7 +18,9 @@ def test_abstention_helps_hurts_or_does_neither(difference, words):
 def test_the_more_confident_half_by_each_score():
     curves = {"energy": [0.3, 0.2], "maximum probability": [0.1, 0.2]}
     curves = {name: pd.DataFrame({"coverage": [0.5, 1.0], "risk": risk}) for name, risk in curves.items()}
-    assert conclude.confident_half(curves, 9).endswith("of 9 images:\n30 % by energy and 10 % by maximum probability")
+    assert conclude.confident_half(curves, 9).endswith(
+        "of 9 images,\n30 % by energy and 10 % by maximum probability are wrong"
+    )
 
 
 def test_calibration_in_words():
@@ -50,20 +53,17 @@ def test_the_calibrated_scale_separates_better_worse_or_neither():
     figures = {"calibrated": dict.fromkeys(names, UP), "difference": dict.fromkeys(names, OPEN)}
     sentence = conclude.scale(0.123, figures, UP, images=175)
     assert sentence.startswith("From a calibrated probability of 12.3 % on, a lesion is called suspicious: sensitivity")
-    assert "benign clearly better than the score before it on validation" in sentence
+    assert "benign clearly better than the uncalibrated one on validation" in sentence
     assert sentence.endswith("and not clearly better or worse on test (0.010 [-0.100, 0.100]).")
     worse = conclude.scale(0.1, figures | {"difference": dict.fromkeys(names, DOWN)}, OPEN, images=175)
-    assert "not clearly better or worse than the score" in worse and "and clearly worse on test" in worse
+    assert "not clearly better or worse than the uncalibrated" in worse and "and clearly worse on test" in worse
 
 
 def test_the_score_that_is_deployed_is_judged_on_test_as_well():
     sentence = conclude.confidence("energy", "maximum probability", {"validation": DOWN, "test": OPEN})
-    assert "uses the energy, which" in sentence and "It makes clearly fewer errors than the maximum" in sentence
-    assert (
-        "on validation, and not clearly fewer on test: difference in mean risk -0.200 [-0.300, -0.100] and 0.010"
-        in sentence
-    )
-    assert "and clearly more on test" in conclude.confidence("a", "b", {"validation": OPEN, "test": UP})
+    assert "uses the energy, which" in sentence and "There it is clearly lower than that of the maximum" in sentence
+    assert "(difference -0.200 [-0.300, -0.100]), and on test not clearly different from that of the" in sentence
+    assert "and on test clearly higher than" in conclude.confidence("a", "b", {"validation": OPEN, "test": UP})
 
 
 def test_strangers_and_the_answer():
@@ -75,8 +75,10 @@ def test_strangers_and_the_answer():
     assert "energy stops 4; the best other rule, the distance" in conclude.non_lesions(
         rules[["energy", "distance"]], 40
     )
-    assert conclude.answer(UP, UP, rules).endswith(
-        "20 % of these answers are wrong. Of drawn pictures that are no lesion, 95 % get no answer."
+    figures = {"coverage": UP, "error rate of answers": UP, "error rate without abstention": figure(0.3, 0.2, 0.4)}
+    assert conclude.answer(figures, rules).endswith(
+        "20 % of these answers are wrong, compared with 30 % if all were answered. Of drawn pictures that are no "
+        "lesion, 95 % get no answer."
     )
     assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.price_of_abstention(UP)
     assert conclude.price_of_abstention(figure(0.0, 0.0, 0.1)).startswith("None of the 175")
@@ -93,6 +95,8 @@ def test_what_passes_of_spoilt_images():
     assert "Of 2 ways to spoil an image, 1 are stopped" in words
     assert "way is *warm*: 0.300 [0.000, 1.000] of 175 malignant images are" in words
     assert words.endswith("compared with 0.100 [0.000, 1.000] unspoilt.")
+    harmless = conclude.worst_fault(ways | {"warm": shares(0.1, 0, 0.1)})
+    assert "In no way are more of the 175 malignant images called benign without a warning than unspoilt" in harmless
     assert conclude.fault_verdict(shares(0.95, 0.95)) == "stopped"
     assert conclude.fault_verdict(shares(0.1, 0.95)) == "stopped or warned of"
     assert conclude.fault_verdict(shares(0.1, 0.2)) == "72 % pass without a warning"

@@ -56,3 +56,5 @@ def test_the_title_and_the_answer():
     assert "with not clearly less confidence. A threshold on confidence makes it abstain more" in conclude.answer(
         NONE, {"energy": UP}
     )
+    both = conclude.answer(WEAK, {"maximum probability": UP, "energy": OPEN})
+    assert both.endswith("known diagnoses with the maximum probability, not clearly with the energy.")

@@ -51,7 +51,8 @@ def test_a_model_whose_answers_have_changed_is_refused(experiment, models):
 def test_abstention_and_changes_of_look(experiment, models):
     network, test = load_network(models["small"]), experiment.samples["test"]
     own = test.pixels[test.rows]
-    abstains = abstentions(network, experiment, {"away": np.zeros_like(own)}, coverage=0.9)
+    options = {"setting": (1.0, np.zeros(len(CODES))), "coverage": 0.9}
+    abstains = abstentions(network, experiment, {"away": np.zeros_like(own)}, **options)
     assert list(abstains) == [INTERNAL, "away"] and len(set(abstains["away"])) == 1  # black images are all alike
     part = collection(experiment.part(pd.read_csv(models["small"]["folder"] / "predictions.csv"))).by_class
     table = effects_of_changes(

@@ -51,13 +51,15 @@ def test_the_model_abstains_below_its_energy():
 
 
 def test_the_model_abstains_below_its_maximum_probability():
-    """Two equal logits share the probability, however large they are."""
-    by_probability = deployment(confidence="maximum probability", abstention_threshold=0.6)
+    """Two equal logits share the probability, however large they are, unless the biases prefer one of them."""
+    equal = deployment(confidence="maximum probability", abstention_threshold=0.6, biases=(0.0,) * 7)
     nothing = np.full(7, -50.0)
     halves, clear = (np.where(np.isin(np.arange(7), found), 20.0, nothing) for found in ([1, 2], [1]))
-    low, high = answers(halves, clear, deployed=by_probability)
+    low, high = answers(halves, clear, deployed=equal)
     assert (low.reason, low.confidence) == (UNSURE, pytest.approx(0.5))
     assert (high.reason, high.confidence) == ("", pytest.approx(1.0))
+    (preferred,) = answers(halves, deployed=replace(equal, biases=(0.0, 2.0, *(0.0,) * 5)))
+    assert (preferred.reason, preferred.confidence) == ("", pytest.approx(1 / (1 + np.exp(-2))))
 
 
 def test_the_balanced_answer_is_that_before_calibration():
