@@ -14,7 +14,7 @@ def mirror_image(changed: Mapping, network: str) -> str:
     """How often mirroring alone changes an answer. changed: the share of answers, with images."""
     rarely = ", although" if changed["high"] is not None and changed["high"] >= 0.02 else ", as it should be:"
     return (
-        f"Mirroring an image changes the answer of the {network} for {with_interval(changed)} of "
+        f"Mirroring an image changes the {network}'s answer in {with_interval(changed)} of "
         f"{pluralise(int(changed['images']), 'test image')}{rarely} a mirrored lesion is the same lesion."
     )
 
@@ -38,7 +38,7 @@ def worst_artefact(changed: pd.DataFrame, excess: pd.DataFrame, network: str) ->
     worst = excess["value"].astype(float).idxmax()
     than = by_sign(excess.loc[worst], above="more than", below="less than", unclear="not clearly more than")
     return (
-        f"Of the pasted artefacts, most answers of the {network} change with {worst}: "
+        f"Of the pasted artefacts, most answers of the {network} change with {ONE.get(worst, worst)}: "
         f"{with_interval(changed.loc[worst])}, {than} with a shift by two pixels (difference "
         f"{with_interval(excess.loc[worst])})."
     )
@@ -90,9 +90,10 @@ def answer(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:
     """The answer to the notebook's question. changed, excess: as in `worst_artefact`, with all changes in `changed`."""
     harmless = changed.loc[["mirror image", "shift"], "value"].astype(float)
     pasted = changed["value"].drop(harmless.index).astype(float)
-    found = [f"{what} in {percent(share)}" for what, share in pasted.items()]
+    found = [f"{ONE.get(what, what)} in {percent(share)}" for what, share in pasted.items()]
     more = [what for what in pasted.index if clear_sign(excess.loc[what]) == 1]
-    clearer = f"{join(more).capitalize()} do" if more else "None of them does"
+    named = join(ONE.get(what, what) for what in more).capitalize()
+    clearer = f"{named} {'does' if len(more) == 1 and more[0] in ONE else 'do'}" if more else "None of them does"
     return (
         f"{'Yes' if more else 'Not clearly'}. Pasted on an image, artefacts change the answer of the {network}: "
         f"{join(found)} of the images. {clearer} so clearly more often than a shift by two pixels "

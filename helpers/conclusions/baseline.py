@@ -33,6 +33,12 @@ def lowest(areas: Mapping[str, Mapping], codes: list[str]) -> str:
     return join(code for code in codes if shown[code] == min(shown.values()))
 
 
+def taken_for(confusion: pd.DataFrame, code: str) -> str:
+    """What a diagnosis is most often taken for, all classes that tie. confusion: as in `hardest`."""
+    wrong = confusion.loc[code].drop(code)
+    return f"most often taken for {join(wrong.index[wrong == wrong.max()])}" if wrong.any() else "never missed"
+
+
 def hardest(recalls: Mapping[str, Mapping], confusion: pd.DataFrame, network: str) -> str:
     """The diagnosis that is found least often, and what it is taken for.
 
@@ -41,10 +47,11 @@ def hardest(recalls: Mapping[str, Mapping], confusion: pd.DataFrame, network: st
     code = min(recalls, key=lambda code: recalls[code]["value"])
     row = confusion.loc[code]
     wrong = row.drop(code)
-    taken = f"most often taken for {wrong.idxmax()} ({wrong.max()} of {row.sum()})" if wrong.any() else "never missed"
+    each = " each" if (wrong == wrong.max()).sum() > 1 else ""
+    counts = f" ({wrong.max()} of {row.sum()}{each})" if wrong.any() else ""
     return (
         f"The hardest diagnosis for the {network} is {code}, with a recall of {with_interval(recalls[code], 2)} on "
-        f"{pluralise(row.sum(), 'test image')}; it is {taken}."
+        f"{pluralise(row.sum(), 'test image')}; it is {taken_for(confusion, code)}{counts}."
     )
 
 

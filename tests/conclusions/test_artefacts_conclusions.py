@@ -6,7 +6,9 @@ GOOD = {"value": 0.95, "low": 0.9, "high": 1}
 
 
 def test_mirroring_is_a_headline_only_where_it_changes_answers():
-    assert "the CNN for 0.200 [0.100, 0.300] of 175 test images, although" in artefacts.mirror_image(UP, "CNN")
+    assert "changes the CNN's answer in 0.200 [0.100, 0.300] of 175 test images, although" in artefacts.mirror_image(
+        UP, "CNN"
+    )
     assert "as it should be" in artefacts.mirror_image({"value": 0.005, "low": 0, "high": 0.01, "images": 9}, "CNN")
     title = artefacts.title({"CNN": table(mirror_image=OPEN), "MobileNet": table(mirror_image=UP)})
     assert title.endswith("20 % of the answers of the MobileNet")
@@ -55,3 +57,11 @@ def test_the_answer_turns_round():
     )
     text = artefacts.answer(changed, table(hairs=OPEN), "CNN")
     assert text.startswith("Not clearly. ") and " None of them does so clearly more often than a shift" in text
+
+
+def test_the_answer_names_a_single_ruler():
+    changed = table(mirror_image=UP, shift=OPEN, hairs=UP, ruler={**UP, "value": 0.1})
+    text = artefacts.answer(changed, table(hairs=OPEN, ruler=UP), "CNN")
+    assert "hairs in 20 % and a ruler in 10 % of the images. A ruler does so clearly more often" in text
+    assert " Hairs and a ruler do so " in artefacts.answer(changed, table(hairs=UP, ruler=UP), "CNN")
+    assert "change with a ruler: " in artefacts.worst_artefact(table(ruler=UP), table(ruler=OPEN), "CNN")

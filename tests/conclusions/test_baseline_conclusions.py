@@ -42,6 +42,13 @@ def test_the_hardest_diagnosis_is_the_one_with_the_lowest_recall():
     assert conclude.hardest({"df": figure(1.0)}, counts, "CNN").endswith("on 1 test image; it is never missed.")
 
 
+def test_all_classes_that_a_diagnosis_is_equally_often_taken_for_are_named():
+    counts = pd.DataFrame([[9, 5, 5, 4]], ["df"], ["df", "akiec", "bcc", "nv"])
+    assert conclude.taken_for(counts, "df") == "most often taken for akiec and bcc"
+    sentence = conclude.hardest({"df": figure(0.39)}, counts, "CNN")
+    assert sentence.endswith("on 23 test images; it is most often taken for akiec and bcc (5 of 23 each).")
+
+
 @pytest.mark.parametrize(
     ("excess", "words"),
     [
