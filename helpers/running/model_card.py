@@ -61,8 +61,8 @@ Networks that classify skin lesions in dermatoscopic images. They were made to s
 **not a medical device**: do not use them to diagnose or treat anybody.
 
 **Data.** {CREDIT[dataset]} {split["train"]:,} training, {split["validation"]:,} validation and {split["test"]:,} test
-images.{absent} No lesion, and no duplicate that was found, is in more than one part. The split is in `split.csv`, SHA-256
-`{split["sha256"]}`. All choices were made on validation. Classes: {names}.
+images.{absent} No lesion, and no duplicate that was found, is in more than one part. The split is in `split.csv`,
+SHA-256 `{split["sha256"]}`. All choices were made on validation. Classes: {names}.
 
 **Input and output.** Input: uint8 RGB images of {side} × {side} px, cropped to their centre square. Output: softmax
 probabilities in the order of the classes above. The model scales the pixels itself."""
