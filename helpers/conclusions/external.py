@@ -1,6 +1,7 @@
 """Conclusions of 15_external_validation: whether models do as well elsewhere, and why not."""
 
 from collections.abc import Mapping
+from math import hypot
 
 from helpers.sentences import by_sign, clear_sign, join, with_interval
 
@@ -49,9 +50,10 @@ def answer(model: str, changes: Mapping[str, Mapping[str, Mapping]], same_mix: M
 
 
 def _apart(outside: Mapping, inside: Mapping) -> dict:
-    """A difference of two independent shares whose interval includes zero where their own intervals overlap."""
+    """The difference of two independent shares with its interval (Newcombe, Stat. Med. 1998, method 10)."""
+    difference = outside["value"] - inside["value"]
     return {
-        "value": outside["value"] - inside["value"],
-        "low": outside["low"] - inside["high"],
-        "high": outside["high"] - inside["low"],
+        "value": difference,
+        "low": difference - hypot(outside["value"] - outside["low"], inside["high"] - inside["value"]),
+        "high": difference + hypot(outside["high"] - outside["value"], inside["value"] - inside["low"]),
     }

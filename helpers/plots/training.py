@@ -47,8 +47,8 @@ def learning_curves(history: pd.DataFrame, best_epoch: int, title: str) -> Figur
 
 def _mark_epochs(axes: Axes, history: pd.DataFrame, best_epoch: int) -> None:
     axes.axvline(best_epoch, color=NEUTRAL, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
-    for first in history["epoch"][history["stage"].diff() > 0]:
-        axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label=f"stage {history['stage'][first - 1]} begins")
+    for number, first in enumerate(history["epoch"][history["stage"].diff() > 0]):
+        axes.axvline(first - 0.5, color=NEUTRAL, linewidth=0.8, label="" if number else "a stage begins")
 
 
 def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: str) -> Figure:

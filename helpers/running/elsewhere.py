@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.external import EXTERNAL as SETS
-from helpers.evaluation.external import INTERNAL, METRICS, figure_of
+from helpers.evaluation.external import METRICS, figure_of
 from helpers.reading import read_csv
 from helpers.records import RESTORE
-from helpers.sentences import clear_sign, join, markdown_table, with_interval
+from helpers.sentences import markdown_table, with_interval
 from helpers.study import ROOT, load_study
 
 EXTERNAL = Path("15_external_validation") / "external.csv"
@@ -37,30 +37,10 @@ def elsewhere_table(folder: Path, link: str) -> str:
     return f"{markdown_table(header, rows)}\n\n{' '.join([note, copies]).strip()}"
 
 
-def clearly_lower(folder: Path) -> str:
-    """Where that model is clearly worse than on the internal test, as a sentence; empty without EXTERNAL."""
-    if not (folder / EXTERNAL).is_file():
-        return ""
-    best = _best(folder)
-    model, best = best["model"].iloc[0], best.drop(INTERNAL, level="set")
-    places = {
-        metric: join((name for name, row in rows.droplevel("metric").iterrows() if _lower(row)), none="none of them")
-        for metric, rows in best.groupby("metric")
-    }
-    return (
-        f"The AUC for malignancy of {model} is clearly lower on {places['malignant_auc']}; at its fixed threshold, its "
-        f"sensitivity is clearly lower on {places['malignant_sensitivity']}."
-    )
-
-
 def _best(folder: Path) -> pd.DataFrame:
     """The rows of the first model, which is the best on validation. Index: set and metric."""
     table = read_csv(folder / EXTERNAL, RESTORE)
     return table[table["model"] == table["model"].iloc[0]].set_index(["set", "metric"])
-
-
-def _lower(row: pd.Series) -> bool:
-    return clear_sign(figure_of(row, "difference")) == -1
 
 
 def _images(best: pd.DataFrame, name: str) -> str:

@@ -16,7 +16,16 @@ from helpers.running.inserts import inserts
 from helpers.running.model_card import CARD
 from helpers.running.notebooks import all_notebooks
 from helpers.running.page import Links, publish
-from helpers.running.tables import NOT_RUN, ON_PAGE, answer_of, answers, pages_of, published_studies, results_tables
+from helpers.running.tables import (
+    NOT_RUN,
+    ON_PAGE,
+    answer_of,
+    answers,
+    first_with,
+    pages_of,
+    published_studies,
+    results_tables,
+)
 from helpers.study import ROOT, StudyError, build_folder, results_folder
 
 PACKAGES = ("sphinx", "myst_nb", "sphinx_book_theme")
@@ -124,34 +133,30 @@ def notebooks_of(part: str) -> list[str]:
 
 def _texts(studies: dict[str, str]) -> dict[str, str]:
     """The texts that take the place of comments such as `<!-- answers -->`, with links as in README.md."""
-    main, *others = studies
-    found = [f"### {part}\n\n{answers(notebooks_of(part), lambda name: _first_with(name, studies))}" for part in PARTS]
-    for folder in map(results_folder, others):
-        answered = [name for name in all_notebooks() if answer_of(folder, name) not in (NOT_RUN, ON_PAGE)]
-        if run := [name for name in answered if _first_with(name, studies) != folder]:
-            found.append(f"### {studies[folder.name]}\n\n{answers(run, lambda name, folder=folder: folder)}")
+    main, *others = folders = [results_folder(study) for study in studies]
+    first = {name: first_with(name, folders) for name in all_notebooks()}
+    found = [f"### {part}\n\n{answers({name: first[name] for name in notebooks_of(part)})}" for part in PARTS]
+    for folder in others:
+        answered = [name for name in first if answer_of(folder, name) not in (NOT_RUN, ON_PAGE)]
+        if run := {name: folder for name in answered if first[name] != folder}:
+            found.append(f"### {studies[folder.name]}\n\n{answers(run)}")
     head = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
     return inserts(list(studies)) | {
         "thesis": "\n".join(line for line in head.splitlines() if not line.startswith(("[![", "<!--"))),
         "answers": "\n\n".join(found),
-        "results": results_tables(results_folder(main).parent),
+        "results": results_tables(main.parent),
         "contents": _contents(studies),
     }
-
-
-def _first_with(notebook: str, studies: dict[str, str]) -> Path:
-    """The results of the first study that ran a notebook; of the first study if none did."""
-    folders = [results_folder(study) for study in studies]
-    return next((folder for folder in folders if notebook in pages_of(folder)), folders[0])
 
 
 def _contents(studies: dict[str, str]) -> str:
     """The contents of the site, as MyST writes them."""
     run = {study: [f"{study}/{name}" for name in pages_of(results_folder(study))] for study in studies}
-    first = {part: [f"{_first_with(name, studies).name}/{name}" for name in notebooks_of(part)] for part in PARTS}
-    trees = {part: [page for page in pages if page in sum(run.values(), [])] for part, pages in first.items()}
-    listed_once = sum(trees.values(), [])
-    trees |= {studies[study]: [page for page in run[study] if page not in listed_once] for study in studies}
+    folders, pages = [results_folder(study) for study in studies], sum(run.values(), [])
+    first = {part: [f"{first_with(name, folders).name}/{name}" for name in notebooks_of(part)] for part in PARTS}
+    trees = {part: [page for page in named if page in pages] for part, named in first.items()}
+    placed = sum(trees.values(), [])
+    trees |= {studies[study]: [page for page in run[study] if page not in placed] for study in studies}
     cards = [f"Model card: {title} <{study}/model_card>" for study, title in studies.items() if _has_card(study)]
     named = ["index", *sum(CONTENTS.values(), [])]
     further = [path.stem for path in sorted((ROOT / "docs").glob("*.md")) if path.stem not in named]

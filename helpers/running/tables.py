@@ -1,14 +1,14 @@
 """The tables of README.md and of the site's front page: questions with their answers, and the figures of the models."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from helpers.data.lesions import COLLECTIONS
 from helpers.evaluation.seeds import seed_figures
 from helpers.reading import read_csv, read_json
 from helpers.records import RESTORE, read_records
-from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
+from helpers.running.elsewhere import EXTERNAL, elsewhere_table
 from helpers.running.notebooks import all_notebooks
 from helpers.sentences import join, markdown_table, with_interval
 from helpers.study import ROOT, asked_question, load_study
@@ -50,12 +50,6 @@ def _side(study: str) -> int:
     return load_study(ROOT / "studies" / f"{study}.yaml")["side"]
 
 
-def study_of(notebook: str, results: Path) -> str:
-    """The first published study that ran a notebook, else the first published one, else the demo."""
-    studies = list(published_studies(results).values()) or ["demo"]
-    return next((study for study in studies if answer_of(results / study, notebook) != NOT_RUN), studies[0])
-
-
 def absent_collections(folder: Path) -> list[str]:
     """The collections of a study's dataset of which it had no image. folder: results of the study."""
     path = folder / SUMMARY
@@ -77,18 +71,31 @@ def answer_of(folder: Path, notebook: str) -> str:
     return ON_PAGE if (folder / "notebooks" / f"{notebook}.ipynb").is_file() else NOT_RUN
 
 
+def first_with(notebook: str, folders: Sequence[Path]) -> Path:
+    """The results of the first study that ran a notebook; of the first study if none did. folders: of the studies."""
+    return next((folder for folder in folders if answer_of(folder, notebook) != NOT_RUN), folders[0])
+
+
+def _folders(results: Path) -> list[Path]:
+    """The results of the published studies; of the demo if none is published."""
+    return [results / study for study in published_studies(results).values() or ["demo"]]
+
+
 def question_index(results: Path) -> str:
-    """The notebooks with their questions, the answers of the first study that ran them, and links to executed ones.
+    """The notebooks with their questions, the answers of the first study that ran them, and a link for each dataset.
 
     results: folder of all results, as for the other tables here.
     """
+    dataset_of = {study: dataset for dataset, studies in PUBLISHED.items() for study in studies}
     studies, rows = published_studies(results), []
     for name in all_notebooks():
-        path = f"notebooks/{name}.ipynb"
-        run = [(title, study) for title, study in studies.items() if name in pages_of(results / study)]
-        answer = answer_of(results / study_of(name, results), name)
-        links = ", ".join(f"[{title}](results/{study}/{path})" for title, study in run)
-        rows.append([f"[{name}]({path})", _in_cell(f"**{asked_question(ROOT / path)}** {answer}"), links])
+        path, links = f"notebooks/{name}.ipynb", {}
+        for title, study in studies.items():
+            if name in pages_of(results / study):
+                links.setdefault(dataset_of[study], f"[{title}](results/{study}/{path})")
+        answer = answer_of(first_with(name, _folders(results)), name)
+        question = _in_cell(f"**{asked_question(ROOT / path)}** {answer}")
+        rows.append([f"[{name}]({path})", question, ", ".join(links.values())])
     return markdown_table(["notebook", "question and answer", "rendered"], rows)
 
 
@@ -98,36 +105,32 @@ def first_findings(results: Path) -> str | None:
     Numbers in brackets are left to the index. An answer that is not the leading study's has its image size.
     """
     names = [name for slug in FIRST for name in all_notebooks() if name.partition("_")[2] == slug]
-    leading = next(iter(published_studies(results).values()), "demo")
-    folders = {name: results / study_of(name, results) for name in names}
-    found = {name: answer_of(folder, name) for name, folder in folders.items()}
-    if {NOT_RUN, ON_PAGE} & set(found.values()):
-        return None
-    external = EXTERNAL.parent.name
-    found[external] = clearly_lower(folders[external]) or found[external]
-    return "\n".join(
-        f"- **{asked_question(ROOT / 'notebooks' / f'{name}.ipynb')}** {NUMBERS.sub('', answer)} "
-        f"([{name}](results/{folders[name].name}/notebooks/{name}.ipynb)"
-        + (")" if folders[name].name == leading else f", at {_side(folders[name].name)} px)")
-        for name, answer in found.items()
-    )
+    lines, (leading, *_) = [], _folders(results)
+    for name in names:
+        folder, path = first_with(name, _folders(results)), f"notebooks/{name}.ipynb"
+        answer = answer_of(folder, name)
+        if answer in (NOT_RUN, ON_PAGE):
+            return None
+        size = "" if folder == leading else f", at {_side(folder.name)} px"
+        link = f"[{name}](results/{folder.name}/{path}){size}"
+        lines.append(f"- **{asked_question(ROOT / path)}** {NUMBERS.sub('', answer)} ({link})")
+    return "\n".join(lines)
 
 
 def first_screen(results: Path) -> str | None:
     """`first_findings` and the figure with the models of the first published study, in Markdown."""
-    findings, studies = first_findings(results), published_studies(results)
-    alternative = "Balanced accuracy of each model with its 95 % interval"
-    return findings and f"{findings}\n\n![{alternative}](results/{next(iter(studies.values()))}/{LEAD})"
+    findings, alternative = first_findings(results), "Balanced accuracy of each model with its 95 % interval"
+    return findings and f"{findings}\n\n![{alternative}](results/{_folders(results)[0].name}/{LEAD})"
 
 
-def answers(names: list[str], folder_of: Callable[[str], Path]) -> str:
+def answers(folders: Mapping[str, Path]) -> str:
     """The questions of some notebooks, each a link to its page, with their answers.
 
-    folder_of: the results of the study whose answer is shown, by the name of a notebook.
+    folders: by name of the notebook, the results of the study whose answer is shown.
     """
     rows = []
-    for name in names:
-        folder, path = folder_of(name), f"notebooks/{name}.ipynb"
+    for name, folder in folders.items():
+        path = f"notebooks/{name}.ipynb"
         link = f"[{asked_question(ROOT / path)}](results/{folder.name}/{path})"
         rows.append([link, _in_cell(answer_of(folder, name))])
     return markdown_table(["question", "answer"], rows)

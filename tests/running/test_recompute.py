@@ -12,7 +12,7 @@ from helpers.evaluation.external import FIGURES, collection, external_collection
 from helpers.evaluation.predictions import Predictions
 from helpers.records import read_records, write_csv
 from helpers.running import recompute
-from helpers.running.elsewhere import EXTERNAL, clearly_lower, elsewhere_table
+from helpers.running.elsewhere import EXTERNAL, elsewhere_table
 from helpers.running.recompute import (
     GROUPS,
     differences,
@@ -115,19 +115,9 @@ def test_they_stand_in_a_table_beside_the_internal_test(elsewhere):
 
 
 def test_of_a_part_of_a_published_set_the_whole_is_named(elsewhere, tmp_path):
-    """And where the model is clearly worse depends on the interval of each difference."""
     table = pd.read_csv(elsewhere / EXTERNAL).replace({"clinic": "PAD-UFES-20"})
-    there = table["set"] == "PAD-UFES-20"
-    table.loc[there, ["difference_value", "difference_low", "difference_high"]] = -0.1, -0.2, 0.01
-    table.loc[there & (table["metric"] == "malignant_sensitivity"), "difference_high"] = -0.01
-    (tmp_path / EXTERNAL).parent.mkdir()
-    write_csv(tmp_path / EXTERNAL, table)
-    assert clearly_lower(tmp_path) == (
-        "The AUC for malignancy of CNN is clearly lower on none of them; at its fixed threshold, its sensitivity is "
-        "clearly lower on PAD-UFES-20."
-    )
-    assert clearly_lower(tmp_path / "nowhere") == ""
-    copy = shutil.copytree(tmp_path, tmp_path / "ham10000_cpu")
+    copy = tmp_path / "ham10000_cpu"
+    write_csv(copy / EXTERNAL, table)
     assert "| PAD-UFES-20 | 200 of 2,298 |" in elsewhere_table(copy, "15.ipynb")
 
 
