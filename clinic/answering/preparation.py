@@ -1,15 +1,16 @@
 """Prepares a deployment for 13_prediction, with measurements of what gets no answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clinic.answering.answers import answer_pictures
 from clinic.answering.appearance import Appearance, Look
 from clinic.answering.deployment import ABSTENTION, DIFFERENCE, MALIGNANT, Deployment
-from clinic.answering.network import Predict
+from clinic.answering.network import Predict, Prediction
 from clinic.answering.strangers import FAULTS
-from clinic.reading.pictures import ImageFormat, from_array
+from clinic.reading.pictures import ImageFormat, Picture, from_array
 from clinic.reading.quality import MEASURES, measures
 from helpers.data.diagnoses import MELANOMA, Diagnosis
 from helpers.evaluation.bootstrap import STANDARD, Bootstrap
@@ -56,10 +57,23 @@ def looks_spoilt(predict: Predict, images: np.ndarray, image_format: ImageFormat
     """How images uint8 [n, side, side, 3] look with each of FAULTS, for `learn_appearance`."""
     looks = []
     for spoil in FAULTS.values():
-        pictures = [from_array(np.ascontiguousarray(spoil(image)), image_format) for image in images]
-        found = predict(np.stack([one.square for one in pictures]))
+        pictures, found = _ask(predict, [spoil(image) for image in images], image_format)
         looks.append((np.array([one.measures for one in pictures]), found.features))
     return looks
+
+
+def _ask(predict: Predict, images: Iterable[np.ndarray], image_format: ImageFormat) -> tuple[list[Picture], Prediction]:
+    """Images uint8 [side, side, 3] as if they had been read from files, and what the network says of them."""
+    pictures = [from_array(np.ascontiguousarray(image), image_format) for image in images]
+    return pictures, predict(np.stack([one.square for one in pictures]))
+
+
+def answer_images(predict: Predict, images: Iterable[np.ndarray], deployment: Deployment) -> "pd.DataFrame":
+    """The answers about images uint8 [side, side, 3], one row per image with the fields of `Answer`."""
+    import pandas as pd
+
+    pictures, found = _ask(predict, images, deployment.image_format())
+    return pd.DataFrame(vars(answer) for answer in answer_pictures(pictures, found, deployment))
 
 
 def measure_abstention(

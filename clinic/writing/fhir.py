@@ -81,11 +81,6 @@ def is_named(place: Place | None) -> bool:
     return place is not None and not place.anonymous
 
 
-def list_resources(content: Mapping) -> str:
-    """The type and the identifier of each resource in a bundle, one per line, for people to read."""
-    return "\n".join(f"{one['resource']['resourceType']:<18}{one['fullUrl'][9:17]}" for one in content["entry"])
-
-
 def _entry(resource: dict, words: str = "") -> dict:
     """An entry of a bundle. words: for people; by default what the resource says itself."""
     words = words or _words(resource)

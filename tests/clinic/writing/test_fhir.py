@@ -15,7 +15,7 @@ from fhir.resources.R4B.bundle import Bundle
 from clinic.answering.answers import UNLIKE
 from clinic.writing import fhir
 from clinic.writing.codes import ABSTAINS, MALIGNANT, SYSTEMS, coding, diagnosis_code
-from clinic.writing.fhir import bundle, list_resources
+from clinic.writing.fhir import bundle
 from clinic.writing.transactions import Server, transaction
 from helpers.data.lesions import HAM10000
 from helpers.study import ROOT, StudyError
@@ -49,7 +49,7 @@ def test_every_resource_is_valid_and_every_reference_resolves(place, reason):
     assert set(re.findall(r'"reference": "([^"]*)"', text)) == set(urls[1:])  # to all but the report
     kinds = ["DiagnosticReport", "RiskAssessment", *["Observation"] * len(CODES), "Patient", "Device", "Media"]
     kinds += ["ImagingStudy"] * (place in (PLACE, SITED)) + ["BodyStructure"] * (place is SITED)
-    assert [line.split()[0] for line in list_resources(content(place, reason)).splitlines()] == kinds
+    assert [entry["resource"]["resourceType"] for entry in content(place, reason)["entry"]] == kinds
 
 
 def test_a_bundle_holds_the_answer_and_its_model():
