@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
+
+import nbclient  # noqa: F401, imported once for all notebooks, since it takes a while
+import pytest
 
 from helpers.data.lesions import originals_folder
 from helpers.running.graph import in_order, process_for
@@ -45,8 +49,10 @@ def run_tests() -> list[str]:
 
 def run_test(task: str) -> None:
     """Run the unit tests, or compare one demo notebook with its reference, in a process of its own."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what it started is ended, too
-    sys.exit(_run_units() if task == UNITS else _compare(task))
+    if task == UNITS:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what it started is ended, too
+        sys.exit(_run_units())
+    sys.exit(_compare(task))
 
 
 def _run_units() -> int:
@@ -68,7 +74,8 @@ def _compare(notebook: str) -> int:
     log, reference = FOLDER / f"{notebook}.log", ROOT / "tests" / "references" / f"{notebook}.ipynb"
     options = ["-p", "no:cacheprovider", "--nbval-lax", "--durations=3"]
     for _ in range(2):  # a kernel cannot start if another process has taken its ports since they were chosen
-        code = _call([sys.executable, "-m", "pytest", *options, str(reference)], log)
+        with log.open("w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            code = int(pytest.main([*options, str(reference)]))
         text = log.read_text(encoding="utf-8", errors="replace")
         if not any(fault in text for fault in NOT_STARTED):
             break
@@ -76,10 +83,8 @@ def _compare(notebook: str) -> int:
     return code
 
 
-def _call(command: Sequence[str], log: Path | None = None) -> int:
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=log.open("wb") if log else None, stderr=subprocess.STDOUT
-    ) as process:
+def _call(command: Sequence[str]) -> int:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.STDOUT) as process:
         try:
             return process.wait()
         finally:

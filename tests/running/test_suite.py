@@ -27,7 +27,7 @@ def test_the_study_of_the_command_line_does_not_reach_the_tests(monkeypatch, cap
 
 def test_coverage_is_asked_for_only_where_no_test_is_skipped(monkeypatch):
     commands = []
-    monkeypatch.setattr(suite, "_call", lambda command, log=None: commands.append(command) or 0)
+    monkeypatch.setattr(suite, "_call", lambda command: commands.append(command) or 0)
     monkeypatch.setattr(suite, "EXTRAS", ("os", "nosuchpackage"))
     assert suite._run_units() == 0 and len(commands) == 1 and "slipcover" not in commands[0]
     monkeypatch.setattr(suite, "EXTRAS", ("os",))
