@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
-from pathlib import Path
 
 import nbclient  # noqa: F401, imported once for all notebooks, since it takes a while
 import pytest
