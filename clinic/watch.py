@@ -27,16 +27,16 @@ def watch(folder: Path, predict: Predict, outputs: Outputs, *, tables: Tables, e
     run that was killed goes on where it was. They are written after each look that found something new. What the disk
     has no room for is tried again.
     """
-    told = 0
+    written = 0
     with Reader(outputs.deployment.image_format(outputs.preview)) as reader:
         for files in _looks(folder, tables, ended):
             try:
                 with closing(answer_files(reader.read(files), outputs.deployment, predict)) as outcomes:
                     for outcome in takewhile(lambda _: not ended.is_set(), outcomes):
                         _tell(outcome, tables.add(outcome, outputs.write(outcome)))
-                if tables.counts["files"] > told:
+                if tables.counts["files"] > written:
                     tables.write()
-                    told = tables.counts["files"]
+                    written = tables.counts["files"]
             except OSError as error:  # its message names files
                 LOG.error("%s; it is tried again", error.strerror or type(error).__name__)
 

@@ -70,8 +70,8 @@ def test_a_full_disk_is_told_from_a_file_that_cannot_be_read(tmp_path):
 def test_what_a_killed_process_left_is_found_and_that_of_a_running_one_is_not(tmp_path):
     process = subprocess.Popen(["true"])
     process.wait()
-    left, mine = tmp_path / f".roc-{process.pid}-ab3_efgh.png", tmp_path / f".roc-{os.getpid()}-ab3_efgh.png"
-    for path in (left, mine, tmp_path / ".hidden", tmp_path / "roc.png"):
+    left, ours = tmp_path / f".roc-{process.pid}-ab3_efgh.png", tmp_path / f".roc-{os.getpid()}-ab3_efgh.png"
+    for path in (left, ours, tmp_path / ".hidden", tmp_path / "roc.png"):
         path.touch()
     with atomic_path(tmp_path / "metrics.json") as temporary:
         assert remnants(tmp_path) == [left] and REMNANT.fullmatch(temporary.name)

@@ -93,7 +93,7 @@ def _words(resource: Mapping) -> str:
     """What a resource says in words; nothing of a patient."""
     value = resource.get("valueQuantity")
     absent = resource.get("dataAbsentReason", {}).get("text")
-    told = {
+    words = {
         "DiagnosticReport": lambda: resource["conclusion"],
         "RiskAssessment": lambda: " ".join(
             [one.get("rationale", "") for one in resource["prediction"]] + [one["text"] for one in resource["note"]]
@@ -103,7 +103,7 @@ def _words(resource: Mapping) -> str:
         "ImagingStudy": lambda: "The study of the image.",
         "BodyStructure": lambda: "Where on the body the image was taken.",
     }
-    return told.get(resource["resourceType"], str)()
+    return words.get(resource["resourceType"], str)()
 
 
 def _reference(entry: Mapping) -> dict:

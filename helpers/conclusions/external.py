@@ -18,10 +18,10 @@ def calibration(excess: Mapping[str, Mapping], images: Mapping[str, int]) -> str
 
 def abstention(abstained: Mapping[str, Mapping]) -> str:
     """How often a model abstains. abstained: the share of images, by set, the internal test first."""
-    (inside, own), *others = abstained.items()
+    (inside, share), *others = abstained.items()
     words = {"above": "more often", "below": "less often", "unclear": "not clearly more or less often"}
-    judged = [f"{by_sign(_apart(one, own), **words)} on {name} ({with_interval(one)})" for name, one in others]
-    return f"The model abstains on {with_interval(own)} of the images of the {inside}, {join(judged)}."
+    judged = [f"{by_sign(_apart(one, share), **words)} on {name} ({with_interval(one)})" for name, one in others]
+    return f"The model abstains on {with_interval(share)} of the images of the {inside}, {join(judged)}."
 
 
 def answer(model: str, changes: Mapping[str, Mapping[str, Mapping]], same_mix: Mapping[str, Mapping]) -> str:

@@ -35,7 +35,7 @@ def threshold(gaps: Mapping[str, Mapping], coverage: float) -> str:
     helps, hurts = ([name for name, gap in gaps.items() if clear_sign(gap) == sign] for sign in (1, -1))
     figures = ", ".join(f"{with_interval(gap)} with the {name}" for name, gap in gaps.items())
     often = [("more", helps)] * bool(helps) + [("less", hurts)] * bool(hurts)
-    words = [f"{more} often" + f" with the {join(own)}" * (len(own) < len(gaps)) for more, own in often]
+    words = [f"{more} often" + f" with the {join(scores)}" * (len(scores) < len(gaps)) for more, scores in often]
     verdict = "abstains " + " and ".join(words) if words else "does not clearly abstain more often"
     return (
         f"A threshold that answers {percent(coverage)} of the known validation images {verdict} on unknown than on "
@@ -89,10 +89,10 @@ def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
     less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with not clearly less"
     helps, not_so = ([name for name, gap in gaps.items() if (clear_sign(gap) == 1) == is_so] for is_so in (True, False))
-    told = "makes it abstain more often" if helps else "does not clearly make it abstain more often"
+    effect = "makes it abstain more often" if helps else "does not clearly make it abstain more often"
     scores = f" with the {join(helps)}, not clearly with the {join(not_so)}" if helps and not_so else ""
     return (
-        f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {told} than on "
+        f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {effect} than on "
         f"known diagnoses{scores}."
     )
 

@@ -18,9 +18,9 @@ def looks(images: np.ndarray) -> np.ndarray:
 
 def look_differences(squares: Mapping[str, np.ndarray], like: np.ndarray) -> pd.DataFrame:
     """The median LOOKS of each set minus those of the images `like`, in standard deviations of the latter."""
-    own = looks(like)
+    wanted = looks(like)
     medians = {name: np.median(looks(images), axis=0) for name, images in squares.items()}
-    return pd.DataFrame(medians, LOOKS).T.sub(np.median(own, axis=0)).div(own.std(axis=0))
+    return pd.DataFrame(medians, LOOKS).T.sub(np.median(wanted, axis=0)).div(wanted.std(axis=0))
 
 
 def log_sharpness(image: np.ndarray) -> float:
@@ -30,9 +30,9 @@ def log_sharpness(image: np.ndarray) -> float:
 
 def match_colours(images: np.ndarray, like: np.ndarray) -> np.ndarray:
     """Images with the mean and the standard deviation of each colour channel of `like`, taken over all images."""
-    own, wanted = (np.reshape(one, (-1, 3)).astype(np.float64) for one in (images, like))
-    gain = wanted.std(axis=0) / np.maximum(own.std(axis=0), 1e-6)
-    shift = wanted.mean(axis=0) - gain * own.mean(axis=0)
+    given, wanted = (np.reshape(one, (-1, 3)).astype(np.float64) for one in (images, like))
+    gain = wanted.std(axis=0) / np.maximum(given.std(axis=0), 1e-6)
+    shift = wanted.mean(axis=0) - gain * given.mean(axis=0)
     return np.clip(np.rint(images * gain + shift), 0, 255).astype(np.uint8)
 
 

@@ -215,12 +215,12 @@ def external_table(
     which is compared with nothing.
     """
     rows = []
-    for model, own in home.items():
-        test = pd.concat({"outside": _estimates(scores(own, thresholds[model], bootstrap))}, axis=1)
-        tables = {(model, INTERNAL): (own, test)}
+    for model, inside in home.items():
+        test = pd.concat({"outside": _estimates(scores(inside, thresholds[model], bootstrap))}, axis=1)
+        tables = {(model, INTERNAL): (inside, test)}
         for place, one in there.items():
             if place[0] == model:
-                tables[place] = one, compare(own, one, thresholds[model], bootstrap=bootstrap)
+                tables[place] = one, compare(inside, one, thresholds[model], bootstrap=bootstrap)
         for (_, name), (one, table) in tables.items():
             columns = [end if first == "outside" else f"{first}_{end}" for first, end in table.columns]
             flat = table.set_axis(columns, axis=1).rename_axis("metric")

@@ -97,8 +97,8 @@ def measure_inflation(
     claimed, first = {}, next(iter(claims.values()))
     for name, seen in claims.items():
         same = np.array_equal(seen.lesions, first.lesions)
-        own = bootstrap if same else replace(bootstrap, seed=bootstrap.seed + 2)
-        (claimed[name],) = resampled_scores([seen], metric, own)
+        resampling = bootstrap if same else replace(bootstrap, seed=bootstrap.seed + 2)
+        (claimed[name],) = resampled_scores([seen], metric, resampling)
     true = dict(zip(truths, resampled_scores(truths.values(), metric, bootstrap.independent()), strict=True))
     start, rows = next(iter(claims)), {}
     for name in claims:

@@ -149,8 +149,8 @@ def malignant_by_fifths(predictions: Predictions, bootstrap: Bootstrap = STANDAR
     p, stated = predictions, predictions.malignant_score
     fifth, rows = np.minimum((stated * 5).astype(int), 4), {}
     for number in np.unique(fifth):
-        own = fifth == number
-        row = {"images": f"{own.sum():,}", "stated on average": f"{stated[own].mean():.2f}"}
-        row["malignant"] = with_interval(proportion(p.is_malignant[own], p.lesions[own], bootstrap), 2)
+        images = fifth == number
+        row = {"images": f"{images.sum():,}", "stated on average": f"{stated[images].mean():.2f}"}
+        row["malignant"] = with_interval(proportion(p.is_malignant[images], p.lesions[images], bootstrap), 2)
         rows[f"{20 * number} to {20 * number + 20} %"] = row
     return pd.DataFrame(rows).T.rename_axis("stated probability")

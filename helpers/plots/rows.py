@@ -36,6 +36,6 @@ def _draw_rows(axes: plt.Axes, table: pd.DataFrame, rows: Sequence[str], *, name
     styles = model_styles(names)
     shifts = (np.arange(len(names)) - (len(names) - 1) / 2) * SPREAD / len(names)
     for name, shift in zip(names, shifts, strict=True):
-        own = table[table["series"] == name].set_index("row").reindex(rows)
+        series = table[table["series"] == name].set_index("row").reindex(rows)
         options = {"fmt": styles[name]["marker"], "color": styles[name]["color"], "capsize": 2, "markersize": 5}
-        axes.errorbar(own["value"], np.arange(len(rows)) + shift, xerr=error_bars(own), label=name, **options)
+        axes.errorbar(series["value"], np.arange(len(rows)) + shift, xerr=error_bars(series), label=name, **options)

@@ -56,9 +56,9 @@ class Links:
         """The executed notebook that a link to its source means: that of the page's study, or else of the first one."""
         if not path.startswith("notebooks/"):
             return path
-        own, slug = f"results/{posixpath.dirname(page)}/{path}", path.partition("_")[2]
+        here, slug = f"results/{posixpath.dirname(page)}/{path}", path.partition("_")[2]
         others = [one for one in self.pages if one.startswith("results/") and one.endswith(f"_{slug}")]
-        return next(iter([own] * (own in self.pages) + others), path)
+        return next(iter([here] * (here in self.pages) + others), path)
 
 
 def publish(notebook: NotebookNode, relink: Callable[[str], str]) -> NotebookNode:

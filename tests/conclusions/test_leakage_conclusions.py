@@ -24,14 +24,14 @@ NONE, TRUTH, EITHER, LESS = changes(NOTHING), changes(UP, true=DOWN), changes(UP
 def inflations(by_image, oversampled):
     """Inflations of three protocols; the arguments are the changes of two of them."""
     rows = {}
-    for name, own in {"by lesion": NONE, "by image": by_image, "oversampled": oversampled}.items():
+    for name, protocol in {"by lesion": NONE, "by image": by_image, "oversampled": oversampled}.items():
         rows |= {(name, "claimed"): figure(0.8), (name, "true"): figure(0.7), (name, "inflation"): figure(0.1)}
-        rows |= {(name, what): one for what, one in own.items()}
+        rows |= {(name, what): one for what, one in protocol.items()}
     return pd.DataFrame(rows).T.rename_axis(["protocol", "what"]).astype(float)
 
 
 @pytest.mark.parametrize(
-    ("own", "kind", "words"),
+    ("protocol", "kind", "words"),
     [
         (NONE, "unclear", "does not clearly inflate the claim: "),
         (FLATTERS, "claim", "inflates the claim: "),
@@ -43,12 +43,12 @@ def inflations(by_image, oversampled):
         (changes(NOTHING, UP, UP), "unclear", "does not clearly inflate the claim: "),
     ],
 )
-def test_a_verdict_says_which_of_the_two_scores_changes(own, kind, words):
-    table = inflations(own, NONE)
+def test_a_verdict_says_which_of_the_two_scores_changes(protocol, kind, words):
+    table = inflations(protocol, NONE)
     assert conclude.effects(table) == {"by image": kind, "oversampled": "unclear"}
     sentence = conclude.split_by_image(table)
     assert sentence.startswith(f"Splitting by image alone {words}")
-    figures = [f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in own.values()]
+    figures = [f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in protocol.values()]
     assert all(text in sentence for text in figures) and conclude.READINGS.keys() == conclude.VERBS.keys()
 
 
@@ -70,8 +70,8 @@ def test_the_worst_protocol_is_only_named_so_if_it_flatters():
 
 
 def test_choosing_the_epoch_on_test_is_judged_by_both_scores():
-    def sentence(*own):
-        return conclude.choice_on_test(inflations(changes(*own), FLATTERS), (8, 6))
+    def sentence(*two):
+        return conclude.choice_on_test(inflations(changes(*two), FLATTERS), (8, 6))
 
     assert sentence(UP).startswith("Validation keeps epoch 8, test keeps epoch 6.")
     assert "(no clear change), the true one by -0.200 [-0.210, -0.190] (clearly lower)." in sentence(UP, NOTHING, DOWN)

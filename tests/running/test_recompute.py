@@ -75,9 +75,9 @@ def test_other_predictions_give_other_figures(folder, lesions, tmp_path):
 @pytest.fixture(scope="module")
 def elsewhere(folder, lesions):
     """Figures of another clinic, whose images are the first 200 test images under other names."""
-    own = record(folder)
+    entry = record(folder)
     table = pd.read_csv(folder / NOTEBOOK / "predictions.csv").query("part == 'test'")
-    there = table[:200].assign(model=own["name"], set="clinic", unit=lambda rows: "P-" + rows["image_id"])
+    there = table[:200].assign(model=entry["name"], set="clinic", unit=lambda rows: "P-" + rows["image_id"])
     there["malignant"] = there["label"].isin([one.code for one in HAM10000 if one.malignant])
     there.loc[there["label"] == "df", "label"] = ""
     codes, malignant = zip(*((one.code, one.malignant) for one in HAM10000), strict=True)
@@ -86,8 +86,8 @@ def elsewhere(folder, lesions):
     write_csv((folder / EXTERNAL).with_name("predictions.csv"), pd.concat([there, other]))
     home = collection(Predictions.from_table(table, codes, malignant, lesions=lesions))
     places = {(one["model"].iloc[0], "clinic"): external_collection(one, one, HAM10000) for one in (there, other)}
-    names = (own["name"], "another")
-    thresholds = dict.fromkeys(names, own["threshold"])
+    names = (entry["name"], "another")
+    thresholds = dict.fromkeys(names, entry["threshold"])
     table = external_table(dict.fromkeys(names, home), places, thresholds, bootstrap=Bootstrap(2000))
     write_csv(folder / EXTERNAL, table)
     return folder
@@ -95,8 +95,8 @@ def elsewhere(folder, lesions):
 
 def test_the_figures_of_other_clinics_are_computed_again(elsewhere, lesions, tmp_path):
     elsewhere = shutil.copytree(elsewhere, tmp_path / elsewhere.name)
-    (own,) = [one for one in read_records(elsewhere) if one["name"] == "CNN"]
-    records = [own | {"name": "another"}, own]  # not in the order of the table
+    (entry,) = [one for one in read_records(elsewhere) if one["name"] == "CNN"]
+    records = [entry | {"name": "another"}, entry]  # not in the order of the table
     assert differences(external_figures(elsewhere, records, lesions)) == []
     table = pd.read_csv(elsewhere / EXTERNAL)
     for name in FIGURES[-2:]:

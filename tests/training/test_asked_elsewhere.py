@@ -50,13 +50,17 @@ def test_a_model_whose_answers_have_changed_is_refused(experiment, models):
 
 def test_abstention_and_changes_of_look(experiment, models):
     network, test = load_network(models["small"]), experiment.samples["test"]
-    own = test.pixels[test.rows]
+    inside = test.pixels[test.rows]
     options = {"setting": (1.0, np.zeros(len(CODES))), "coverage": 0.9}
-    abstains = abstentions(network, experiment, {"away": np.zeros_like(own)}, **options)
+    abstains = abstentions(network, experiment, {"away": np.zeros_like(inside)}, **options)
     assert list(abstains) == [INTERNAL, "away"] and len(set(abstains["away"])) == 1  # black images are all alike
     part = collection(experiment.part(pd.read_csv(models["small"]["folder"] / "predictions.csv"))).by_class
     table = effects_of_changes(
-        network, {INTERNAL: own, "away": own}, {INTERNAL: part, "away": part}, zooms=[1.0], bootstrap=Bootstrap(20)
+        network,
+        {INTERNAL: inside, "away": inside},
+        {INTERNAL: part, "away": part},
+        zooms=[1.0],
+        bootstrap=Bootstrap(20),
     )
     same = table.groupby("change")["value"].nunique()
     assert (same == 1).all() and len(table) == 8  # the same images, so the same figures

@@ -182,14 +182,14 @@ def test_another_split_with_a_part_of_its_own(run, trainings):
     experiment = Experiment(run)
     split = experiment.original
     other = split.assign(part=split["part"].where(split["image_id"] != "image_00", "claimed"))
-    own = experiment.on(other)
-    assert own.predicted == ("validation", "test", "claimed") and experiment.predicted == ("validation", "test")
-    assert len(own.samples["train"]) == len(experiment.samples["train"]) - 1
-    variant = own.judge("even", "even", lambda part: np.full((len(own.samples[part]), 7), 1 / 7))
+    changed = experiment.on(other)
+    assert changed.predicted == ("validation", "test", "claimed") and experiment.predicted == ("validation", "test")
+    assert len(changed.samples["train"]) == len(experiment.samples["train"]) - 1
+    variant = changed.judge("even", "even", lambda part: np.full((len(changed.samples[part]), 7), 1 / 7))
     assert variant.predictions["part"].value_counts()["claimed"] == 1
-    assert own.part(variant.predictions, "claimed").lesions.tolist() == ["lesion_00"]
+    assert changed.part(variant.predictions, "claimed").lesions.tolist() == ["lesion_00"]
     assert variant.entry["split"] == describe_split(split)  # the study's own, which all records have to share
-    train(experiment), train(own)
+    train(experiment), train(changed)
     assert len(trainings) == 2  # other images: another variant
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,14 +31,13 @@ def test_lesions_of_several_parts_become_one_set():
 
 @pytest.mark.parametrize("sees", [["image"], ["sequence"], ["patient"], ["image", "patient"], ["sequence", "patient"]])
 def test_a_network_sees_what_it_is_said_to(sees):
-    own = put_together()
-    network = lesion_network(own, 2, Branches(sees, 64, 0.0, 0))
-    answer = predict_lesions(network, own)
+    lesions = put_together()
+    network = lesion_network(lesions, 2, Branches(sees, 64, 0.0, 0))
+    answer = predict_lesions(network, lesions)
     assert np.allclose(answer.sum(axis=1), 1, atol=1e-5)
-    later = own.images.copy()
+    later = lesions.images.copy()
     later[:, 1] += 1
-    others = {"sequence": Histories(own.lesions, own.first, later, own.count, own.patient, own.labels)}
-    others["patient"] = Histories(own.lesions, own.first, own.images, own.count, own.patient + 1, own.labels)
+    others = {"sequence": replace(lesions, images=later), "patient": replace(lesions, patient=lesions.patient + 1)}
     for name, changed in others.items():
         assert np.allclose(predict_lesions(network, changed), answer, atol=1e-6) == (name not in sees)
 
@@ -50,14 +51,14 @@ def test_photographs_that_are_not_there_do_not_count():
 
 
 def test_the_mean_over_photographs():
-    own = put_together()
-    network = lesion_network(own, 2, Branches(["image"], 8, 0.0, 0))
+    lesions = put_together()
+    network = lesion_network(lesions, 2, Branches(["image"], 8, 0.0, 0))
     single = predict_lesions(
         network,
         make_histories(TABLE.assign(lesion_id=TABLE["image_id"]), FEATURES, PATIENT, codes=["mel", "nv"], steps=4),
     )
     expected = [single[:2].mean(axis=0), single[2:].mean(axis=0)]
-    assert np.allclose(mean_over_photographs(network, own), expected, atol=1e-6)
+    assert np.allclose(mean_over_photographs(network, lesions), expected, atol=1e-6)
 
 
 def test_it_learns_what_only_the_order_tells():
@@ -72,9 +73,9 @@ def test_it_learns_what_only_the_order_tells():
         }
     )
     rows["label"] = np.where(rises, "mel", "nv").repeat(2)
-    own = make_histories(rows, pairs.reshape(-1, 1), np.zeros((400, 1), np.float32), codes=["mel", "nv"], steps=3)
+    lesions = make_histories(rows, pairs.reshape(-1, 1), np.zeros((400, 1), np.float32), codes=["mel", "nv"], steps=3)
     accuracy = {}
-    for name, seen in {"in order": own, "shuffled": own.shuffle(1)}.items():
+    for name, seen in {"in order": lesions, "shuffled": lesions.shuffle(1)}.items():
         network = lesion_network(seen, 2, Branches(["sequence"], 16, 0.0, 0))
         history = fit_lesions(network, seen, seen, recipe=Recipe(20, 64, 1e-2, 1e-3, "class_weight", 20, 0), label=name)
         assert list(history["epoch"]) == list(range(1, 21))
