@@ -35,7 +35,7 @@ RANGES = (
      head_epochs history_batch_size history_epochs history_units leakage_epochs lstm_units path_steps patience
      per_class resamples sampled sampled_images scratch_epochs stride trial_epochs trials tuned_epochs
      unknown_epochs workers"""),
-    ("from 1 to 8", lambda value: 1 <= value <= 8, "views"),
+    ("1 or 8", lambda value: value in (1, 8), "views"),
     ("0 or more", lambda value: value >= 0, "devices large_epochs steps weight_decay"),
     ("0 or more and below 2**32", lambda value: 0 <= value < 2**32, """augmentation_seeds history_seeds seed seeds
      split_seed tuned_seeds"""),

@@ -44,7 +44,7 @@ class Decoder:
         self.close()
 
     def read(self, data: bytes, image_format: ImageFormat) -> tuple[dict, list[Picture]]:
-        """The place, as the arguments of `dicom.Place`, and the frames of an object. Raises Unreadable."""
+        """The place, as the arguments of `place.Place`, and the frames of an object. Raises Unreadable."""
         try:
             process = self._start()
         except OSError as error:

@@ -27,11 +27,11 @@ def describe_worth(answer: Answer, deployment: Deployment) -> list[str]:
         return _worth_of_none(answer, deployment, share)
     key, words = (IF_SUSPICIOUS, "suspicious") if answer.suspicious else (IF_NOT, "benign")
     average = f"On average, {of_100(share[key])} of 100 images called {words} in the test were malignant."
-    mix = f"There, {of_100(share[PREVALENCE])} of 100 images were malignant"
+    mix = f"In the test, {of_100(share[PREVALENCE])} of 100 images were malignant"
     rates = [share[name] for name in ("sensitivity", "specificity")]
     if None not in rates:
         rare = of_100(_if_rare(*rates, answer.suspicious))
-        mix += f"; where only {RARE} of 100 are, {rare} of 100 called {words} would be"
+        mix += f"; where only {RARE} of 100 are malignant, {rare} of 100 images called {words} would be malignant"
     missed = f"Of 100 malignant images, {of_100(share[MISSED])} were called benign, and {of_100(share['abstained'])} "
     missed += "got no answer"
     if share[MISSED_MELANOMAS] is not None:
@@ -87,7 +87,7 @@ def percent(share: float) -> str:
 def describe_malignant_classes(deployment: Deployment) -> str:
     """Which classes count as malignant."""
     names = [one.name + (EARLY if "keratosis" in one.name else "") for one in deployment.classes if one.malignant]
-    return f"Counted as malignant: {', '.join(names)}. The program knows no diagnoses but those listed."
+    return f"Counted as malignant: {', '.join(names)}. The program knows only the diagnoses listed."
 
 
 def describe_model(deployment: Deployment) -> str:

@@ -1,6 +1,6 @@
 """DICOM results in the study of their image: structured reports.
 
-From the header of the image they copy only what is in `reading.dicom.Place`.
+From the header of the image they copy only what is in `reading.place.Place`.
 """
 
 import uuid

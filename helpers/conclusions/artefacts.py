@@ -68,8 +68,8 @@ def found_images(
         about = f"difference {with_interval(gap)}, {pluralise(images[what], 'image')}, precision {trust}"
         parts.append(f"{accuracy} with {ONE.get(what, what)} ({about})")
     return (
-        "Compared with other images of the same diagnoses, and according to finders of artefacts, the accuracy of the "
-        f"{network} is {join(parts)}."
+        "On images in which an artefact was found, compared with other images of the same diagnoses, the accuracy of "
+        f"the {network} is {join(parts)}."
     )
 
 
@@ -80,10 +80,10 @@ def cause(gap: Mapping, removed: Mapping, precision: Mapping | None) -> str:
     counterparts. Only a finder that can be trusted has painted over the artefact.
     """
     moves = clear_sign(removed) == 1
-    what = "the artefact" if finder(precision) == "trustworthy" else "what was painted over"
+    what = "the artefact" if finder(precision) == "trustworthy" else "what was found"
     if clear_sign(gap) == -1:
         return f"{what} is part of it" if moves else f"not clearly because of {what}"
-    return f"{what} moves some answers" if moves else "no clear effect"
+    return f"painting over {what} changes some answers" if moves else "no clear effect"
 
 
 def answer(changed: pd.DataFrame, excess: pd.DataFrame, network: str) -> str:

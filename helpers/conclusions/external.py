@@ -46,7 +46,8 @@ def answer(model: str, changes: Mapping[str, Mapping[str, Mapping]], same_mix: M
         if lower[auc]
         else f" {auc[0].upper()}{auc[1:]} is clearly lower on none."
     )
-    return f"Not everywhere. What is clearly lower for {model}: {places}.{mix}"
+    everywhere = all(any(name in names for names in lower.values()) for name in changes[auc])
+    return f"{'No' if everywhere else 'Not everywhere'}. For {model}, these scores are clearly lower: {places}.{mix}"
 
 
 def _apart(outside: Mapping, inside: Mapping) -> dict:

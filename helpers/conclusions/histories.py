@@ -52,11 +52,11 @@ def order(difference: Mapping | None, dated: bool) -> str:
 def answer(photographs: Mapping, beyond: Mapping | None, patients: Mapping) -> str:
     """The answer to the notebook's question, from the gains over one image; beyond: as in `reading`."""
     seen = {
-        "better, thanks to the photographs": "Several photographs say more than one",
+        "better, thanks to the photographs": "Several photographs are better than one",
         "better, but not clearly due to the photographs": "Reading several photographs is better than reading one, "
         "but not clearly because of the photographs",
         "better than one image": "Reading several photographs is better than reading one",
-    }.get(reading(photographs, beyond), "Several photographs do not clearly say more than one")
+    }.get(reading(photographs, beyond), "Several photographs are not clearly better than one")
     facts = by_sign(patients, above="helps", below="hurts", unclear="makes no clear difference")
     return f"{seen}. Adding the patient's age, sex and body site {facts}."
 
@@ -72,7 +72,7 @@ def histology(shares: Mapping[bool, float]) -> str:
     if len(shares) < 2:
         return "The table does not say how each diagnosis was made."
     return (
-        f"{percent(shares[True])} of the images that were diagnosed by histology are malignant, and "
+        f"{percent(shares[True])} of the images that were diagnosed by histopathology are malignant, and "
         f"{percent(shares[False])} of the others."
     )
 

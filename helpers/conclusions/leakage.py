@@ -128,20 +128,19 @@ def answer(goals: Mapping[str, tuple[Mapping, Mapping]], inflations: pd.DataFram
     goals: claimed and true scores by network, as in `beside_goal`; inflations: by `measure_inflation`.
     """
     best = max(goals, key=lambda name: goals[name][0]["accuracy"]["value"])
-    said, left = (
-        f"{scores['accuracy']['value']:.3f} (balanced accuracy: {scores['balanced_accuracy']['value']:.3f})"
-        for scores in goals[best]
-    )
+    (said, balanced), (unseen, true) = ((scores["accuracy"], scores["balanced_accuracy"]) for scores in goals[best])
     way = f"By copying rare images, splitting by image and choosing the epoch on test: the {best} then claims"
-    if goals[best][0]["accuracy"]["value"] < GOAL:
+    if said["value"] < GOAL:
         way = (
             f"Not in this study: with rare images copied, a split by image and the epoch chosen on test, the {best} "
             f"claims less than {percent(GOAL)},"
         )
-    rest = [f"the {name} {claimed['accuracy']['value']:.3f}" for name, (claimed, _) in goals.items() if name != best]
+    others = [f"the {name} {one['accuracy']['value']:.3f}" for name, (one, _) in goals.items() if name != best]
+    claims = [f"{said['value']:.3f}", *others]
     return (
-        f"{way} an accuracy of {', '.join([said, *rest])}. On unseen lesions the {best} has an accuracy of {left}. "
-        f"Splitting by image alone {VERBS[effect(inflations, 'by image')]}."
+        f"{way} an accuracy of {', '.join(claims)}. On unseen lesions the balanced accuracy of the {best} goes from "
+        f"{balanced['value']:.3f} to {with_interval(true)}, its accuracy from {said['value']:.3f} to "
+        f"{unseen['value']:.3f}. Splitting by image alone {VERBS[effect(inflations, 'by image')]}."
     )
 
 
@@ -180,7 +179,7 @@ def advantage_of_seen(found: pd.DataFrame) -> str:
         )
     return (
         "Claimed images that were seen in training are answered clearly more accurately than comparable ones that were "
-        f"not in {len(clear)} of {pluralise(len(rows), 'protocol')}: by {figures}."
+        f"not, in {len(clear)} of {pluralise(len(rows), 'protocol')}: by {figures}."
     )
 
 

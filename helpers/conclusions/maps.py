@@ -34,7 +34,7 @@ def under_turns(row: Mapping) -> str:
     """Whether a map turns with its image. row: the rank correlation with the map of the turned image."""
     if clear_sign(row) is None:
         return "there is no map to compare"
-    return "passed: it turns with the image" if row["low"] >= ALIKE else "failed: another map of the same lesion"
+    return "passed: it turns with the image" if row["low"] >= ALIKE else "failed: it changes when the image turns"
 
 
 def blob_title(leads: Mapping[str, pd.DataFrame]) -> str:

@@ -25,8 +25,8 @@ def abstention(figures: Mapping[str, Mapping], difference: Mapping) -> str:
     wrong = {name: with_interval(figures[f"error rate of {name}"]) for name in ("answers", "abstentions")}
     return (
         f"{verdict}: it answers {with_interval(figures['coverage'])} of "
-        f"{pluralise(figures['coverage']['images'], 'test image')}, of which {wrong['answers']} wrongly, and would "
-        f"answer {wrong['abstentions']} of the others wrongly."
+        f"{pluralise(figures['coverage']['images'], 'test image')}, with an error rate of {wrong['answers']}. On the "
+        f"others it would have an error rate of {wrong['abstentions']}."
     )
 
 
@@ -42,9 +42,9 @@ def confidence(chosen: str, other: str, gaps: Mapping[str, Mapping]) -> str:
     words = {"above": "clearly higher than", "below": "clearly lower than", "unclear": "not clearly different from"}
     is_so = {part: f"{by_sign(gap, **words)} that of the {other}" for part, gap in gaps.items()}
     return (
-        f"The deployment uses the {chosen}, which has the lower mean risk on validation. There it is "
-        f"{is_so['validation']} (difference {with_interval(gaps['validation'])}), and on test {is_so['test']} "
-        f"({with_interval(gaps['test'])})."
+        f"The deployment uses the {chosen}, which has the lower mean risk on validation. Its mean risk is "
+        f"{is_so['validation']} on validation (difference {with_interval(gaps['validation'])}) and {is_so['test']} on "
+        f"test ({with_interval(gaps['test'])})."
     )
 
 
@@ -98,8 +98,8 @@ def choice(gain: Mapping, recall: Mapping[str, Mapping]) -> str:
     return (
         f"The program prints the most probable diagnosis. On validation this {verb} balanced accuracy "
         f"({with_interval(gain)}): of the malignant images there, it calls {with_interval(recall['by prevalence'])} "
-        f"malignant, the balanced reading {with_interval(recall['balanced'])}. What is suspicious is decided by "
-        "neither, but by the summed probability of the malignant classes."
+        f"malignant, the balanced reading {with_interval(recall['balanced'])}. Neither reading decides whether a "
+        "lesion is suspicious; the summed probability of the malignant classes does."
     )
 
 
@@ -115,7 +115,7 @@ def scale(limit: float, figures: Mapping[str, Mapping[str, Mapping]], gain: Mapp
     }
     deployed = {name: with_interval(one) for name, one in figures["calibrated"].items()}
     return (
-        f"From a calibrated probability of {100 * limit:.1f} % on, a lesion is called suspicious: sensitivity "
+        f"A lesion is called suspicious if its calibrated probability is {100 * limit:.1f} % or more: sensitivity "
         f"{deployed['malignant_sensitivity']}, specificity {deployed['malignant_specificity']} on "
         f"{pluralise(images, 'test image')}. The calibrated score separates malignant from benign "
         f"{verb['validation']} than the uncalibrated one on validation (difference in AUC {with_interval(gain)}) and "
@@ -133,7 +133,7 @@ def non_lesions(rules: pd.DataFrame, count: int) -> str:
     drawn = (rules.iloc[1:].sum() * count).round().astype(int)
     best = drawn[others].idxmax()
     return (
-        f"Of {pluralise(count * (len(rules) - 1), 'drawn picture')} that are no lesion, the {rule} stops "
+        f"Of {pluralise(count * (len(rules) - 1), 'drawn picture')} that show no lesion, the {rule} stops "
         f"{drawn[rule]:,}; the best other rule, the {best}, stops {drawn[best]:,}. The deployment's rule also stops "
         f"{percent(rules[rule].iloc[0])} of the test images."
     )
@@ -177,7 +177,7 @@ def answer(figures: Mapping[str, Mapping], rules: pd.DataFrame) -> str:
     return (
         f"An answer with calibrated probabilities for {shares['coverage']} of the images; "
         f"{shares['error rate of answers']} of these answers are wrong, compared with "
-        f"{shares['error rate without abstention']} if all were answered. Of drawn pictures that are no lesion, "
+        f"{shares['error rate without abstention']} if all were answered. Of drawn pictures that show no lesion, "
         f"{percent(rules.iloc[1:, 0].mean())} get no answer."
     )
 

@@ -72,7 +72,7 @@ def answer(gaps: Mapping[str, Mapping], plain: Mapping, network: str) -> str:
     signs = [clear_sign(gap) for gap in (gaps["pooled"], gaps["fixed"], plain)]
     start = "No" if -1 in signs else "Yes" if signs[0] == signs[2] == 1 else "Not clearly"
     return (
-        f"{start}: the {network} {rank(gaps['pooled'])} {CONTROLS['pooled']} ({with_interval(gaps['pooled'])}), its "
-        f"natural order {order(gaps['fixed'])} ({with_interval(gaps['fixed'])}), and it {rank(plain)} the plain CNN of "
-        f"03 ({with_interval(plain)})."
+        f"{start}: the {network} {rank(gaps['pooled'])} {CONTROLS['pooled']} ({with_interval(gaps['pooled'])}), the "
+        f"order in which it reads the feature map {order(gaps['fixed'])} ({with_interval(gaps['fixed'])}), and it "
+        f"{rank(plain)} the plain CNN of 03 ({with_interval(plain)})."
     )

@@ -24,8 +24,8 @@ def detection(aucs: pd.DataFrame, unknown: list[str], images: tuple[int, int]) -
     """How well the better score tells known from unknown. aucs: rows by score; images: known and unknown."""
     best = aucs["value"].astype(float).idxmax()
     return (
-        f"Confidence {_tells(aucs.loc[best])} diagnoses that the network knows from {join(unknown)}, which it never "
-        f"saw: the AUC of the better score, the {best}, is {with_interval(aucs.loc[best])} ({images[0]:,} known and "
+        f"Confidence {_separates(aucs.loc[best])} known diagnoses from {join(unknown)}, which the network never saw: "
+        f"the AUC of the better score, the {best}, is {with_interval(aucs.loc[best])} ({images[0]:,} known and "
         f"{images[1]:,} unknown images; 0.5 is chance)."
     )
 
@@ -89,15 +89,16 @@ def answer(auc: Mapping, gaps: Mapping[str, Mapping]) -> str:
     """The answer to the notebook's question. auc: of the better score; gaps: as in `threshold`."""
     less = "with somewhat less" if pd.notna(auc["low"]) and auc["low"] > CHANCE else "with not clearly less"
     helps, not_so = ([name for name, gap in gaps.items() if (clear_sign(gap) == 1) == is_so] for is_so in (True, False))
-    effect = "makes it abstain more often" if helps else "does not clearly make it abstain more often"
-    scores = f" with the {join(helps)}, not clearly with the {join(not_so)}" if helps and not_so else ""
+    verb = "it abstains" if helps else "it does not clearly abstain"
+    which = f"the {join(helps)}" if helps and not_so else "confidence"
+    rest = f"; with one on the {join(not_so)}, this is not clear" if helps and not_so else ""
     return (
-        f"It names one of the diagnoses that it knows, {less} confidence. A threshold on confidence {effect} than on "
-        f"known diagnoses{scores}."
+        f"It names one of the diagnoses that it knows, {less} confidence. With a threshold on {which}, {verb} more "
+        f"often on unknown than on known diagnoses{rest}."
     )
 
 
-def _tells(auc: Mapping) -> str:
+def _separates(auc: Mapping) -> str:
     if pd.isna(auc["low"]) or auc["low"] <= CHANCE:
-        return "does not clearly tell"
-    return "tells" if auc["low"] > USEFUL else "hardly tells"
+        return "does not clearly separate"
+    return "separates" if auc["low"] > USEFUL else "hardly separates"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-from helpers.evaluation.bootstrap import STANDARD, Bootstrap, interval
+from helpers.evaluation.bootstrap import LEVEL, STANDARD, Bootstrap, interval
 from helpers.evaluation.predictions import Predictions
 from helpers.evaluation.scores import BINS, confidence_bin, resample
 
@@ -72,7 +72,7 @@ def reliability(predictions: Predictions) -> pd.DataFrame:
 
 
 def _wilson(share: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    z = NormalDist().inv_cdf(0.975)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     n = np.maximum(trials, 1)
     centre, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return tuple(np.clip((centre + sign * half) / (1 + z**2 / n), 0, 1) for sign in (-1, 1))

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.bootstrap import STANDARD, Bootstrap, estimate, ratio
+from helpers.evaluation.bootstrap import LEVEL, STANDARD, Bootstrap, estimate, ratio
 from helpers.evaluation.predictions import Predictions
 
-TAIL = 0.025  # probability outside a 95 % interval on each side
+TAIL = (1 - LEVEL) / 2  # probability outside an interval on each side
 MIN_COMPARABLE = 5  # fewest lesions for a mean accuracy that others are compared with
 
 

@@ -22,7 +22,7 @@ def exported_network(model: keras.Model) -> keras.Model:
     logits: [n, classes], before the softmax; features: [n, d], what the head's first dropout reads; middle_features:
     [n, channels], the mean activations of `features.middle_layer`; feature_map: [n, height, width, channels], the last
     one; class_activation: [n, height, width, classes], the share of each cell in each logit. The cells sum to the
-    logits without their biases, as in `maps.class_activation`. This output exists only if nothing but an average and
+    logits without their biases. This output exists only if nothing but an average and
     one dense layer follow the map. Raises StudyError for a network with another head.
     """
     network = keras.models.clone_model(model, clone_function=_in_float32)

@@ -54,7 +54,8 @@ def export_study(study: str) -> pd.DataFrame:
         "LiteRT": litert_logits(folder / LITERT),
         "LiteRT, int8": litert_logits(folder / INT8),
     }
-    table = compare(runtimes, images["test"], test, bootstrap=Bootstrap(record["parameters"]["resamples"]))
+    bootstrap = Bootstrap(record["parameters"]["resamples"], record["parameters"]["seed"])
+    table = compare(runtimes, images["test"], test, bootstrap=bootstrap)
     files = [model_file(record), folder / ONNX, folder / LITERT, folder / INT8]
     table.insert(1, "file", [path.name for path in files])
     table.insert(2, "megabytes", [path.stat().st_size / 1e6 for path in files])

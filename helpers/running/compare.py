@@ -51,7 +51,8 @@ def _parameters(records: Mapping[str, dict]) -> str:
 
 
 def _differences(records: Mapping, predictions: Mapping, *, first: str, other: str) -> str:
-    bootstrap = Bootstrap(records[first]["parameters"]["resamples"])
+    parameters = records[first]["parameters"]
+    bootstrap = Bootstrap(parameters["resamples"], parameters["seed"])
     pair = predictions[other], predictions[first]
     thresholds = records[other]["threshold"], records[first]["threshold"]
     rows = {

@@ -29,9 +29,9 @@ def elsewhere_table(folder: Path, link: str) -> str:
     ]
     header = [best["model"].iloc[0], "images", *[METRICS[metric] for metric in SHOWN]]
     note = (
-        "The published file of the model that is best on validation, with its fixed threshold, on images of other "
-        f"clinics ([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the diagnoses in "
-        f"a set{_with_a_class(best)}."
+        "The published file, which is one training of the model that is best on validation, with its fixed threshold, "
+        f"on external images ([15_external_validation]({link})). Balanced accuracy and macro AUC are means over the "
+        f"diagnoses in a set{_with_a_class(best)}."
     )
     copies = load_study(ROOT / "studies" / f"{folder.name}.yaml").get("copies", "")
     return f"{markdown_table(header, rows)}\n\n{' '.join([note, copies]).strip()}"

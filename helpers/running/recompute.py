@@ -80,7 +80,7 @@ def record_figures(record: dict, lesions: pd.Series) -> list[Figure]:
     known = [one for one in classes(parameters["dataset"], record["task"]) if one.code in table]
     # An altered copy, `<image_id>#<copy>`, is of the lesion of its image.
     of_image = table["image_id"].str.partition("#")[0].map(lesions).set_axis(table["image_id"])
-    options = {"sensitivity": parameters["sensitivity"], "bootstrap": Bootstrap(parameters["resamples"])}
+    options = {"sensitivity": parameters["sensitivity"], "bootstrap": _bootstrap(record)}
     again = judge(table, known, of_image[~of_image.index.duplicated()], **options)
     return [one for key in JUDGED for one in _pairs(f"{place / 'metrics.json'}: {key}", record[key], again[key])]
 

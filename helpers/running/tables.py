@@ -118,9 +118,11 @@ def first_findings(results: Path) -> str | None:
 
 
 def first_screen(results: Path) -> str | None:
-    """`first_findings` and the figure with the models of the first published study, in Markdown."""
+    """`first_findings`, and the figure with the models of the first published study with its answer, in Markdown."""
     findings, alternative = first_findings(results), "Balanced accuracy of each model with its 95 % interval"
-    return findings and f"{findings}\n\n![{alternative}](results/{_folders(results)[0].name}/{LEAD})"
+    folder, notebook = _folders(results)[0], LEAD.parts[0]
+    answer = f"{answer_of(folder, notebook)} ([{notebook}](results/{folder.name}/notebooks/{notebook}.ipynb))"
+    return findings and f"{findings}\n\n![{alternative}](results/{folder.name}/{LEAD})\n\n{answer}"
 
 
 def answers(folders: Mapping[str, Path]) -> str:
@@ -146,7 +148,7 @@ def headline(results: Path) -> str:
     if not first[1]:
         return "No results are published yet."
     cards = [f"[{dataset}](results/{study}/MODEL_CARD.md)" for dataset, study in others]
-    also = f"The model cards have more, also of {join(cards)}; the site has all tables." if cards else ""
+    also = f"The model cards have more scores, also for {join(cards)}; the site has all tables." if cards else ""
     return "\n\n".join(filter(None, (_results_table(first[0], results / first[1]), also)))
 
 
@@ -172,7 +174,7 @@ def _results_table(dataset: str, folder: Path) -> str:
     caption = f"Study [`{study}`](studies/{study}.yaml): {first['split']['test']:,} test images of lesions that "
     caption += "no model was trained or chosen on. In brackets: 95 % bootstrap intervals, resampled by lesion."
     if seeds:
-        caption += " Those of a mean over trainings cover its seeds, too."
+        caption += " The interval of a mean over trainings also covers its seeds."
     if missing := first.get("missing_images", 0):
         caption += f" {missing:,} images that the publisher lists were missing."
     elsewhere = elsewhere_table(folder, f"results/{study}/notebooks/{EXTERNAL.parent}.ipynb")

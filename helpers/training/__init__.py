@@ -13,6 +13,7 @@ predict       probabilities of many images
 features      what goes into the last layers of a network
 lesions       small networks whose inputs are lesions instead of images
 experiment    the model variants of a notebook: trained, evaluated and recorded
+external      published models asked about images of other clinics
 
 `make bench` measures how much faster this trains than stock Keras: see benchmarks/README.md.
 """

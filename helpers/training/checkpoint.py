@@ -33,7 +33,7 @@ class Checkpoint:
     def restore(self, trainer: keras.Model, judge) -> dict:
         """Restore the saved state of the current stage; returns its epochs, seconds and history, or NOTHING.
 
-        trainer: a compiled `Reader` of the same architecture; judge: the run's `fit.Validation`.
+        trainer: a compiled `Mixed` of the same architecture; judge: the run's `fit.Validation`.
         """
         saved = self._saved
         if not saved or len(saved["finished"]) != len(self.finished):

@@ -22,7 +22,7 @@ class Mixture:
     label_weight: float
 
     def per_image(self) -> dict[str, np.ndarray]:
-        """`coefficient` float32 [n] and `box` int32 [n, 4], as `compiled.Reader` takes them."""
+        """`coefficient` float32 [n] and `box` int32 [n, 4], as `compiled.Mixed` takes them."""
         count = len(self.partners)
         boxes = np.tile(np.int32(self.box), (count, 1))
         return {"coefficient": np.full(count, self.coefficient, np.float32), "box": boxes}

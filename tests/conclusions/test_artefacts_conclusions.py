@@ -40,9 +40,9 @@ def test_all_artefacts_that_were_found_are_reported():
 
 def test_the_cause():
     assert artefacts.cause(DOWN, UP, GOOD) == "the artefact is part of it"
-    assert artefacts.cause(DOWN, UP, None) == "what was painted over is part of it"
-    assert artefacts.cause(DOWN, OPEN, {**GOOD, "low": 0.5}) == "not clearly because of what was painted over"
-    assert artefacts.cause(OPEN, UP, GOOD) == "the artefact moves some answers"
+    assert artefacts.cause(DOWN, UP, None) == "what was found is part of it"
+    assert artefacts.cause(DOWN, OPEN, {**GOOD, "low": 0.5}) == "not clearly because of what was found"
+    assert artefacts.cause(OPEN, UP, GOOD) == "painting over the artefact changes some answers"
     assert artefacts.cause(OPEN, OPEN, GOOD) == "no clear effect"
 
 

@@ -20,11 +20,12 @@ def test_abstention_elsewhere_is_judged_beside_that_inside():
 def test_the_answer_says_what_is_lower_where_and_what_the_mix_of_diagnoses_explains():
     auc, recall = {"A": DOWN, "B": DOWN, "C": OPEN}, {"A": OPEN, "B": OPEN, "C": DOWN}
     text = external.answer("CNN", {"AUC": auc, "sensitivity": recall}, {"A": OPEN, "B": DOWN, "C": DOWN})
-    assert text.startswith("Not everywhere. What is clearly lower for CNN: AUC on A and B and sensitivity on C. With")
+    assert text.startswith("No. For CNN, these scores are clearly lower: AUC on A and B and sensitivity on C. With")
     assert text.endswith("With the study's mix of diagnoses, AUC stays clearly lower on B.")
     explained = external.answer("CNN", {"AUC": {"A": DOWN}}, {"A": OPEN})
     assert explained.endswith("AUC on A. With the study's mix of diagnoses, AUC is no longer clearly lower there.")
     other = external.answer("CNN", {"AUC": {"A": OPEN}, "sensitivity": {"A": DOWN}}, {"A": DOWN})
     assert other.endswith("sensitivity on A. AUC is clearly lower on none.")
+    assert external.answer("CNN", {"AUC": {"A": DOWN, "B": OPEN}}, {"A": OPEN}).startswith("Not everywhere. For CNN")
     holds = external.answer("CNN", {"AUC": {"A": OPEN, "B": UP}, "sensitivity": {"A": UP, "B": OPEN}}, {})
     assert holds.endswith("no figure of CNN is clearly lower on any of them (AUC and sensitivity).")

@@ -29,9 +29,9 @@ def test_the_order_helps_hurts_or_cannot_be_judged():
 
 
 def test_the_answer_turns_round():
-    assert conclude.answer(UP, UP, UP).startswith("Several photographs say more than one. Adding")
+    assert conclude.answer(UP, UP, UP).startswith("Several photographs are better than one. Adding")
     assert "but not clearly because of" in conclude.answer(UP, OPEN, OPEN)
-    assert "do not clearly say more" in conclude.answer(OPEN, UP, UP)
+    assert "are not clearly better than one" in conclude.answer(OPEN, UP, UP)
     assert conclude.answer(DOWN, OPEN, OPEN).endswith("site makes no clear difference.")
 
 

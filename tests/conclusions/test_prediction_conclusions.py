@@ -52,7 +52,9 @@ def test_the_calibrated_scale_separates_better_worse_or_neither():
     names = ("malignant_auc", "malignant_sensitivity", "malignant_specificity")
     figures = {"calibrated": dict.fromkeys(names, UP), "difference": dict.fromkeys(names, OPEN)}
     sentence = conclude.scale(0.123, figures, UP, images=175)
-    assert sentence.startswith("From a calibrated probability of 12.3 % on, a lesion is called suspicious: sensitivity")
+    assert sentence.startswith(
+        "A lesion is called suspicious if its calibrated probability is 12.3 % or more: sensitivity"
+    )
     assert "benign clearly better than the uncalibrated one on validation" in sentence
     assert sentence.endswith("and not clearly better or worse on test (0.010 [-0.100, 0.100]).")
     worse = conclude.scale(0.1, figures | {"difference": dict.fromkeys(names, DOWN)}, OPEN, images=175)
@@ -61,14 +63,16 @@ def test_the_calibrated_scale_separates_better_worse_or_neither():
 
 def test_the_score_that_is_deployed_is_judged_on_test_as_well():
     sentence = conclude.confidence("energy", "maximum probability", {"validation": DOWN, "test": OPEN})
-    assert "uses the energy, which" in sentence and "There it is clearly lower than that of the maximum" in sentence
-    assert "(difference -0.200 [-0.300, -0.100]), and on test not clearly different from that of the" in sentence
-    assert "and on test clearly higher than" in conclude.confidence("a", "b", {"validation": OPEN, "test": UP})
+    assert "uses the energy, which" in sentence and "risk is clearly lower than that of the maximum" in sentence
+    assert "on validation (difference -0.200 [-0.300, -0.100]) and not clearly different from that of the" in sentence
+    assert "and clearly higher than" in conclude.confidence("a", "b", {"validation": OPEN, "test": UP})
 
 
 def test_strangers_and_the_answer():
     rules = pd.DataFrame({"distance": [0.02, 1.0, 0.9], "energy": [0.02, 0.1, 0.0]}, ["test images", "noise", "discs"])
-    assert "Of 80 drawn pictures that are no lesion, the distance stops 76; the best" in conclude.non_lesions(rules, 40)
+    assert "Of 80 drawn pictures that show no lesion, the distance stops 76; the best" in conclude.non_lesions(
+        rules, 40
+    )
     assert "the energy, stops 4. The deployment's rule also stops 2 % of the test images" in conclude.non_lesions(
         rules, 40
     )
@@ -77,7 +81,7 @@ def test_strangers_and_the_answer():
     )
     figures = {"coverage": UP, "error rate of answers": UP, "error rate without abstention": figure(0.3, 0.2, 0.4)}
     assert conclude.answer(figures, rules).endswith(
-        "20 % of these answers are wrong, compared with 30 % if all were answered. Of drawn pictures that are no "
+        "20 % of these answers are wrong, compared with 30 % if all were answered. Of drawn pictures that show no "
         "lesion, 95 % get no answer."
     )
     assert "0.200 [0.100, 0.300] of the 175 malignant images" in conclude.price_of_abstention(UP)

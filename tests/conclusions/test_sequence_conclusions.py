@@ -60,5 +60,5 @@ def test_the_plain_cnn_is_compared_by_all_trainings(gap, trained, words):
 def test_the_answer_turns_round(pooled, fixed, plain, start):
     sentence = conclude.answer({"pooled": pooled, "fixed": fixed, "fresh": UP}, plain, "CNN-LSTM")
     assert sentence.startswith(f"{start} a pooled head with as many weights (")
-    assert f"natural order {conclude.order(fixed)} (" in sentence
+    assert f"reads the feature map {conclude.order(fixed)} (" in sentence
     assert f"and it {conclude.rank(plain)} the plain CNN of 03 (" in sentence

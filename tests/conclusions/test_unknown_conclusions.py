@@ -9,7 +9,7 @@ GOOD, WEAK, NONE = figure(0.9, 0.85, 0.95), figure(0.66, 0.62, 0.69), figure(0.5
 
 @pytest.mark.parametrize(
     ("auc", "verb", "words"),
-    [(GOOD, " tells", "well"), (WEAK, "hardly tells", "weakly"), (NONE, "does not", "chance")],
+    [(GOOD, " separates", "well"), (WEAK, "hardly separates", "weakly"), (NONE, "does not", "chance")],
 )
 def test_detection_is_as_good_as_its_lower_end(auc, verb, words):
     aucs = pd.DataFrame({"energy": auc, "maximum probability": figure(0.5, 0.4, 0.6)}).T
@@ -51,10 +51,10 @@ def test_the_title_and_the_answer():
     assert conclude.title(pd.DataFrame([GOOD, WEAK])) == "1 of 2 tell known from unknown well"
     assert conclude.title(pd.DataFrame([NONE, WEAK])).startswith("1 of 2 are better than chance, none")
     assert conclude.answer(WEAK, {"energy": OPEN}).endswith(
-        "does not clearly make it abstain more often than on known diagnoses."
+        "it does not clearly abstain more often on unknown than on known diagnoses."
     )
-    assert "with not clearly less confidence. A threshold on confidence makes it abstain more" in conclude.answer(
+    assert "with not clearly less confidence. With a threshold on confidence, it abstains more" in conclude.answer(
         NONE, {"energy": UP}
     )
     both = conclude.answer(WEAK, {"maximum probability": UP, "energy": OPEN})
-    assert both.endswith("known diagnoses with the maximum probability, not clearly with the energy.")
+    assert both.endswith("on unknown than on known diagnoses; with one on the energy, this is not clear.")

@@ -1,6 +1,6 @@
 """A tiny study that is killed, damaged, moved and run twice at once ends with the bytes of an undisturbed one.
 
-CHAOS_ROUNDS=100 makes it longer than the half minute that it takes; CHAOS_SEED chooses other disturbances.
+CHAOS_ROUNDS=100 makes it longer; CHAOS_SEED chooses other disturbances.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from house import build_house, fingerprint, make, processes_of, start
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
 SEED = os.environ.get("CHAOS_SEED", "0")
 DAMAGES = {
     "cut": lambda content: content[: len(content) // 2],

@@ -91,4 +91,6 @@ def test_what_the_first_study_did_not_run_is_answered_by_the_next(tmp_path):
     found = {line.rpartition("[")[2].partition("]")[0]: line for line in first_findings(tmp_path).splitlines()}
     assert all(("ham10000_cpu/" in line) == (name == leakage) for name, line in found.items())
     assert all(line.endswith(", at 112 px)") == (name == leakage) for name, line in found.items())
-    assert first_screen(tmp_path).endswith(f"(results/ham10000/{LEAD})") and first_screen(tmp_path / "none") is None
+    *_, figure, _, answer = first_screen(tmp_path).splitlines()
+    assert figure.endswith(f"(results/ham10000/{LEAD})") and answer.startswith("Answer of ham10000. ([07_model_")
+    assert first_screen(tmp_path / "none") is None

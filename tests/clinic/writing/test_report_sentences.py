@@ -29,8 +29,18 @@ NO_ANSWER = "In the test, 20 of 100 images got no answer; of 100 such images, 5 
 @pytest.mark.parametrize(
     ("answer", "line", "worth", "where_rare"),
     [
-        ({}, "Suspicious: have", "46 of 100 images called suspicious", "6 of 100 called suspicious would be."),
-        ({"suspicious": False}, "Looks benign, but", "3 of 100 images called benign", "fewer than 1 of 100 called"),
+        (
+            {},
+            "Suspicious: have",
+            "46 of 100 images called suspicious",
+            "6 of 100 images called suspicious would be malignant.",
+        ),
+        (
+            {"suspicious": False},
+            "Looks benign, but",
+            "3 of 100 images called benign",
+            "fewer than 1 of 100 images called",
+        ),
     ],
 )
 def test_an_answer_in_one_line_and_what_it_is_worth(answer, line, worth, where_rare):
@@ -38,7 +48,9 @@ def test_an_answer_in_one_line_and_what_it_is_worth(answer, line, worth, where_r
     answer = an_answer(**answer)
     average, mix, missed, *more = describe_worth(answer, DEPLOYED)
     assert describe_answer(answer).startswith(line) and average.startswith(f"On average, {worth} in the test were")
-    assert mix.startswith("There, 20 of 100 images were malignant; where only 2 of 100 are, " + where_rare)
+    assert mix.startswith(
+        "In the test, 20 of 100 images were malignant; where only 2 of 100 are malignant, " + where_rare
+    )
     assert missed == OF_MALIGNANT
     assert more == ([] if answer.suspicious else ["At 60 %, this image is above the average of those called benign."])
 
