@@ -42,10 +42,10 @@ def make(house: Path, *words: str, **environment: str) -> Made:
     return Made(done.stdout, done.stderr, done.returncode, calls)
 
 
-@pytest.fixture(params=["house", "a & b ü"])
-def new(tmp_path, request) -> Path:
-    """The Makefile with empty notebooks and the stand-in for Python, also in a folder with an awkward name."""
-    house = tmp_path / request.param
+@pytest.fixture
+def new(tmp_path) -> Path:
+    """The Makefile with empty notebooks and the stand-in for Python, in a folder with an awkward name."""
+    house = tmp_path / "a & b ü"
     (house / "notebooks").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", house)
     (house / "requirements.txt").touch()
