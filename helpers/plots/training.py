@@ -74,7 +74,7 @@ def claims_by_epoch(histories: Mapping[str, pd.DataFrame], goal: float, title: s
         axes.axhline(goal, color=NEUTRAL, linewidth=1, linestyle=":", label=f"{100 * goal:.0f} %, as promised")
         axes.set(title=fill(name, 36), xlabel="epoch", ylim=(0, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    grid[0, 0].set_ylabel("share of images")
+    grid[0, 0].set_ylabel("accuracy, plain or balanced")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     legend_below(figure, panels)
     return figure
