@@ -23,14 +23,13 @@ class OnnxModel:
     """A network from images uint8 [n, side, side, 3] to the outputs of `make export`; an object is a `Predict`.
 
     The file has to be the one that CHECKSUMS beside it names. deployment: it has to be made from this one's model.
-    threads: 0 for one per core. Raises StudyError if the file is missing or something else, and OtherModel.
+    Raises StudyError if the file is missing or something else, and OtherModel.
     """
 
-    def __init__(self, path: Path, deployment: Deployment, threads: int = 0):
+    def __init__(self, path: Path, deployment: Deployment):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to the decoders
         options.log_severity_level = 4  # its messages may quote paths

@@ -57,12 +57,14 @@ def looks_spoilt(predict: Predict, images: np.ndarray, image_format: ImageFormat
     """How images uint8 [n, side, side, 3] look with each of FAULTS, for `learn_appearance`."""
     looks = []
     for spoil in FAULTS.values():
-        pictures, found = _ask(predict, [spoil(image) for image in images], image_format)
+        pictures, found = _read_and_predict(predict, [spoil(image) for image in images], image_format)
         looks.append((np.array([one.measures for one in pictures]), found.features))
     return looks
 
 
-def _ask(predict: Predict, images: Iterable[np.ndarray], image_format: ImageFormat) -> tuple[list[Picture], Prediction]:
+def _read_and_predict(
+    predict: Predict, images: Iterable[np.ndarray], image_format: ImageFormat
+) -> tuple[list[Picture], Prediction]:
     """Images uint8 [side, side, 3] as if they had been read from files, and what the network says of them."""
     pictures = [from_array(np.ascontiguousarray(image), image_format) for image in images]
     return pictures, predict(np.stack([one.square for one in pictures]))
@@ -72,7 +74,7 @@ def answer_images(predict: Predict, images: Iterable[np.ndarray], deployment: De
     """The answers about images uint8 [side, side, 3], one row per image with the fields of `Answer`."""
     import pandas as pd
 
-    pictures, found = _ask(predict, images, deployment.image_format())
+    pictures, found = _read_and_predict(predict, images, deployment.image_format())
     return pd.DataFrame(vars(answer) for answer in answer_pictures(pictures, found, deployment))
 
 

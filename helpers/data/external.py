@@ -110,14 +110,14 @@ def external_folder() -> Path:
     return Path(os.environ.get("EXTERNAL_DIR") or ROOT / "data" / "external").expanduser()
 
 
-def load_all_external(dataset: str, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+def load_all_external(dataset: str) -> dict[str, pd.DataFrame]:
     """The tables of all external sets that are there, by key; for the demo, its second clinic.
 
-    folder: holds a folder for each key of EXTERNAL; by default, `external_folder`. Raises StudyError if it holds none.
+    `external_folder` holds a folder for each key of EXTERNAL. Raises StudyError if it holds none.
     """
     if dataset == "demo":
         return {"second_clinic": load_second_clinic()}
-    folder = Path(folder or external_folder())
+    folder = external_folder()
     found = {key: load_external(key, folder / key, dataset) for key in EXTERNAL if (folder / key).is_dir()}
     if not found:
         raise StudyError(f"{folder}: no external data set is there. Get one or more by hand:\n{how_to_get(*EXTERNAL)}")

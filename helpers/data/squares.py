@@ -30,11 +30,11 @@ def centre_square(image: Image.Image, side: int, mode: str) -> Image.Image:
     return image.resize((side, side), smooth, box=(left, top, left + edge, top + edge))
 
 
-def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
+def shades_of_gray(image: np.ndarray) -> np.ndarray:
     """An image, uint8 [side, side, 3], with its colour channels scaled so that their Minkowski means agree.
 
-    Finlayson and Trezzi, Shades of Gray and Colour Constancy, Color Imaging Conference 2004; power 6 is theirs.
+    Finlayson and Trezzi, Shades of Gray and Colour Constancy, Color Imaging Conference 2004; the power is theirs.
     """
-    light = np.power(image.astype(np.float32), power).mean(axis=(0, 1)) ** (1 / power)
+    light = np.power(image.astype(np.float32), 6).mean(axis=(0, 1)) ** (1 / 6)
     gain = light.mean() / np.maximum(light, 1e-6)
     return np.clip(np.rint(image * gain), 0, 255).astype(np.uint8)

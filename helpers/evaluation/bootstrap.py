@@ -1,5 +1,6 @@
 """The bootstrap behind every interval: lesions are drawn with replacement, each with all its images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,6 +15,11 @@ class Bootstrap:
 
     resamples: int = 2000
     seed: int = 0
+
+    @classmethod
+    def of(cls, parameters: Mapping) -> "Bootstrap":
+        """The bootstrap of a run, from its parameters."""
+        return cls(parameters["resamples"], parameters["seed"])
 
     def weights(self, lesions: np.ndarray) -> np.ndarray:
         """How often each of n images counts, uint8 [1 + resamples, n]: once each in row 0, then one row per resample.

@@ -54,7 +54,7 @@ def export_study(study: str) -> pd.DataFrame:
         "LiteRT": litert_logits(folder / LITERT),
         "LiteRT, int8": litert_logits(folder / INT8),
     }
-    bootstrap = Bootstrap(record["parameters"]["resamples"], record["parameters"]["seed"])
+    bootstrap = Bootstrap.of(record["parameters"])
     table = compare(runtimes, images["test"], test, bootstrap=bootstrap)
     files = [model_file(record), folder / ONNX, folder / LITERT, folder / INT8]
     table.insert(1, "file", [path.name for path in files])

@@ -51,8 +51,7 @@ def _parameters(records: Mapping[str, dict]) -> str:
 
 
 def _differences(records: Mapping, predictions: Mapping, *, first: str, other: str) -> str:
-    parameters = records[first]["parameters"]
-    bootstrap = Bootstrap(parameters["resamples"], parameters["seed"])
+    bootstrap = Bootstrap.of(records[first]["parameters"])
     pair = predictions[other], predictions[first]
     thresholds = records[other]["threshold"], records[first]["threshold"]
     rows = {

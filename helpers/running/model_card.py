@@ -139,8 +139,7 @@ def calibration_excess(study: str) -> tuple[dict, dict, int] | None:
     test = read_parts(record, lesions)[1]
     settings = (record["temperature"], 0.0), (deployed["temperature"], deployed["biases"])
     stated = [calibrate(test, *setting).malignant_score - test.is_malignant for setting in settings]
-    parameters = record["parameters"]
-    table = means(dict(enumerate(stated)), test.lesions, Bootstrap(parameters["resamples"], parameters["seed"]))
+    table = means(dict(enumerate(stated)), test.lesions, Bootstrap.of(record["parameters"]))
     return table.loc[0].to_dict(), table.loc[1].to_dict(), len(test)
 
 

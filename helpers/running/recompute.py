@@ -80,7 +80,7 @@ def record_figures(record: dict, lesions: pd.Series) -> list[Figure]:
     known = [one for one in classes(parameters["dataset"], record["task"]) if one.code in table]
     # An altered copy, `<image_id>#<copy>`, is of the lesion of its image.
     of_image = table["image_id"].str.partition("#")[0].map(lesions).set_axis(table["image_id"])
-    options = {"sensitivity": parameters["sensitivity"], "bootstrap": _bootstrap(record)}
+    options = {"sensitivity": parameters["sensitivity"], "bootstrap": Bootstrap.of(parameters)}
     again = judge(table, known, of_image[~of_image.index.duplicated()], **options)
     return [one for key in JUDGED for one in _pairs(f"{place / 'metrics.json'}: {key}", record[key], again[key])]
 
@@ -89,7 +89,7 @@ def seed_figures(folder: Path, records: list[dict], lesions: pd.Series) -> list[
     """The figures of repeated trainings with what their predictions give."""
     if not (folder / TABLE).is_file():
         return []
-    again = seed_table(seed_runs(folder), lesions, _bootstrap(records[0]))
+    again = seed_table(seed_runs(folder), lesions, Bootstrap.of(records[0]["parameters"]))
     key, names = ["model", "kind", "metric"], ["runs", "value", "low", "high", "lowest", "highest"]
     return _cells(folder / TABLE, again, key, names=names)
 
@@ -103,7 +103,7 @@ def group_figures(folder: Path, records: list[dict], lesions: pd.Series) -> list
     best = max(rivals, key=lambda one: one["validation"]["balanced_accuracy"]["value"])
     tested = read_predictions(best["folder"]).query("part == 'test'")["image_id"]
     given = read_lesions(patients).set_index("image_id").reindex(tested)
-    test, bootstrap = read_parts(best, lesions)[1], _bootstrap(records[0])
+    test, bootstrap = read_parts(best, lesions)[1], Bootstrap.of(records[0]["parameters"])
     again = patient_group_scores(test, given, best["threshold"], bootstrap=bootstrap).reset_index()
     return _cells(folder / GROUPS, again, ["group"], names=list(again.columns[1:]))
 
@@ -124,12 +124,8 @@ def external_figures(folder: Path, records: list[dict], lesions: pd.Series) -> l
         for place, rows in given.groupby(["model", "set"], sort=False)
     }
     thresholds = {name: one["threshold"] for name, one in chosen.items()}
-    again = external_table(home, there, thresholds, bootstrap=_bootstrap(first))
+    again = external_table(home, there, thresholds, bootstrap=Bootstrap.of(first["parameters"]))
     return _cells(folder / EXTERNAL, again, ["model", "set", "metric"], names=FIGURES)
-
-
-def _bootstrap(record: dict) -> Bootstrap:
-    return Bootstrap(record["parameters"]["resamples"], record["parameters"]["seed"])
 
 
 def _cells(file: Path, again: pd.DataFrame, key: list[str], *, names: list[str]) -> list[Figure]:

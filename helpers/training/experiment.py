@@ -252,7 +252,7 @@ class Experiment:
 
     def _entry(self, name: str, predictions: pd.DataFrame, record: dict | None, *, weights_sha256: str | None) -> dict:
         p = self.run.parameters
-        how = {"sensitivity": p["sensitivity"], "bootstrap": Bootstrap(p["resamples"], p["seed"])}
+        how = {"sensitivity": p["sensitivity"], "bootstrap": Bootstrap.of(p)}
         judged = judge(predictions, self.classes, self.lesion_of, **how)
         entry = self.run.entry(name, self.task, self.original, weights_sha256=weights_sha256)
         return entry | {"training": record} | judged | {"missing_images": self.missing_images}

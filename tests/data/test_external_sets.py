@@ -90,9 +90,10 @@ def test_sets_that_are_missing_are_left_out(sets, monkeypatch):
     assert found["pad_ufes_20"].attrs["name"] == "PAD-UFES-20" and found["pad_ufes_20"].attrs["unit"] == "patient"
 
 
-def test_without_any_set_it_says_where_to_get_them(tmp_path):
+def test_without_any_set_it_says_where_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXTERNAL_DIR", str(tmp_path))
     with pytest.raises(StudyError, match="(?s)no external data set.*challenge.isic-archive.com.*data/README.md"):
-        load_all_external("ham10000", tmp_path)
+        load_all_external("ham10000")
 
 
 @pytest.mark.parametrize(

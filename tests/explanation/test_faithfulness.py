@@ -94,10 +94,6 @@ def test_pixels_are_deleted_and_inserted_with_the_highest_of_the_map_first(monke
     assert np.allclose(area_under(found["deletion"]), [0.25, 0.75])
 
 
-def test_the_area_of_a_curve():
-    assert np.allclose(area_under(np.array([[1.0] * 6, [0, 0.2, 0.4, 0.6, 0.8, 1]])), [1, 0.5])
-
-
 def test_blurring_keeps_colours_and_takes_structures():
     images = np.zeros((1, 40, 40, 3), np.uint8)
     images[:, ::2] = [200, 100, 50]
